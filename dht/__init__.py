@@ -1,0 +1,1 @@
+"""Who holds what: a Kademlia DHT on trio (docs/spec/dht.md)."""

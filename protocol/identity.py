@@ -1,0 +1,89 @@
+"""Ed25519 identities: what signs, and how a signature is checked (docs/spec/crypto.md section 3)."""
+
+from nacl import bindings
+from nacl.exceptions import BadSignatureError
+
+from protocol.errors import RemoteProtocolError, SignatureError
+from protocol.hashing import digest, plain_digest
+from protocol.ids import NetworkId, NodeId, PublicKey, node_id
+
+SEED_BYTES = 32
+KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+
+_PREFIX = b"archipel 1 "
+
+
+def _message(label: str, message: bytes) -> bytes:
+    return _PREFIX + label.encode("ascii") + b"\0" + message
+
+
+class Identity:
+    """An Ed25519 key pair. Its text form shows the public half only."""
+
+    __slots__ = ("_secret", "key", "node_id")
+
+    def __init__(self, seed: bytes) -> None:
+        """Derive the pair from a seed of 32 secret bytes."""
+        public, self._secret = bindings.crypto_sign_seed_keypair(seed)
+        self.key = PublicKey(public)
+        self.node_id: NodeId = node_id(self.key)
+
+    def sign(self, label: str, message: bytes) -> bytes:
+        """Sign ``message`` for the purpose ``label``; returns 64 bytes."""
+        return bindings.crypto_sign(_message(label, message), self._secret)[:SIGNATURE_BYTES]
+
+    def sign_body(self, label: str, body: bytes) -> bytes:
+        """A signed body: the signature, then the body."""
+        return self.sign(label, body) + body
+
+    def __repr__(self) -> str:
+        return f"Identity({self.key.hex()[:8]})"
+
+
+def verify(key: PublicKey, label: str, message: bytes, signature: bytes) -> None:
+    """Check a signature.
+
+    Raises:
+        SignatureError: It was not made by ``key`` over this label and message.
+    """
+    try:
+        bindings.crypto_sign_open(signature + _message(label, message), key)
+    except (BadSignatureError, ValueError, TypeError) as exc:
+        raise SignatureError(f"bad {label} signature") from exc
+
+
+def split_body(data: bytes) -> tuple[bytes, bytes]:
+    """Split a signed body into (signature, body) without checking it.
+
+    Raises:
+        RemoteProtocolError: Too short to hold a signature.
+    """
+    if len(data) <= SIGNATURE_BYTES:
+        raise RemoteProtocolError(f"a signed body is longer than {SIGNATURE_BYTES} bytes, got {len(data)}")
+    return bytes(data[:SIGNATURE_BYTES]), bytes(data[SIGNATURE_BYTES:])
+
+
+class Network:
+    """The parameters every node of one network shares."""
+
+    __slots__ = ("difficulty", "id", "name")
+
+    def __init__(self, name: str, difficulty: int = 0) -> None:
+        """Args:
+        name: The network's name, 1 to 64 UTF-8 bytes.
+        difficulty: Zero bits that BLAKE3(node id) must start with, 0 to 32.
+        """
+        self.name = name
+        self.difficulty = difficulty
+        self.id = NetworkId(digest("network", bytes([difficulty]), name.encode()))
+
+    def admits(self, identifier: NodeId) -> bool:
+        """Whether a node id meets the difficulty. The id itself is not tested: it would cluster the keyspace."""
+        return int.from_bytes(plain_digest(identifier)[:4], "big") >> (32 - self.difficulty) == 0
+
+    def __repr__(self) -> str:
+        return f"Network({self.name!r}, difficulty={self.difficulty})"
+
+
+__all__ = ["KEY_BYTES", "SEED_BYTES", "SIGNATURE_BYTES", "Identity", "Network", "split_body", "verify"]
