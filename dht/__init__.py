@@ -1,1 +1,6 @@
-"""Who holds what: a Kademlia DHT on trio (docs/spec/dht.md)."""
+"""Who holds what: a Kademlia DHT on trio (docs/spec/dht.md).
+
+``service`` is the entrance: :class:`dht.service.Dht`. Below it ``lookup`` and ``announce`` ask others,
+``answers`` and ``providers`` serve them, ``calls`` keeps open transactions, ``routing`` and ``search`` decide
+whom to ask.
+"""

@@ -6,25 +6,29 @@ The only file that imports msgpack. A dataclass says the shape of each field bes
     class Have:
         segments: Annotated[tuple[bytes, ...], Seq(Raw(32), 256)]
 
-and is encoded as a msgpack array of its fields in order. The same shapes are checked in both directions: outgoing
-mistakes are ours (LocalProtocolError), incoming ones are the peer's (RemoteProtocolError).
+and is encoded as a msgpack array of its fields in order. The same shapes are checked in both directions:
+outgoing mistakes are ours (LocalProtocolError), incoming ones are the peer's (RemoteProtocolError).
+
+Arrays are read value by value, as the shapes expect them. msgpack itself makes room for an array as soon as
+it has read its length, and nests 1,024 deep: five kilobytes would cost it gigabytes.
 
 Non-goals: maps, floats, extension types, and reading a newer version: a new field is a new message type.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
 from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import msgpack
 
 from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.hashing import Bytes
 
 T = TypeVar("T")
 
 
 class Shape(Protocol):
-    """What one field may hold."""
+    """What one field that is no array may hold."""
 
     def load(self, value: object) -> Any:
         """Check a decoded msgpack value and return it as the dataclass holds it. Raises ValueError."""
@@ -105,29 +109,11 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Maybe:
-    """The inner shape, or nothing."""
-
-    inner: Shape
-
-    def load(self, value: object) -> Any:
-        return None if value is None else self.inner.load(value)
-
-    def dump(self, value: Any) -> object:
-        return None if value is None else self.inner.dump(value)
-
-
-@dataclass(frozen=True, slots=True)
 class Seq:
     """Up to ``maximum`` of the inner shape; a tuple in Python."""
 
-    inner: Shape
+    inner: "Shape | Seq | Struct"
     maximum: int
-
-    def load(self, value: object) -> tuple[Any, ...]:
-        if type(value) is not list or len(value) > self.maximum:
-            raise ValueError(f"want a list of at most {self.maximum}")
-        return tuple(map(self.inner.load, value))
 
     def dump(self, value: Any) -> object:
         if type(value) is not tuple or len(value) > self.maximum:
@@ -141,46 +127,13 @@ class Struct:
 
     cls: type
 
-    def load(self, value: object) -> Any:
-        return _load(self.cls, value)
-
     def dump(self, value: Any) -> object:
         if type(value) is not self.cls:
             raise ValueError(f"want a {self.cls.__name__}")
         return _dump(value)
 
 
-@cache
-def _shapes(cls: type) -> tuple[tuple[str, Shape], ...]:
-    """The (name, shape) of each field; a field without a shape is a mistake in our own code."""
-    assert is_dataclass(cls)
-    hints = get_type_hints(cls, include_extras=True)
-    return tuple((field.name, _shape(hints[field.name])) for field in fields(cls))
-
-
-def _shape(hint: Any) -> Shape:
-    annotated = hint
-    while get_origin(annotated) is not None and not hasattr(annotated, "__metadata__"):
-        annotated = get_args(annotated)[0]
-    shape: Shape = annotated.__metadata__[0]
-    return shape
-
-
-def _load(cls: type[T], value: object) -> T:
-    shapes = _shapes(cls)
-    if type(value) is not list or len(value) != len(shapes):
-        raise ValueError(f"want {len(shapes)} fields")
-    loaded = []
-    for (name, shape), item in zip(shapes, value, strict=True):
-        try:
-            loaded.append(shape.load(item))
-        except ValueError as exc:
-            raise ValueError(f"{name}: {exc}") from None
-    return cls(**{name: item for (name, _), item in zip(shapes, loaded, strict=True)})
-
-
-def _dump(message: Any) -> list[object]:
-    return [shape.dump(getattr(message, name)) for name, shape in _shapes(type(message))]
+AnyShape = Shape | Seq | Struct
 
 
 def encode(message: Any) -> bytes:
@@ -189,34 +142,128 @@ def encode(message: Any) -> bytes:
     Raises:
         LocalProtocolError: A field does not have the shape it declares.
     """
+    return _encode(message, [])
+
+
+def encode_tagged(tag: int, message: Any) -> bytes:
+    """As :func:`encode`, with the number ``tag`` before the fields. Raises LocalProtocolError as it does."""
+    return _encode(message, [tag])
+
+
+def decode(cls: type[T], data: Bytes) -> T:
+    """Decode ``data``, all of it, as ``cls``. The caller has bounded its length.
+
+    Raises:
+        RemoteProtocolError: Not msgpack, trailing bytes, a missing or extra field, or one out of its range.
+    """
     try:
-        packed: bytes = msgpack.packb(_dump(message), use_bin_type=True)
+        unpacker = _unpacker(data)
+        message = _read_struct(unpacker, cls, _read_count(unpacker))
+        _check_end(unpacker, data)
+    except (ValueError, msgpack.UnpackException) as exc:
+        raise RemoteProtocolError(f"cannot decode {cls.__name__}: {exc}") from exc
+    return message
+
+
+def decode_tagged(classes: Mapping[int, type[T]], data: Bytes) -> T:
+    """Decode ``data``, all of it, as the class that its first value, a number, stands for.
+
+    Raises:
+        RemoteProtocolError: The number is not in ``classes``, or as :func:`decode` says.
+    """
+    try:
+        unpacker = _unpacker(data)
+        count = _read_count(unpacker)
+        tag = _TAG.load(unpacker.unpack())
+        if tag not in classes:
+            raise ValueError(f"unknown type {tag}")
+        message = _read_struct(unpacker, classes[tag], count - 1)
+        _check_end(unpacker, data)
+    except (ValueError, msgpack.UnpackException) as exc:
+        raise RemoteProtocolError(f"cannot decode a message: {exc}") from exc
+    return message
+
+
+_TAG = Uint(255)
+
+_known: dict[type, tuple[tuple[str, AnyShape], ...]] = {}
+
+
+def _shapes(cls: type) -> tuple[tuple[str, AnyShape], ...]:
+    """The (name, shape) of each field; a field without a shape is a mistake in our own code."""
+    if cls not in _known:
+        assert is_dataclass(cls)
+        hints = get_type_hints(cls, include_extras=True)
+        _known[cls] = tuple((field.name, _shape(hints[field.name])) for field in fields(cls))
+    return _known[cls]
+
+
+def _shape(hint: Any) -> AnyShape:
+    annotated = hint
+    while get_origin(annotated) is not None and not hasattr(annotated, "__metadata__"):
+        annotated = get_args(annotated)[0]
+    shape: AnyShape = annotated.__metadata__[0]
+    return shape
+
+
+def _dump(message: Any) -> list[object]:
+    return [shape.dump(getattr(message, name)) for name, shape in _shapes(type(message))]
+
+
+def _encode(message: Any, first: list[object]) -> bytes:
+    try:
+        packed: bytes = msgpack.packb(first + _dump(message), use_bin_type=True)
     except (ValueError, TypeError) as exc:
         raise LocalProtocolError(f"cannot encode {type(message).__name__}: {exc}") from exc
     return packed
 
 
-def decode(cls: type[T], data: bytes | bytearray | memoryview) -> T:
-    """Decode ``data``, all of it, as ``cls``. The caller has bounded its length.
-
-    Raises:
-        RemoteProtocolError: Not msgpack, trailing bytes, nested too deeply, a missing or extra field, or a field
-            out of its range.
-    """
-    try:
-        return _load(cls, unpack(data))
-    except ValueError as exc:
-        raise RemoteProtocolError(f"cannot decode {cls.__name__}: {exc}") from exc
-
-
-def unpack(data: bytes | bytearray | memoryview) -> object:
-    """One msgpack value with no float, map or extension limits exceeded. Raises ValueError for anything else."""
+def _unpacker(data: Bytes) -> msgpack.Unpacker:
+    """Reads single values and the lengths of arrays; no array, map or extension as a whole."""
     size = len(data)
-    try:
-        value: object = msgpack.unpackb(
-            data, raw=False, use_list=True, strict_map_key=True, max_str_len=size, max_bin_len=size,
-            max_array_len=size, max_map_len=0, max_ext_len=0,
-        )
-    except (ValueError, TypeError, RecursionError) as exc:  # msgpack's own errors are ValueErrors
-        raise ValueError(f"not valid msgpack ({type(exc).__name__})") from exc
-    return value
+    unpacker = msgpack.Unpacker(
+        raw=False,
+        strict_map_key=True,
+        max_buffer_size=size,
+        max_str_len=size,
+        max_bin_len=size,
+        max_array_len=0,
+        max_map_len=0,
+        max_ext_len=0,
+    )
+    unpacker.feed(data)
+    return unpacker
+
+
+def _read_count(unpacker: msgpack.Unpacker) -> int:
+    count: int = unpacker.read_array_header()
+    return count
+
+
+def _check_end(unpacker: msgpack.Unpacker, data: Bytes) -> None:
+    if unpacker.tell() != len(data):
+        raise ValueError("trailing bytes")
+
+
+def _read(unpacker: msgpack.Unpacker, shape: AnyShape) -> Any:
+    if isinstance(shape, Struct):
+        return _read_struct(unpacker, shape.cls, _read_count(unpacker))
+    if isinstance(shape, Seq):
+        count = _read_count(unpacker)
+        if count > shape.maximum:
+            raise ValueError(f"want a list of at most {shape.maximum}")
+        return tuple([_read(unpacker, shape.inner) for _ in range(count)])
+    return shape.load(unpacker.unpack())
+
+
+def _read_struct(unpacker: msgpack.Unpacker, cls: type[T], count: int) -> T:
+    shapes = _shapes(cls)
+    if count != len(shapes):
+        raise ValueError(f"want {len(shapes)} fields, got {count}")
+    values = {}
+    for name, shape in shapes:
+        try:
+            values[name] = _read(unpacker, shape)
+        except ValueError as exc:
+            raise ValueError(f"{name}: {exc}") from None
+    return cls(**values)

@@ -3,13 +3,15 @@
 from nacl import bindings
 from nacl.exceptions import BadSignatureError
 
-from protocol.errors import RemoteProtocolError, SignatureError
+from protocol.errors import LocalProtocolError, RemoteProtocolError, SignatureError
 from protocol.hashing import digest, plain_digest
 from protocol.ids import NetworkId, NodeId, PublicKey, node_id
 
 SEED_BYTES = 32
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
+MAX_NAME_BYTES = 64
+MAX_DIFFICULTY = 32
 
 _PREFIX = b"archipel 1 "
 
@@ -24,7 +26,9 @@ class Identity:
     __slots__ = ("_secret", "key", "node_id")
 
     def __init__(self, seed: bytes) -> None:
-        """Derive the pair from a seed of 32 secret bytes."""
+        """Derive the pair from a seed of 32 secret bytes. Raises LocalProtocolError for another length."""
+        if len(seed) != SEED_BYTES:
+            raise LocalProtocolError(f"a seed is {SEED_BYTES} bytes, got {len(seed)}")
         public, self._secret = bindings.crypto_sign_seed_keypair(seed)
         self.key = PublicKey(public)
         self.node_id: NodeId = node_id(self.key)
@@ -47,9 +51,11 @@ def verify(key: PublicKey, label: str, message: bytes, signature: bytes) -> None
     Raises:
         SignatureError: It was not made by ``key`` over this label and message.
     """
+    if len(key) != KEY_BYTES or len(signature) != SIGNATURE_BYTES:  # the binding reads past a short key
+        raise SignatureError(f"bad {label} signature: key or signature of a wrong length")
     try:
         bindings.crypto_sign_open(signature + _message(label, message), key)
-    except (BadSignatureError, ValueError, TypeError) as exc:
+    except BadSignatureError as exc:
         raise SignatureError(f"bad {label} signature") from exc
 
 
@@ -71,15 +77,20 @@ class Network:
 
     def __init__(self, name: str, difficulty: int = 0) -> None:
         """Args:
-        name: The network's name, 1 to 64 UTF-8 bytes.
-        difficulty: Zero bits that BLAKE3(node id) must start with, 0 to 32.
+            name: The network's name, 1 to 64 UTF-8 bytes.
+            difficulty: Zero bits that BLAKE3(node id) must start with, 0 to 32.
+
+        Raises:
+            LocalProtocolError: One of them is out of its range.
         """
+        if not 1 <= len(name.encode()) <= MAX_NAME_BYTES or not 0 <= difficulty <= MAX_DIFFICULTY:
+            raise LocalProtocolError(f"no network can have the name {name!r} and difficulty {difficulty}")
         self.name = name
         self.difficulty = difficulty
         self.id = NetworkId(digest("network", bytes([difficulty]), name.encode()))
 
     def admits(self, identifier: NodeId) -> bool:
-        """Whether a node id meets the difficulty. The id itself is not tested: it would cluster the keyspace."""
+        """Whether a node id meets the difficulty. Its hash is tested: else ids would cluster."""
         return int.from_bytes(plain_digest(identifier)[:4], "big") >> (32 - self.difficulty) == 0
 
     def __repr__(self) -> str:

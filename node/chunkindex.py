@@ -1,0 +1,277 @@
+"""What a node holds, as a database beside the files: quick to ask, and never the only copy of anything.
+
+SQLite in WAL mode with ``synchronous = NORMAL``: what was written survives the end of the process at any moment; after
+a power cut the last rows may be missing, which the comparison with the files at the next start makes good.
+
+Integers of 64 bits are kept as 8 big-endian bytes: SQLite's own have a sign.
+"""
+
+import errno
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from node.quota import UNIT_BYTES
+from node.refusal import Refusal
+from protocol.ids import ID_BYTES, ChunkId, NetworkId, SegmentId
+from protocol.messages import ErrorCode
+
+FORMAT = 1
+
+_SCHEMA = f"""
+PRAGMA user_version = {FORMAT};
+CREATE TABLE network (id BLOB NOT NULL);
+CREATE TABLE chunk (
+    segment BLOB NOT NULL, idx INTEGER NOT NULL, id BLOB NOT NULL, length INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (segment, idx)) WITHOUT ROWID;
+CREATE TABLE segment (
+    segment BLOB NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL, mtime INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE lease (
+    segment BLOB NOT NULL, depositor BLOB NOT NULL, deposit BLOB NOT NULL, sequence BLOB NOT NULL,
+    expiry BLOB NOT NULL, deleted INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (segment, depositor, deposit));
+CREATE INDEX lease_expiry ON lease (expiry);
+CREATE TABLE folder (prefix INTEGER NOT NULL PRIMARY KEY, mtime INTEGER NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldChunk:
+    """A chunk this node holds."""
+
+    segment: SegmentId
+    index: int
+    chunk_id: ChunkId
+    length: int
+    """Plaintext bytes of the segment, as its descriptor says."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """A lease as the index knows it."""
+
+    depositor: bytes
+    deposit: bytes
+    sequence: int
+    expiry: int
+    deleted: bool
+    data: bytes
+    """The signed lease."""
+
+    def live(self, now: float) -> bool:
+        """Whether it keeps a chunk."""
+        return not self.deleted and self.expiry > now
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseFile:
+    """A segment's lease file as it was last written: 0 and 0 when there is none."""
+
+    size: int
+    mtime_ns: int
+
+
+def _u64(number: int) -> bytes:
+    return number.to_bytes(8, "big")
+
+
+class ChunkIndex:
+    """The database. Calls may come from several threads; each call, and each :meth:`change`, is one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self._lock = threading.RLock()
+        self.suspect = False
+        """Whether the database failed in a way that a full disk does not explain."""
+
+    @classmethod
+    def open(cls, path: Path, network: NetworkId) -> Self:
+        """Open the database, making it when there is none.
+
+        Raises:
+            sqlite3.DatabaseError: It is damaged, or of another format.
+            LookupError: It belongs to another network.
+        """
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                db.executescript(f"BEGIN; {_SCHEMA}")
+                db.execute("INSERT INTO network VALUES (?)", (network,))
+                db.execute("COMMIT")
+            elif version != FORMAT:
+                raise sqlite3.DatabaseError(f"index of format {version}")
+            if db.execute("SELECT id FROM network").fetchall() != [(network,)]:
+                raise LookupError("the index belongs to another network")
+        except BaseException:  # whatever it was, the file must not stay open
+            db.close()
+            raise
+        return cls(db)
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """Everything inside is done, or nothing."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:  # undone and passed on, whatever it was
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """Turn what the disk or the database says into what a peer is told: a Refusal (full, disk)."""
+        try:
+            yield
+        except OSError as exc:
+            full = exc.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise Refusal(ErrorCode.FULL if full else ErrorCode.DISK, exc.strerror or "i/o error") from exc
+        except sqlite3.DatabaseError as exc:
+            if type(exc) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
+                raise  # a mistake in our own SQL
+            full = exc.sqlite_errorcode == sqlite3.SQLITE_FULL
+            self.suspect = self.suspect or not full
+            raise Refusal(ErrorCode.FULL if full else ErrorCode.DISK, f"the index failed: {exc}") from exc
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    # Chunks
+
+    def chunk(self, segment: bytes, index: int) -> HeldChunk | None:
+        query = "SELECT segment, idx, id, length FROM chunk WHERE segment = ? AND idx = ?"
+        with self._lock:
+            row = self._db.execute(query, (segment, index)).fetchone()
+        return row and HeldChunk(*row)
+
+    def chunks(self, segment: bytes) -> list[HeldChunk]:
+        query = "SELECT segment, idx, id, length FROM chunk WHERE segment = ? ORDER BY idx"
+        with self._lock:
+            return [HeldChunk(*row) for row in self._db.execute(query, (segment,))]
+
+    def page(self, after: tuple[bytes, int], limit: int) -> list[HeldChunk]:
+        """Chunks behind the (segment, index) ``after``, in order of both."""
+        query = "SELECT segment, idx, id, length FROM chunk WHERE (segment, idx) > (?, ?) ORDER BY segment, idx LIMIT ?"
+        with self._lock:
+            return [HeldChunk(*row) for row in self._db.execute(query, (*after, limit))]
+
+    def chunk_names(self, prefix: int) -> set[tuple[bytes, int]]:
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT segment, idx FROM chunk WHERE segment BETWEEN ? AND ?", _range(prefix)
+            )
+            return set(rows)
+
+    def count(self) -> int:
+        with self._lock:
+            return int(self._db.execute("SELECT COUNT(*) FROM chunk").fetchone()[0])
+
+    def charged_bytes(self) -> int:
+        """What all files take of the quota."""
+        unit = UNIT_BYTES
+        chunks = f"SELECT TOTAL((bytes + {unit - 1}) / {unit}) FROM chunk"  # noqa: S608: both are our own numbers
+        leases = f"SELECT TOTAL(MAX(1, (bytes + {unit - 1}) / {unit})) FROM segment"  # noqa: S608
+        with self._lock:
+            return unit * int(sum(self._db.execute(query).fetchone()[0] for query in (chunks, leases)))
+
+    def add_chunk(self, chunk: HeldChunk, size: int) -> None:
+        row = (chunk.segment, chunk.index, chunk.chunk_id, chunk.length, size)
+        self._db.execute("INSERT OR REPLACE INTO chunk VALUES (?, ?, ?, ?, ?)", row)
+
+    def remove_chunk(self, segment: bytes, index: int) -> int:
+        """Forget a chunk; returns the bytes of its file, 0 when it was not known."""
+        query = "DELETE FROM chunk WHERE segment = ? AND idx = ? RETURNING bytes"
+        rows = self._db.execute(query, (segment, index)).fetchall()
+        return rows[0][0] if rows else 0
+
+    # Leases
+
+    def lease(self, segment: bytes, depositor: bytes, deposit: bytes) -> HeldLease | None:
+        found = self._leases("segment = ? AND depositor = ? AND deposit = ?", (segment, depositor, deposit))
+        return found[0] if found else None
+
+    def leases(self, segment: bytes) -> list[HeldLease]:
+        return self._leases("segment = ?", (segment,))
+
+    def _leases(self, where: str, values: tuple[object, ...]) -> list[HeldLease]:
+        query = f"SELECT depositor, deposit, sequence, expiry, deleted, data FROM lease WHERE {where}"  # noqa: S608
+        with self._lock:
+            rows = self._db.execute(query, values).fetchall()
+        return [
+            HeldLease(depositor, deposit, int.from_bytes(sequence, "big"), int.from_bytes(expiry, "big"), bool(deleted), data)
+            for depositor, deposit, sequence, expiry, deleted, data in rows
+        ]  # fmt: skip
+
+    def expired(self, now: int, limit: int) -> list[bytes]:
+        """Segments with a lease whose expiry has passed."""
+        query = "SELECT DISTINCT segment FROM lease WHERE expiry <= ? LIMIT ?"
+        with self._lock:
+            return [row[0] for row in self._db.execute(query, (_u64(now), limit))]
+
+    def put_lease(self, segment: bytes, lease: HeldLease) -> None:
+        row = (
+            segment,
+            lease.depositor,
+            lease.deposit,
+            _u64(lease.sequence),
+            _u64(lease.expiry),
+            lease.deleted,
+            lease.data,
+        )
+        self._db.execute("INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def set_leases(self, segment: bytes, leases: Iterable[HeldLease]) -> None:
+        """Keep exactly these leases of a segment."""
+        self._db.execute("DELETE FROM lease WHERE segment = ?", (segment,))
+        for lease in leases:
+            self.put_lease(segment, lease)
+
+    # Lease files
+
+    def lease_file(self, segment: bytes) -> LeaseFile | None:
+        """None when the segment is not known at all."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT bytes, mtime FROM segment WHERE segment = ?", (segment,)
+            ).fetchone()
+        return row and LeaseFile(*row)
+
+    def lease_files(self, prefix: int) -> dict[bytes, LeaseFile]:
+        query = "SELECT segment, bytes, mtime FROM segment WHERE segment BETWEEN ? AND ?"
+        with self._lock:
+            return {row[0]: LeaseFile(row[1], row[2]) for row in self._db.execute(query, _range(prefix))}
+
+    def set_lease_file(self, segment: bytes, file: LeaseFile | None) -> None:
+        """Say how the lease file is now; None forgets the segment."""
+        if file is None:
+            self._db.execute("DELETE FROM segment WHERE segment = ?", (segment,))
+        else:
+            row = (segment, file.size, file.mtime_ns)
+            self._db.execute("INSERT OR REPLACE INTO segment VALUES (?, ?, ?)", row)
+
+    # Folders
+
+    def take_folders(self) -> dict[int, int]:
+        """The folders' modification times at the last orderly close; they are forgotten by this call."""
+        with self.change():
+            found = dict(self._db.execute("SELECT prefix, mtime FROM folder"))
+            self._db.execute("DELETE FROM folder")
+        return found
+
+    def keep_folders(self, mtimes: dict[int, int]) -> None:
+        with self.change():
+            self._db.executemany("INSERT OR REPLACE INTO folder VALUES (?, ?)", mtimes.items())
+
+
+def _range(prefix: int) -> tuple[bytes, bytes]:
+    return bytes([prefix]), bytes([prefix]) + b"\xff" * (ID_BYTES - 1)

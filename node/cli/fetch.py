@@ -1,0 +1,189 @@
+"""`archipel fetch` and `archipel ls`."""
+
+import os
+import re
+import stat
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import click
+import trio
+
+from node.cli.options import common_options, settings
+from node.cli.output import note, progress_shown, show, size_text, visible
+from node.cli.running import read_link, run_async
+from node.client import open_client
+from node.deposits.download import Downloader
+from node.deposits.progress import Progress
+from node.deposits.reader import read_contents, read_runs, select, single_file
+from node.deposits.restore import Target, Wanted, choose_target, restore
+from node.errors import ConfigError
+from protocol.links import Link
+from protocol.manifest import Entry, Kind, Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """What the user asked to fetch."""
+
+    link: Link
+    dest: Path | None
+    stdout: bool
+    path: bytes | None
+    span: tuple[int, int] | None
+    """First and last byte, inclusive."""
+    force: bool
+
+
+@click.command()
+@click.argument("link")
+@click.option("-o", "--output", metavar="DEST", help="Where to put it; - for standard output (one file).")
+@click.option("--path", metavar="SUB", help="Only this file or folder of the deposit, as `archipel ls` shows it.")
+@click.option("--range", "span", metavar="A-B", help="Only bytes A to B (inclusive) of one file.")
+@click.option("--force", is_flag=True, help="Replace what is at the destination.")
+@common_options
+def fetch(link: str, output: str | None, path: str | None, span: str | None, force: bool) -> None:
+    """Fetch what LINK leads to; run it again after an interruption and it goes on.
+
+    LINK may be - (read from standard input) or @FILE. The destination appears when all of it is there and verified.
+
+    \b
+    Examples:
+      archipel fetch archipel:... -o copy
+      archipel fetch @link.txt --path site/index.html -o - | less
+      archipel fetch archipel:... --range 0-1023 -o head.bin
+    """
+    stdout = output == "-"
+    if stdout and settings().json:
+        raise ConfigError("-o - and --json both want standard output", hint="name a file with -o, or leave out --json")
+    order = _Order(
+        link=read_link(link),
+        dest=None if stdout or output is None else Path(output),
+        stdout=stdout,
+        path=None if path is None else os.fsencode(path),
+        span=_span(span),
+        force=force,
+    )
+    started = time.monotonic()
+    with progress_shown("fetching") as progress:
+        result = run_async(partial(_fetch, order, progress))
+    seconds = time.monotonic() - started
+    if stdout:
+        return
+    resumed = f", {size_text(result.kept)} were here already" if result.kept else ""
+    note(f"fetched {size_text(result.size)} in {seconds:.1f} s, {size_text(result.received)} received{resumed}")
+    show(
+        "\n".join(visible(str(place)) for place in result.places),
+        {
+            "paths": [str(place) for place in result.places],
+            "bytes": result.size,
+            "received_bytes": result.received,
+            "resumed_bytes": result.kept,
+            "seconds": round(seconds, 3),
+        },
+    )
+
+
+def _span(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9]{1,19})-([0-9]{1,19})", text, re.ASCII)
+    if match is None or int(match[1]) > int(match[2]):
+        raise ConfigError(f"want a range of bytes such as 0-1023, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    places: tuple[Path, ...]
+    size: int
+    received: int
+    kept: int
+
+
+async def _fetch(order: _Order, progress: Progress) -> _Fetched:
+    async with open_client(settings().config(), hints=order.link.hints) as client:
+        downloader = Downloader(client, progress)
+        manifest = await read_contents(downloader, order.link)
+        chosen = select(manifest, order.path)
+        wanted = _wanted(manifest, chosen, order)
+        size = sum(stop - start for _, start, stop in wanted)
+        progress.total = size
+        if order.stdout:
+            await _to_stdout(downloader, manifest, wanted)
+            return _Fetched((), size, downloader.received_bytes, 0)
+        target: Target = choose_target(manifest, chosen, order.dest, order.link.root, force=order.force)
+        kept = await restore(downloader, order.link, manifest, wanted, chosen, target, force=order.force)
+        return _Fetched(tuple(place for _, place in target.moves), size, downloader.received_bytes, kept)
+
+
+def _wanted(manifest: Manifest, chosen: Sequence[int], order: _Order) -> list[Wanted]:
+    """The runs of files to fetch."""
+    if order.span is None and not order.stdout:
+        entries = manifest.entries
+        return [(i, 0, entries[i].size) for i in chosen if entries[i].kind is Kind.FILE and entries[i].size]
+    entry = single_file(manifest, chosen)
+    first, last = order.span or (0, entry.size - 1)
+    if last >= entry.size and order.span is not None:
+        raise ConfigError(f"the range ends at byte {last}, but the file has {entry.size} bytes")
+    return [(chosen[0], first, last + 1)] if entry.size else []
+
+
+async def _to_stdout(downloader: Downloader, manifest: Manifest, wanted: Sequence[Wanted]) -> None:
+    out = sys.stdout.buffer
+    async with read_runs(downloader, manifest, wanted) as runs:
+        async for run in runs:
+            await trio.to_thread.run_sync(out.write, run.data, abandon_on_cancel=True)
+            downloader.progress.step(done=len(run.data))
+    await trio.to_thread.run_sync(out.flush, abandon_on_cancel=True)
+
+
+@click.command()
+@click.argument("link")
+@common_options
+def ls(link: str) -> None:
+    """List what LINK leads to: sizes, times and paths, without fetching it.
+
+    \b
+    Example:
+      archipel ls archipel:...
+    """
+    opened = read_link(link)
+
+    async def work() -> Manifest:
+        async with open_client(settings().config(), hints=opened.hints) as client:
+            return await read_contents(Downloader(client, Progress()), opened)
+
+    manifest = run_async(work)
+    entries = [
+        {
+            "path": os.fsdecode(entry.path),
+            "kind": entry.kind.name.lower(),
+            "size": entry.size,
+            "mtime": entry.mtime_ns / 1e9,
+            "executable": entry.executable,
+        }
+        | ({"target": os.fsdecode(entry.target)} if entry.kind is Kind.SYMLINK else {})
+        for entry in manifest.entries
+    ]
+    show("\n".join(map(_line, manifest.entries)), {"entries": entries, "bytes": manifest.content_bytes})
+
+
+_TYPES = {
+    Kind.FILE: stat.S_IFREG | 0o644,
+    Kind.FOLDER: stat.S_IFDIR | 0o755,
+    Kind.SYMLINK: stat.S_IFLNK | 0o777,
+}
+
+
+def _line(entry: Entry) -> str:
+    mode = stat.filemode(_TYPES[entry.kind] | (0o111 if entry.executable else 0))
+    when = "-" if not entry.mtime_ns else datetime.fromtimestamp(entry.mtime_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M")
+    arrow = f" -> {visible(os.fsdecode(entry.target))}" if entry.kind is Kind.SYMLINK else ""
+    slash = "/" if entry.kind is Kind.FOLDER else ""
+    return f"{mode} {entry.size:>12} {when:>16} {visible(os.fsdecode(entry.path))}{slash}{arrow}"

@@ -1,0 +1,164 @@
+"""`archipel check`, `renew` and `delete`: what a deposit's life depends on."""
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import click
+
+from node.cli.options import common_options, settings
+from node.cli.output import date_text, note, progress_shown, show, survival_fields, survival_text
+from node.cli.running import read_link, run_async
+from node.client import Client, open_client
+from node.config import parse_duration
+from node.deposits.check import Health, SegmentHealth
+from node.deposits.check import check as check_deposit
+from node.deposits.journal import Journal
+from node.deposits.lifetime import Changed
+from node.deposits.lifetime import delete as delete_deposit
+from node.deposits.lifetime import renew as renew_deposit
+from node.deposits.progress import Progress
+from node.errors import NotFoundError
+from node.home import Home
+from protocol.links import Link
+
+
+@click.command()
+@click.argument("link")
+@common_options
+def check(link: str) -> None:
+    """Count the live chunks of every segment of LINK, each proved by an audit of a random block.
+
+    A verify link is enough, and reads nothing. Exit code 3: some segment has fewer than k live chunks.
+
+    \b
+    Example:
+      archipel check archipel:...
+    """
+    opened = read_link(link)
+
+    async def work(progress: Progress) -> Health:
+        async with open_client(settings().config(), hints=opened.hints) as client:
+            return await check_deposit(client, opened, progress)
+
+    with progress_shown("checking") as progress:
+        health = run_async(partial(work, progress))
+    show(
+        _health_text(health),
+        {
+            "segments": [_segment_fields(segment) for segment in health.segments],
+            "survives": survival_fields(health.survives),
+            "healthy": health.healthy,
+        },
+    )
+    if not health.readable:
+        weak = sum(not segment.readable for segment in health.segments)
+        raise NotFoundError(
+            f"{weak} of {len(health.segments)} segments have fewer than k live chunks",
+            hint="holders may come back; whoever has the files can publish them again",
+        )
+
+
+def _segment_fields(segment: SegmentHealth) -> dict[str, object]:
+    return {
+        "id": segment.id.hex(),
+        "k": segment.k,
+        "n": segment.n,
+        "live": segment.live,
+        "countries": segment.countries,
+        "expires": segment.expires or None,
+    }
+
+
+def _health_text(health: Health) -> str:
+    alike = Counter((s.live, s.n, s.k, tuple(s.countries.items())) for s in health.segments)
+    lines = []
+    for (live, n, k, countries), count in sorted(alike.items()):
+        where = ", ".join(f"{country or '??'} {chunks}" for country, chunks in countries)
+        what = "segment" if count == 1 else "segments"
+        lines.append(
+            f"{count} {what}: {live} of {n or '?'} chunks live ({k or '?'} needed){': ' + where if where else ''}"
+        )
+    lines.append(survival_text(health.survives))
+    if health.expires:
+        lines.append(f"leases run until {date_text(health.expires)}")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.argument("link")
+@click.option("--lease", default="180d", show_default=True, metavar="D", help="How long from now: 30d, 12h.")
+@common_options
+def renew(link: str, lease: str) -> None:
+    """Extend the leases of a deposit that this home published.
+
+    \b
+    Example:
+      archipel renew archipel:... --lease 365d
+    """
+    seconds = parse_duration(lease)
+    changed = _change(read_link(link), "renewing", partial(_renew, seconds))
+    note(f"renewed {changed.segments} segments at {changed.holders} holders{_silent(changed)}")
+    show(f"leases run until {date_text(changed.expiry)}", _fields(changed))
+
+
+@click.command()
+@click.argument("link")
+@common_options
+def delete(link: str) -> None:
+    """End the leases of a deposit that this home published; other deposits of the same bytes stay whole.
+
+    \b
+    Example:
+      archipel delete archipel:...
+    """
+    changed = _change(read_link(link), "deleting", _delete)
+    if changed.silent:
+        note(f"note: {changed.silent} holders did not answer; they drop their chunks when the lease ends")
+    show(
+        f"deleted {changed.segments} segments at {changed.holders} holders{_silent(changed)}",
+        _fields(changed),
+    )
+
+
+async def _renew(seconds: int, client: Client, home: Home, journal: Journal, link: Link, progress: Progress) -> Changed:
+    return await renew_deposit(client, home.depositor(), journal, link, seconds, progress)
+
+
+async def _delete(client: Client, home: Home, journal: Journal, link: Link, progress: Progress) -> Changed:
+    return await delete_deposit(client, home.depositor(), journal, link, progress)
+
+
+_Change = Callable[[Client, Home, Journal, Link, Progress], Awaitable[Changed]]
+
+
+def _change(link: Link, doing: str, change: _Change) -> Changed:
+    config = settings().config()
+    home = Home(config.home)
+    home.create()
+    journal = Journal(home.journal)
+
+    async def work(progress: Progress) -> Changed:
+        async with open_client(config, hints=link.hints) as client:
+            return await change(client, home, journal, link, progress)
+
+    try:
+        with progress_shown(doing) as progress:
+            return run_async(partial(work, progress))
+    finally:
+        journal.close()
+
+
+def _silent(changed: Changed) -> str:
+    return f" ({changed.silent} did not answer)" if changed.silent else ""
+
+
+def _fields(changed: Changed) -> dict[str, object]:
+    return {
+        "segments": changed.segments,
+        "holders": changed.holders,
+        "silent": changed.silent,
+        "expires": changed.expiry,
+        "seconds_left": max(0, changed.expiry - int(time.time())),
+    }

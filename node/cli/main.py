@@ -1,0 +1,141 @@
+"""The top of the command line: options every command knows, commands loaded when they are used, errors and exit codes."""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from node.cli.options import common_options, settings
+from node.errors import NodeError, machine_error
+
+_COMMANDS = {
+    "node": ("node.cli.node", "Run a storage node."),
+    "publish": ("node.cli.publish", "Publish files or folders; prints the link."),
+    "fetch": ("node.cli.fetch", "Fetch what a link leads to."),
+    "ls": ("node.cli.fetch", "List what a link leads to, without fetching it."),
+    "check": ("node.cli.keep", "Count the live chunks of a deposit, by audit."),
+    "renew": ("node.cli.keep", "Extend the leases of a deposit of yours."),
+    "delete": ("node.cli.keep", "End the leases of a deposit of yours."),
+    "devnet": ("node.cli.devnet", "A local network of real nodes, to try things on."),
+}
+"""Command -> (module, what the list of commands says): a command's imports cost nothing until it runs."""
+
+INTERRUPTED = 130
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("archipel"), prog_name="archipel")
+@common_options
+def cli() -> None:
+    """Peer-distributed, encrypted storage: no country, no company, no server.
+
+    \b
+    Try it on this machine:
+      eval "$(archipel devnet up)"
+      archipel publish FILE_OR_FOLDER
+      archipel fetch LINK -o COPY
+      archipel devnet down
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with the code of docs/operations.md."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Returns:
+        Its exit code. Nothing but its result has been written to standard output.
+    """
+    try:
+        result = cli.main(list(arguments), prog_name="archipel", standalone_mode=False)
+        sys.stdout.flush()
+    except BaseException as exc:  # noqa: BLE001 - the root: every failure ends as a line and an exit code
+        return _report(exc)
+    return result if isinstance(result, int) else 0
+
+
+def _report(exc: BaseException) -> int:
+    causes = list(_leaves(exc))
+    for cause in causes:
+        if isinstance(cause, KeyboardInterrupt | click.Abort):
+            _say("interrupted", "what was done is kept: run the same command again to go on")
+            return INTERRUPTED
+    for cause in causes:
+        if isinstance(cause, BrokenPipeError):  # whoever read our output went away, as `head` does
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+    known = next((cause for cause in causes if isinstance(cause, NodeError)), None)
+    if known is not None:
+        _say(str(known), known.hint)
+        return known.exit_code
+    usage = next((cause for cause in causes if isinstance(cause, click.ClickException)), None)
+    if usage is not None:
+        context = getattr(usage, "ctx", None)
+        _say(usage.format_message(), f"{context.command_path} --help" if context else "archipel --help")
+        return 2
+    leaving = next((cause for cause in causes if isinstance(cause, SystemExit)), None)
+    if leaving is not None:
+        return leaving.code if isinstance(leaving.code, int) else 1
+    system = next((cause for cause in causes if isinstance(cause, OSError)), None)
+    if system is not None and len(causes) == 1:
+        error = machine_error("go on", system)
+        _say(str(error), error.hint)
+        return error.exit_code
+    _say(f"this is a bug: {type(causes[0]).__name__}: {causes[0]}", _keep_traceback(exc))
+    return 1
+
+
+def _leaves(exc: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group of groups."""
+    if isinstance(exc, BaseExceptionGroup):
+        for inner in exc.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield exc
+
+
+def _say(message: str, hint: str | None) -> None:
+    with suppress(OSError):
+        click.echo(f"archipel: error: {message}", err=True)
+        if hint:
+            click.echo(f"hint: {hint}", err=True)
+
+
+def _keep_traceback(exc: BaseException) -> str:
+    """Write the traceback, which holds no values, where it can be sent from; returns the hint."""
+    text = "".join(traceback.format_exception(exc))
+    try:
+        path = Path(settings().config().home) / "crash.log"
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_text(text)
+        path.chmod(0o600)
+    except (OSError, NodeError, RuntimeError):
+        return "please report it, with what you did"
+    return f"please report it, with {path}"

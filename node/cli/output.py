@@ -1,0 +1,93 @@
+"""How results, notes and progress are shown: results to standard output and nothing else there."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import click
+
+from node.cli.options import settings
+from node.deposits.placement import Survival
+from node.deposits.progress import Progress
+
+
+def show(text: str, fields: Mapping[str, object]) -> None:
+    """Print a result: the text, or with ``--json`` the fields as one object."""
+    click.echo(json.dumps(fields) if settings().json else text)
+
+
+def note(text: str) -> None:
+    """Say something on standard error."""
+    click.echo(f"archipel: {text}", err=True)
+
+
+def size_text(count: float) -> str:
+    """``64.1 MB``: powers of 1000, as disks and lines are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def date_text(seconds: int) -> str:
+    """A date and how far off it is, as ``2027-05-20 (in 179 days)``."""
+    days = (seconds - time.time()) / 86400
+    when = datetime.fromtimestamp(min(seconds, 253402300799), UTC).strftime("%Y-%m-%d")
+    if days < 0:
+        return f"{when} (expired)"
+    return f"{when} (in {days:.0f} days)" if days >= 2 else f"{when} (in {days * 24:.0f} hours)"
+
+
+def survival_text(survives: Survival) -> str:
+    """One line on what a deposit survives now."""
+    if survives.nodes < 0:
+        return "it cannot be read now: some segment has fewer than k live chunks"
+    nodes = (
+        "the loss of no node"
+        if survives.nodes == 0
+        else f"the loss of any {survives.nodes} " + ("node" if survives.nodes == 1 else "nodes")
+    )
+    if not survives.country and not survives.not_country:
+        return f"it survives {nodes}; no holder claims a country"
+    if not survives.not_country:
+        return f"it survives {nodes}, and of any one (claimed) country of {', '.join(survives.country)}"
+    named = ", ".join(survives.not_country)
+    rest = f"; it survives that of {', '.join(survives.country)}" if survives.country else ""
+    return f"it survives {nodes}, but NOT the loss of (claimed) country {named}{rest}"
+
+
+def survival_fields(survives: Survival) -> dict[str, object]:
+    """The same for programs."""
+    return {"nodes": survives.nodes, "country": survives.country, "not_country": survives.not_country}
+
+
+def visible(text: str) -> str:
+    """A name with its control characters shown instead of obeyed: a stranger chose it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+@contextmanager
+def progress_shown(doing: str) -> Iterator[Progress]:
+    """A progress bar on a terminal, and nothing elsewhere; notes are told in the end."""
+    progress = Progress()
+    if not sys.stderr.isatty():
+        yield progress
+        return
+    from rich.console import Console  # noqa: PLC0415 - costs 50 ms, which only a terminal is worth
+    from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    columns = (
+        "[progress.description]{task.description}",
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=None)
+        progress.changed = lambda now: bar.update(task, completed=now.done, total=now.total)
+        yield progress

@@ -1,0 +1,158 @@
+"""`archipel publish`."""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from node.cli.options import common_options, settings
+from node.cli.output import note, progress_shown, show, size_text, survival_fields, survival_text
+from node.cli.running import run_async
+from node.client import Client, open_client
+from node.config import parse_duration
+from node.deposits.journal import Journal
+from node.deposits.progress import Progress
+from node.deposits.publish import (
+    Content,
+    FileContent,
+    Options,
+    Published,
+    StreamContent,
+)
+from node.deposits.publish import (
+    publish as publish_content,
+)
+from node.deposits.source import scan
+from node.errors import ConfigError
+from node.home import Home
+from protocol.errors import LocalProtocolError
+from protocol.hashing import digest
+from protocol.leases import Policy
+from protocol.links import Link
+from protocol.paths import path_problem
+from protocol.records import is_country
+from protocol.segment import Shares
+
+_HINTS = 3
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--name", help="What to call standard input (PATH is -).")
+@click.option("--shares", default="8/12", show_default=True, metavar="K/N", help="Any K of N chunks rebuild a segment.")
+@click.option("--lease", default="180d", show_default=True, metavar="D", help="How long holders keep it: 30d, 12h.")
+@click.option(
+    "--spread",
+    type=click.Choice(["country", "none"]),
+    default="country",
+    show_default=True,
+    help="Fill claimed countries evenly, or do not care.",
+)
+@click.option("--avoid", default="", metavar="CC,...", help="Claimed countries that must get nothing.")
+@click.option("--fresh", is_flag=True, help="A new link even for bytes you published before.")
+@click.option("--hints", is_flag=True, help="Put addresses of nodes into the link, for machines that know none.")
+@common_options
+def publish(
+    paths: tuple[str, ...],
+    name: str | None,
+    shares: str,
+    lease: str,
+    spread: str,
+    avoid: str,
+    fresh: bool,
+    hints: bool,
+) -> None:
+    """Publish files or folders, or standard input (-), and print the link.
+
+    Run it again after an interruption, or when files have changed: it sends only what the network lacks.
+
+    \b
+    Examples:
+      archipel publish ~/Photos
+      tar c project | archipel publish - --name project.tar
+      archipel publish thesis.pdf --avoid FR,DE --lease 365d
+    """
+    options = _options(shares, lease, spread, avoid, fresh)
+    config = settings().config()
+    home = Home(config.home)
+    content = _content(paths, name)
+    depositor = home.depositor()
+    journal = Journal(home.journal)
+
+    async def work(progress: Progress) -> Published:
+        async with open_client(config) as client:
+            published = await publish_content(client, depositor, journal, content, options, progress)
+            return replace(published, link=_with_hints(client, published.link)) if hints else published
+
+    try:
+        with progress_shown("publishing") as progress:
+            progress.total = content.total_bytes
+            published = run_async(lambda: work(progress))
+    finally:
+        journal.close()
+    _show(published)
+
+
+def _options(shares: str, lease: str, spread: str, avoid: str, fresh: bool) -> Options:
+    countries = tuple(sorted({part.strip().upper() for part in avoid.split(",") if part.strip()}))
+    for country in countries:
+        if not is_country(country):
+            raise ConfigError(f"want countries as two letters each, such as FR,DE, got {country!r}")
+    try:
+        parsed = Shares.parse(shares)
+    except LocalProtocolError as exc:
+        raise ConfigError(str(exc)) from exc
+    policy = Policy(spread_countries=spread == "country", avoid=countries)
+    return Options(shares=parsed, lease_seconds=parse_duration(lease), policy=policy, fresh=fresh)
+
+
+def _content(paths: tuple[str, ...], name: str | None) -> Content:
+    if "-" in paths:
+        if len(paths) > 1 or not name:
+            raise ConfigError(
+                "standard input is published alone, and needs a name", hint="archipel publish - --name NAME"
+            )
+        path = os.fsencode(name)
+        problem = "it holds a slash" if b"/" in path else path_problem(path)
+        if problem is not None:
+            raise ConfigError(f"{name!r} is no name for a file: {problem}")
+        return StreamContent(sys.stdin.buffer, path, digest("local", b"stream", path))
+    if name:
+        raise ConfigError("--name goes with standard input only", hint="archipel publish - --name NAME")
+    source = scan([Path(path) for path in paths])
+    places = b"\0".join(os.fsencode(os.path.abspath(path)) for path in paths)
+    return FileContent(source, digest("local", b"files", places))
+
+
+def _with_hints(client: Client, link: Link) -> Link:
+    return replace(link, hints=tuple(contact.address for contact in client.dht.contacts()[:_HINTS]))
+
+
+def _show(published: Published) -> None:
+    for text in (*published.skipped, *published.notes):
+        note(f"note: {text}")
+    took = f"{size_text(published.bytes)} in {published.seconds:.1f} s"
+    note(
+        f"published {took}: {published.placed} of {published.chunks} chunks of {published.segments} segments placed, "
+        f"{size_text(published.sent_bytes)} sent"
+    )
+    note(survival_text(published.survives))
+    show(
+        str(published.link),
+        {
+            "link": str(published.link),
+            "verify_link": str(published.link.verify_link()),
+            "bytes": published.bytes,
+            "stored_bytes": published.stored_bytes,
+            "sent_bytes": published.sent_bytes,
+            "segments": published.segments,
+            "chunks": published.chunks,
+            "placed": published.placed,
+            "seconds": round(published.seconds, 3),
+            "survives": survival_fields(published.survives),
+            "skipped": published.skipped,
+            "notes": published.notes,
+        },
+    )

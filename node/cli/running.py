@@ -1,0 +1,46 @@
+"""From a command's function to an event loop and back; links from arguments, files or standard input."""
+
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from node.errors import ConfigError, machine_error
+from protocol.errors import LinkError
+from protocol.links import MAX_TEXT, Link, parse_link
+
+T = TypeVar("T")
+
+
+def run_async(work: Callable[[], Awaitable[T]]) -> T:
+    """Run ``work`` to its end; SIGTERM ends it as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    async def main() -> T:
+        return await work()
+
+    return trio.run(main)
+
+
+def read_link(text: str) -> Link:
+    """A link given as itself, behind a gateway's address, as ``-`` (standard input) or as ``@FILE``.
+
+    Raises:
+        ConfigError: It is not a link.
+        MachineError: The file cannot be read.
+    """
+    try:
+        if text == "-":
+            text = sys.stdin.read(MAX_TEXT)
+        elif text.startswith("@"):
+            with Path(text[1:]).open(encoding="utf-8", errors="replace") as handle:
+                text = handle.read(MAX_TEXT)
+    except OSError as exc:
+        raise machine_error("read the link from", exc) from exc
+    try:
+        return parse_link(text)
+    except LinkError as exc:
+        raise ConfigError(str(exc), hint="copy the whole link, from archipel: to its last character") from exc

@@ -1,0 +1,149 @@
+"""Settings in four layers: command line > environment > configuration file > default."""
+
+import ipaddress
+import socket
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import platformdirs
+
+from node.errors import ConfigError
+from protocol.ids import Address
+
+DEFAULT_NETWORK = "archipel"
+DEFAULT_PORT = 4110
+CONFIG_FILE = "config.toml"
+
+_ENVIRONMENT = {"ARCHIPEL_HOME": "home", "ARCHIPEL_NETWORK": "network", "ARCHIPEL_JOIN": "join"}
+_UNITS = {
+    "": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What every command needs to know."""
+
+    home: Path = field(default_factory=lambda: platformdirs.user_data_path("archipel"))
+    """Folder of the identity, the deposits' journal and the remembered contacts."""
+    network: str = DEFAULT_NETWORK
+    """Name of the network, 1 to 64 UTF-8 bytes. Nodes of different names never talk."""
+    join: tuple[str, ...] = ()
+    """HOST:PORT of nodes to join by."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.network.encode("utf-8", "replace")) <= 64:
+            raise ConfigError(f"the network's name must be 1 to 64 bytes, got {self.network!r}")
+        for address in self.join:
+            split_host_port(address)
+
+
+def load_config(environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
+    """Merge the layers.
+
+    Args:
+        environ: The process environment.
+        flags: Values given on the command line; None or an empty tuple means not given.
+
+    Raises:
+        ConfigError: A malformed value or unknown key, naming its layer.
+    """
+    merged: dict[str, object] = {}
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
+    environment = {key: environ[name] for name, key in _ENVIRONMENT.items() if environ.get(name)}
+    home = Path(str(given.get("home") or environment.get("home") or Config().home)).expanduser()
+    for layer in (_read_file(home / CONFIG_FILE), environment, given):
+        merged.update(layer)
+    join = merged.get("join", ())
+    if isinstance(join, str):
+        join = tuple(part.strip() for part in join.split(",") if part.strip())
+    assert isinstance(join, tuple | list)
+    return Config(home=home, network=str(merged.get("network", DEFAULT_NETWORK)), join=tuple(map(str, join)))
+
+
+def _read_file(path: Path) -> dict[str, object]:
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"cannot read {path}: {exc}") from exc
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
+    known = {item.name for item in fields(Config)} - {"home"}
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(f"{path}: unknown key {key!r}", hint=f"known keys: {', '.join(sorted(known))}")
+        wanted = str if key == "network" else list
+        if not isinstance(value, wanted):
+            raise ConfigError(f"{path}: {key} must be {'text' if wanted is str else 'a list of HOST:PORT'}")
+    return values
+
+
+def split_host_port(text: str) -> tuple[str, int]:
+    """Split ``HOST:PORT`` (``[V6]:PORT`` for IPv6).
+
+    Raises:
+        ConfigError: No port, or not 0 to 65535.
+    """
+    host, colon, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not colon or not bare or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"want HOST:PORT, got {text!r}")
+    if ":" in bare and not host.startswith("["):
+        raise ConfigError(f"write an IPv6 address as [ADDRESS]:PORT, got {text!r}")
+    return bare, int(port)
+
+
+def resolve(text: str) -> list[Address]:
+    """The addresses a ``HOST:PORT`` stands for, looked up if HOST is a name. Blocks.
+
+    Raises:
+        ConfigError: Malformed or unknown.
+    """
+    host, port = split_host_port(text)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        raise ConfigError(f"cannot look up {host!r}: {exc}") from exc
+    hosts = dict.fromkeys(str(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in found)
+    return [Address(host, port) for host in hosts]
+
+
+def parse_size(text: str) -> int:
+    """Bytes from ``50GB``, ``512MiB``, ``1000000``.
+
+    Raises:
+        ConfigError: Not a number with a known unit.
+    """
+    digits = text.strip().lower().rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = text.strip().lower()[len(digits) :].strip()
+    try:
+        return int(float(digits) * _UNITS[unit])
+    except (ValueError, KeyError, OverflowError):
+        raise ConfigError(f"want a size such as 50GB or 512MiB, got {text!r}") from None
+
+
+def parse_duration(text: str) -> int:
+    """Seconds from ``180d``, ``12h``, ``30m``, ``90s``.
+
+    Raises:
+        ConfigError: Not a whole positive number with one of these units.
+    """
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
+    number, unit = text[:-1], text[-1:]
+    if unit not in units or not (number.isascii() and number.isdigit()) or int(number) == 0:
+        raise ConfigError(f"want a duration such as 180d or 12h, got {text!r}")
+    return int(number) * units[unit]

@@ -1,0 +1,1 @@
+"""What a depositor and a reader do: publish, fetch, list, check, renew and delete deposits."""

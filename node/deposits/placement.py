@@ -1,0 +1,139 @@
+"""Which node gets which chunk: fill countries evenly, then subnets, then by closeness (docs/design.md, "Placement").
+
+Pure: candidates in, plan out.
+"""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from dht.contact import Contact
+from protocol.ids import NodeId
+from protocol.leases import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node that might hold a chunk. Candidates are given nearest to the segment id first."""
+
+    contact: Contact
+    country: str
+    """As the node claims; empty for unknown, which counts as one country."""
+    free_bytes: int
+
+    @property
+    def node_id(self) -> NodeId:
+        return self.contact.node_id
+
+    @property
+    def subnet(self) -> str:
+        """The /24 (IPv4) or /48 (IPv6) its address is in; loopback addresses are each their own."""
+        address = ipaddress.ip_address(self.contact.address.host)
+        if address.is_loopback:
+            return str(self.contact.address)
+        return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))
+
+
+def assign(
+    indices: Collection[int],
+    candidates: Sequence[Candidate],
+    placed: Mapping[int, Candidate],
+    policy: Policy,
+    *,
+    chunk_bytes: int,
+) -> dict[int, Candidate]:
+    """Choose a holder for each of ``indices``.
+
+    Args:
+        indices: Chunks that have no holder yet.
+        candidates: Nodes to choose from, nearest first. A node gets a second chunk only when every other has one.
+        placed: Chunks that have one, with their holders.
+        policy: The depositor's: avoided countries are never used; ``spread_countries`` evens out countries.
+        chunk_bytes: Size of the largest chunk: a node with less space free is left out.
+
+    Returns:
+        index -> holder; without the indices for which there is nobody. Indices are filled in order.
+    """
+    usable = [c for c in candidates if c.country not in policy.avoid and c.free_bytes >= chunk_bytes]
+    rank = {candidate.node_id: position for position, candidate in enumerate(usable)}
+    load: Counter[NodeId] = Counter(holder.node_id for holder in placed.values())
+    countries = Counter(holder.country for holder in placed.values())
+    subnets = Counter(holder.subnet for holder in placed.values())
+    chosen: dict[int, Candidate] = {}
+    for index in sorted(indices) if usable else ():
+        best = min(
+            usable,
+            key=lambda c: (
+                load[c.node_id],
+                countries[c.country] if policy.spread_countries else 0,
+                subnets[c.subnet],
+                rank[c.node_id],
+            ),
+        )
+        chosen[index] = best
+        load[best.node_id] += 1
+        countries[best.country] += 1
+        subnets[best.subnet] += 1
+    return chosen
+
+
+def country_bound_met(holders: Iterable[Candidate], n: int, k: int) -> bool:
+    """Whether no country holds more than n-k of a segment's chunks: it survives the loss of any one country."""
+    return max(Counter(holder.country for holder in holders).values(), default=0) <= n - k
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One live chunk: which, on what node, in what claimed country."""
+
+    index: int
+    node: NodeId
+    country: str
+
+
+@dataclass(frozen=True, slots=True)
+class Survival:
+    """What a deposit survives, computed from its live chunks."""
+
+    nodes: int
+    """Any this many nodes may vanish at once; -1: it cannot be read now."""
+    country: tuple[str, ...]
+    """Claimed countries any one of which may vanish."""
+    not_country: tuple[str, ...]
+    """Claimed countries the loss of which loses it."""
+
+
+def survival(segments: Iterable[tuple[int, Sequence[Holding]]]) -> Survival:
+    """What all of ``segments`` survive.
+
+    Args:
+        segments: For each its k and its live chunks. An index held twice counts once, on the node that holds fewest:
+            the answer may be too low, never too high.
+    """
+    nodes = 10**9
+    seen: set[str] = set()
+    lost: set[str] = set()
+    for k, holdings in segments:
+        nodes = min(nodes, _nodes_survived(k, holdings))
+        countries = {holding.country for holding in holdings}
+        seen |= countries
+        lost |= {c for c in countries if len({h.index for h in holdings if h.country != c}) < k}
+    seen -= {""}
+    lost -= {""}
+    return Survival(nodes, tuple(sorted(seen - lost)), tuple(sorted(lost)))
+
+
+def _nodes_survived(k: int, holdings: Sequence[Holding]) -> int:
+    load = Counter(holding.node for holding in holdings)
+    holder: dict[int, NodeId] = {}
+    for holding in sorted(holdings, key=lambda h: -load[h.node]):
+        holder[holding.index] = holding.node
+    live = len(holder)
+    survived = -1
+    for count in [0, *sorted(Counter(holder.values()).values(), reverse=True)]:
+        live -= count
+        if live < k:
+            break
+        survived += 1
+    return survived

@@ -1,0 +1,290 @@
+"""Writing what was fetched to disk: beside the destination, resumable, and moved there only when it is whole."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.deposits.download import Downloader
+from node.deposits.reader import Run, Step, plan_steps, runs_of, segments_ahead
+from node.errors import ConfigError, MachineError, RefusedError, machine_error
+from protocol.hashing import digest
+from protocol.links import Link
+from protocol.manifest import Kind, Manifest, inline_content
+
+Wanted = tuple[int, int, int]
+"""(entry index, start, stop): a run of a file's bytes."""
+
+_STATE_BYTES = 32
+_RECORD_BYTES = 4 + 32
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the chosen entries go."""
+
+    staging: Path
+    """The ``.part`` folder: what has come so far, and which segments of it are whole."""
+    moves: tuple[tuple[bytes, Path], ...]
+    """(path in the deposit, destination): what is moved where in the end."""
+
+
+def choose_target(manifest: Manifest, chosen: Sequence[int], dest: Path | None, root: bytes, *, force: bool) -> Target:
+    """Decide on destinations, before anything is fetched.
+
+    Args:
+        manifest: Of the deposit.
+        chosen: Indices of the entries wanted: whole trees.
+        dest: Where the user wants it; None for its own name in the current folder.
+        root: The root id, which names the staging folder of several trees.
+        force: Whether to replace what is there.
+
+    Raises:
+        RefusedError: A destination exists.
+        MachineError: The folder to write to does not exist.
+    """
+    paths = {manifest.entries[index].path for index in chosen}
+    tops = [path for path in sorted(paths) if path.rpartition(b"/")[0] not in paths]
+    if dest is None:
+        moves = [(top, Path(os.fsdecode(top.rpartition(b"/")[2]))) for top in tops]
+    elif len(tops) == 1:
+        moves = [(tops[0], dest)]
+    else:
+        moves = [(top, dest / os.fsdecode(top.rpartition(b"/")[2])) for top in tops]
+    for _, place in moves:
+        if os.path.lexists(place) and not force:
+            raise RefusedError(f"{str(place)!r} exists", hint="choose another place with -o, or replace it: --force")
+    base = dest if dest is not None else moves[0][1] if len(moves) == 1 else Path(f"archipel-{root[:4].hex()}")
+    if not base.name:
+        raise ConfigError(f"{str(base)!r} is no name for a file or folder", hint="choose another place with -o")
+    staging = base.with_name(base.name + ".part")
+    if not staging.parent.is_dir():
+        raise MachineError(f"the folder {str(staging.parent)!r} does not exist")
+    return Target(staging, tuple(moves))
+
+
+class Restore:
+    """The files of one fetch, on this machine. All calls block; use as a context manager in worker threads."""
+
+    def __init__(self, link: Link, manifest: Manifest, wanted: Sequence[Wanted], chosen: Sequence[int], target: Target):
+        self._manifest = manifest
+        self._wanted = wanted
+        self._chosen = chosen
+        self._target = target
+        self._content = os.fsencode(target.staging / "content")
+        self._starts = {entry: start for entry, start, _ in wanted}
+        runs = b"".join(b"%d %d %d;" % run for run in wanted)
+        self._token = digest("local", link.root, link.key, digest("local", runs))
+        self._state = -1
+        self._done: set[int] = set()
+        self._open: tuple[int, int] | None = None
+
+    def begin(self) -> None:
+        """Take up what an earlier run left, if it was the same fetch; make folders and empty files.
+
+        Raises:
+            RefusedError: Another process is at it.
+            MachineError: The disk says no.
+        """
+        try:
+            self._target.staging.mkdir(mode=0o700, exist_ok=True)
+            self._state = os.open(self._target.staging / "state", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._state, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.pread(self._state, _STATE_BYTES, 0) != self._token:
+                shutil.rmtree(os.fsdecode(self._content), ignore_errors=True)
+                if os.path.lexists(self._content):
+                    os.unlink(self._content)
+                os.ftruncate(self._state, 0)
+                os.pwrite(self._state, self._token, 0)
+            self._make_places()
+        except BlockingIOError:
+            raise RefusedError(f"another fetch is writing to {str(self._target.staging)!r}") from None
+        except OSError as exc:
+            raise machine_error("write", exc) from exc
+
+    def _make_places(self) -> None:
+        os.makedirs(self._content, exist_ok=True)
+        for index in self._chosen:
+            entry = self._manifest.entries[index]
+            place = self._place(index)
+            if entry.kind is Kind.FOLDER:
+                os.makedirs(place, exist_ok=True)
+            elif entry.kind is Kind.FILE and entry.size == 0:
+                os.makedirs(os.path.dirname(place), exist_ok=True)
+                os.close(self._create(place, executable=entry.executable))
+
+    def _place(self, index: int) -> bytes:
+        return os.path.join(self._content, self._manifest.entries[index].path)
+
+    @staticmethod
+    def _create(place: bytes, *, executable: bool) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(place, flags, 0o777 if executable else 0o666)
+
+    def finished_before(self, steps: Sequence[Step]) -> set[int]:
+        """Numbers of the steps whose bytes lie here already, read back and compared with what was noted."""
+        noted = os.pread(self._state, len(steps) * _RECORD_BYTES * 2, _STATE_BYTES)
+        good: dict[int, bytes] = {}
+        for start in range(0, len(noted) - _RECORD_BYTES + 1, _RECORD_BYTES):
+            number = int.from_bytes(noted[start : start + 4], "big")
+            if number < len(steps) and self._digest_of(steps[number]) == noted[start + 4 : start + _RECORD_BYTES]:
+                good[number] = noted[start : start + _RECORD_BYTES]
+        os.ftruncate(self._state, _STATE_BYTES)
+        os.pwrite(self._state, b"".join(good.values()), _STATE_BYTES)
+        os.lseek(self._state, 0, os.SEEK_END)
+        return set(good)
+
+    def _digest_of(self, step: Step) -> bytes:
+        parts = []
+        for item in step.slices:
+            try:
+                with open(self._place(item.entry), "rb") as handle:
+                    handle.seek(item.at - self._starts[item.entry])
+                    parts.append(handle.read(item.size))
+            except OSError:
+                return b""
+        return digest("local", *parts)
+
+    def write(self, number: int, step: Step, data: bytearray) -> None:
+        """Write the runs of a step, then note it.
+
+        Raises:
+            MachineError: The disk is full or says no; what was written stays for the next run.
+        """
+        try:
+            parts = []
+            for run in runs_of(step, data):
+                self.write_run(run)
+                parts.append(run.data)
+            os.write(self._state, number.to_bytes(4, "big") + digest("local", *parts))
+        except OSError as exc:
+            raise machine_error("write", exc) from exc
+
+    def write_run(self, run: Run) -> None:
+        """Write one run of a file."""
+        if self._open is None or self._open[0] != run.entry:
+            self._close()
+            place = self._place(run.entry)
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            self._open = (
+                run.entry,
+                self._create(place, executable=self._manifest.entries[run.entry].executable),
+            )
+        at = run.at - self._starts[run.entry]
+        done = 0
+        while done < len(run.data):
+            done += os.pwrite(self._open[1], run.data[done:], at + done)
+
+    def _close(self) -> None:
+        if self._open is not None:
+            os.close(self._open[1])
+            self._open = None
+
+    def finish(self, *, force: bool) -> None:
+        """Set times, make symbolic links, move everything to its destination, leave nothing behind."""
+        self._close()
+        try:
+            self._finish_entries()
+            for path, place in self._target.moves:
+                self._move(os.path.join(self._content, path), place, force=force)
+            shutil.rmtree(self._target.staging)
+        except OSError as exc:
+            raise machine_error("write", exc) from exc
+
+    def _finish_entries(self) -> None:
+        for index in reversed(self._chosen):  # what is in a folder before the folder: writing would change its time
+            entry, place = self._manifest.entries[index], self._place(index)
+            if entry.kind is Kind.SYMLINK:
+                os.makedirs(os.path.dirname(place), exist_ok=True)
+                if os.path.lexists(place):
+                    os.unlink(place)
+                os.symlink(entry.target, place)
+            if entry.mtime_ns:  # 0: it has no time of its own, such as what came from standard input
+                os.utime(place, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+
+    @staticmethod
+    def _move(staged: bytes, place: Path, *, force: bool) -> None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(place):
+            if not force:
+                raise RefusedError(
+                    f"{str(place)!r} exists", hint="it appeared during the fetch; run again with --force"
+                )
+            aside = place.with_name(f".{place.name}.replaced-{os.getpid()}")
+            place.rename(aside)
+            os.rename(staged, place)
+            if aside.is_dir() and not aside.is_symlink():
+                shutil.rmtree(aside)
+            else:
+                aside.unlink()
+            return
+        os.rename(staged, place)
+
+    def close(self) -> None:
+        """Release files and the lock. What is unfinished stays for the next run."""
+        self._close()
+        if self._state >= 0:
+            os.close(self._state)
+            self._state = -1
+
+
+async def restore(
+    downloader: Downloader,
+    link: Link,
+    manifest: Manifest,
+    wanted: Sequence[Wanted],
+    chosen: Sequence[int],
+    target: Target,
+    *,
+    force: bool,
+) -> int:
+    """Fetch runs of files to their destination.
+
+    Returns:
+        Bytes that lay here from an earlier run.
+
+    Raises:
+        MachineError, RefusedError: The disk, or what is on it, is in the way.
+        NotFoundError, IntegrityFailure: The network does not have it; what came is kept for the next run.
+    """
+    blocking = downloader.client.world.blocking
+    work = Restore(link, manifest, wanted, chosen, target)
+    try:
+        await blocking(work.begin)
+        kept = 0
+        if manifest.segments:
+            steps = list(plan_steps(manifest, wanted))
+            finished = await blocking(work.finished_before, steps)
+            kept = sum(item.size for number in finished for item in steps[number].slices)
+            downloader.progress.step(done=kept)
+            await _fetch_steps(downloader, work, [(n, s) for n, s in enumerate(steps) if n not in finished])
+        else:
+            for run in _inline_runs(manifest, wanted):
+                await blocking(work.write_run, run)
+                downloader.progress.step(done=len(run.data))
+        await blocking(_finish, work, force)
+        return kept
+    finally:
+        work.close()
+
+
+def _finish(work: Restore, force: bool) -> None:
+    work.finish(force=force)
+
+
+def _inline_runs(manifest: Manifest, wanted: Sequence[Wanted]) -> Iterator[Run]:
+    for entry, start, stop in wanted:
+        if stop > start:
+            yield Run(entry, start, memoryview(inline_content(manifest, manifest.entries[entry], start, stop)))
+
+
+async def _fetch_steps(downloader: Downloader, work: Restore, steps: Sequence[tuple[int, Step]]) -> None:
+    numbers = iter(steps)
+    async with segments_ahead(downloader, [step for _, step in steps]) as fetched:
+        async for step, data in fetched:
+            number, expected = next(numbers)
+            assert step is expected
+            await downloader.client.world.blocking(work.write, number, step, data)
+            downloader.progress.step(done=sum(item.size for item in step.slices))

@@ -1,0 +1,352 @@
+"""Placing the chunks of one segment: who has them already, who gets the rest, and who takes over from the slow."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from dht.contact import Contact
+from dht.search import Found
+from node.client import Client
+from node.deposits.audit import audit
+from node.deposits.journal import Journal
+from node.deposits.placement import Candidate, assign, country_bound_met
+from node.deposits.progress import Progress
+from node.errors import NetworkError, NodeError, RefusedError
+from node.peers import PeerError, PeerRefused
+from protocol.errors import ProtocolError
+from protocol.identity import Identity
+from protocol.ids import NodeId, SegmentId
+from protocol.leases import Lease, Policy, sign_lease
+from protocol.messages import Have, HaveReply, LeaseReply, Put, PutLease, PutReply
+from protocol.records import open_provider, open_receipt
+from protocol.seal import SealedSegment
+
+STALL_SECONDS = 1.0
+"""A put without progress for this long, and for 4 times the usual pause, goes to another node as well."""
+GIVE_UP_SECONDS = 15.0
+"""Without a byte that any holder took, or a chunk that one acknowledged, for this long a publish ends."""
+HELLO_SECONDS = 1.0
+_WIDEN_BY = 40
+_ENOUGH_LEASE = 0.9
+"""A lease that still runs for this share of the time asked is not renewed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What every lease of one publish says."""
+
+    deposit: bytes
+    sequence: int
+    now: int
+    expiry: int
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where the chunks of one segment are."""
+
+    segment: SegmentId
+    size: int
+    k: int
+    n: int
+    stored_bytes: int
+    """Of the chunks that have a holder."""
+    holders: dict[int, Candidate]
+    country_bound: bool
+    """Whether any one claimed country can vanish, as far as the placement policy cares."""
+
+
+@dataclass(slots=True)
+class Uploader:
+    """Stores sealed segments. One per publish, shared by its segments."""
+
+    client: Client
+    identity: Identity
+    journal: Journal
+    terms: Terms
+    progress: Progress
+    moved_at: float = field(default_factory=trio.current_time)
+    """When any holder last took bytes or acknowledged a chunk."""
+    usual_pause: float = 0.0
+    """Seconds between two steps of a put, a moving average: a slow line is not a stalled holder."""
+    sent_bytes: int = 0
+
+    @property
+    def stall_seconds(self) -> float:
+        return max(STALL_SECONDS, 4 * self.usual_pause)
+
+    def moved(self, since: float) -> float:
+        """Note that a put went on after a pause that began at ``since``; returns now."""
+        self.moved_at = trio.current_time()
+        self.usual_pause += 0.2 * (self.moved_at - since - self.usual_pause)
+        return self.moved_at
+
+    async def store(self, sealed: SealedSegment) -> Placed:
+        """Place and announce every chunk that the network lacks.
+
+        Raises:
+            RefusedError: The nodes that answer refuse.
+            NetworkError: Too few nodes can be reached, or nothing was acknowledged for 15 seconds.
+        """
+        layout = sealed.descriptor.layout
+        found = await self.client.dht.lookup(sealed.id)
+        candidates = await self._candidates([item.contact for item in found])
+        holders: dict[int, Candidate] = {}
+        lease = self._lease(sealed)
+        if self.journal.seen(sealed.id):
+            holders = await self._already_there(sealed, lease, candidates)
+            self.moved_at = trio.current_time()
+        else:
+            self.journal.putting(sealed.id)
+        records: dict[int, bytes] = {}
+        if len(holders) < layout.n:
+            placing = _Placing(self, sealed, lease, candidates, holders, records)
+            await placing.run()
+        await self._announce(sealed.id, records, found)
+        bound = country_bound_met(holders.values(), layout.n, layout.k)
+        stored = sum(layout.column_bytes(index) for index in holders)
+        return Placed(sealed.id, layout.length, layout.k, layout.n, stored, holders, bound)
+
+    def _lease(self, sealed: SealedSegment) -> bytes:
+        terms = self.terms
+        return sign_lease(
+            self.identity,
+            Lease(
+                network=self.client.network.id,
+                depositor=self.identity.key,
+                deposit=terms.deposit,
+                segment=sealed.id,
+                size=sealed.descriptor.layout.length,
+                sequence=terms.sequence,
+                expiry=terms.expiry,
+                policy=terms.policy,
+            ),
+        )
+
+    async def _candidates(self, nearest: Sequence[Contact]) -> list[Candidate]:
+        """Those of the nearest nodes that answer and store; widened while their countries do not suffice."""
+        candidates = await self._ask_records(nearest)
+        if self.terms.policy.spread_countries and len({c.country for c in candidates}) < 3:
+            known = {contact.node_id for contact in nearest}
+            others = [c for c in self.client.dht.contacts() if c.node_id not in known]
+            if others:
+                candidates += await self._ask_records(others[:_WIDEN_BY])
+        return candidates
+
+    async def _ask_records(self, contacts: Sequence[Contact]) -> list[Candidate]:
+        answers: dict[NodeId, Candidate] = {}
+
+        async def ask(contact: Contact) -> None:
+            record = await self.client.record(contact, HELLO_SECONDS)
+            if record is not None and record.storing:
+                answers[contact.node_id] = Candidate(contact, record.country, record.free_bytes)
+
+        async with trio.open_nursery() as nursery:
+            for contact in contacts:
+                # A peer that stalled a moment ago is not waited for again.
+                if not self.client.is_suspect(contact):
+                    nursery.start_soon(ask, contact)
+        return [answers[contact.node_id] for contact in contacts if contact.node_id in answers]
+
+    async def _already_there(
+        self, sealed: SealedSegment, lease: bytes, candidates: Sequence[Candidate]
+    ) -> dict[int, Candidate]:
+        """Chunks that are on suitable nodes already: each proved by an audit, each under this deposit's lease."""
+        suitable = [c for c in candidates if c.country not in self.terms.policy.avoid]
+        proved: list[tuple[int, Candidate]] = []
+
+        async def ask(candidate: Candidate) -> None:
+            with trio.move_on_after(GIVE_UP_SECONDS):
+                proved.extend([(index, candidate) for index in await self._proved(sealed, lease, candidate)])
+
+        async with trio.open_nursery() as nursery:
+            for candidate in suitable:
+                nursery.start_soon(ask, candidate)
+        layout = sealed.descriptor.layout
+        order = {candidate.node_id: rank for rank, candidate in enumerate(candidates)}
+        many = len({c.country for c in suitable}) >= 3 and self.terms.policy.spread_countries
+        per_country: Counter[str] = Counter()
+        holders: dict[int, Candidate] = {}
+        for index, candidate in sorted(proved, key=lambda item: (item[0], order[item[1].node_id])):
+            if index in holders or (many and per_country[candidate.country] >= layout.n - layout.k > 0):
+                continue
+            holders[index] = candidate
+            per_country[candidate.country] += 1
+        self.progress.step(done=layout.length * len(holders) // layout.n)
+        return holders
+
+    async def _proved(self, sealed: SealedSegment, lease: bytes, candidate: Candidate) -> list[int]:
+        """The chunks this node proved to hold, with the lease seen to."""
+        ask = Have(depositor=self.identity.key, deposit=self.terms.deposit, segments=(sealed.id,))
+        try:
+            reply, _ = await self.client.peers.request(candidate.contact, ask)
+            assert isinstance(reply, HaveReply)
+            (held,) = reply.held
+            good = [index for index in held.indices if index < sealed.descriptor.layout.n]
+            good = [i for i in good if await audit(self.client, candidate.contact, sealed.descriptor, i)]
+            wanted = self.terms.now + _ENOUGH_LEASE * (self.terms.expiry - self.terms.now)
+            if good and held.expiry < wanted:
+                reply, _ = await self.client.peers.request(candidate.contact, PutLease(lease=lease))
+                assert isinstance(reply, LeaseReply)
+        except (PeerError, ProtocolError, ValueError):
+            self.client.suspect(candidate.contact)
+            return []
+        return good
+
+    async def _announce(self, segment: SegmentId, records: dict[int, bytes], found: Sequence[Found]) -> None:
+        if records and await self.client.dht.announce(segment, list(records.values()), found) == 0:
+            raise NetworkError(
+                "no node took the announcement of a segment",
+                hint="publish again: what is stored is not sent twice",
+            )
+
+
+@dataclass(slots=True)
+class _Put:
+    """One put under way."""
+
+    index: int
+    candidate: Candidate
+    moved_at: float
+    stalled: bool = False
+
+
+class _Placing:
+    """The puts of one segment's missing chunks."""
+
+    def __init__(
+        self,
+        uploader: Uploader,
+        sealed: SealedSegment,
+        lease: bytes,
+        candidates: Sequence[Candidate],
+        holders: dict[int, Candidate],
+        records: dict[int, bytes],
+    ) -> None:
+        self._uploader = uploader
+        self._client = uploader.client
+        self._sealed = sealed
+        self._layout = sealed.descriptor.layout
+        self._lease = lease
+        self._candidates = list(candidates)
+        self._holders = holders
+        self._records = records
+        self._running: list[_Put] = []
+        self._failures: list[tuple[Candidate, Exception]] = []
+        self._event = trio.Event()
+
+    async def run(self) -> None:
+        """Fill ``holders`` and ``records``; returns once every chunk has a holder or nobody is left to ask."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._event = trio.Event()
+                self._start(nursery)
+                if not any(not put.stalled for put in self._running) and (self._enough() or not self._running):
+                    break
+                with trio.move_on_after(self._next_check()):
+                    await self._event.wait()
+                self._mark_stalled()
+                if trio.current_time() - self._uploader.moved_at >= GIVE_UP_SECONDS:
+                    break
+            nursery.cancel_scope.cancel()
+        if not self._enough():
+            raise self._failed()
+
+    def _start(self, nursery: trio.Nursery) -> None:
+        """Give every chunk without a holder, and without a put that moves, to somebody."""
+        moving = {put.index for put in self._running if not put.stalled}
+        missing = [i for i in range(self._layout.n) if i not in self._holders and i not in moving]
+        taken = {put.index: put.candidate for put in self._running if not put.stalled} | self._holders
+        chunk = max(self._layout.column_bytes(i) for i in range(self._layout.n))
+        policy = self._uploader.terms.policy
+        for index, candidate in assign(missing, self._candidates, taken, policy, chunk_bytes=chunk).items():
+            put = _Put(index, candidate, trio.current_time())
+            self._running.append(put)
+            nursery.start_soon(self._put, put)
+
+    def _next_check(self) -> float:
+        moving = [put.moved_at for put in self._running if not put.stalled]
+        oldest = min(moving, default=trio.current_time())
+        first = min(oldest + self._uploader.stall_seconds, self._uploader.moved_at + GIVE_UP_SECONDS)
+        return max(0.0, first - trio.current_time())
+
+    def _mark_stalled(self) -> None:
+        for put in self._running:
+            if not put.stalled and trio.current_time() - put.moved_at >= self._uploader.stall_seconds:
+                put.stalled = True
+                self._client.suspect(put.candidate.contact)
+                self._leave_out(put.candidate)
+
+    def _leave_out(self, candidate: Candidate) -> None:
+        self._candidates = [c for c in self._candidates if c.node_id != candidate.node_id]
+
+    def _enough(self) -> bool:
+        """k+1 chunks (k if there is no parity) on as many distinct nodes as there are to be had."""
+        layout = self._layout
+        need = layout.k if layout.n == layout.k else layout.k + 1
+        nodes = {holder.node_id for holder in self._holders.values()}
+        available = nodes | {candidate.node_id for candidate in self._candidates}
+        return len(self._holders) >= need and len(nodes) >= min(need, len(available))
+
+    async def _put(self, put: _Put) -> None:
+        sealed, contact = self._sealed, put.candidate.contact
+        message = Put(
+            descriptor=sealed.descriptor.encode(),
+            index=put.index,
+            hashes=sealed.hashes[put.index],
+            lease=self._lease,
+        )
+
+        def moved(_: int) -> None:
+            put.moved_at = self._uploader.moved(put.moved_at)
+
+        try:
+            reply, _ = await self._client.peers.request(
+                contact, message, body=(sealed.columns[put.index],), on_body=moved
+            )
+            assert isinstance(reply, PutReply)
+            self._acknowledged(put, reply)
+        except (PeerError, ProtocolError) as exc:
+            self._failures.append((put.candidate, exc))
+            self._leave_out(put.candidate)
+            if not isinstance(exc, PeerRefused):
+                self._client.suspect(contact)
+        finally:
+            self._running.remove(put)
+            self._event.set()
+
+    def _acknowledged(self, put: _Put, reply: PutReply) -> None:
+        """Count a chunk once the holder's receipt and provider record are seen to be about it."""
+        network, sealed, key = self._client.network.id, self._sealed, put.candidate.contact.key
+        receipt = open_receipt(reply.receipt, network)
+        provider = open_provider(network, sealed.id, reply.provider)
+        if (receipt.key, receipt.segment, receipt.index, receipt.chunk_id) != (
+            key,
+            sealed.id,
+            put.index,
+            sealed.descriptor.chunk_ids[put.index],
+        ) or (provider.key, provider.index) != (key, put.index):
+            raise ProtocolError("the receipt is for something else")
+        put.moved_at = self._uploader.moved(put.moved_at)
+        if put.index in self._holders:
+            return
+        self._holders[put.index] = put.candidate
+        self._records[put.index] = reply.provider
+        size = self._layout.column_bytes(put.index)
+        self._uploader.sent_bytes += size
+        self._uploader.progress.step(done=self._layout.length // self._layout.n, moved=size)
+
+    def _failed(self) -> NodeError:
+        need = self._layout.k if self._layout.n == self._layout.k else self._layout.k + 1
+        reasons = Counter(f"{c.country or 'unknown country'}: {exc}" for c, exc in self._failures)
+        told = "; ".join(f"{text}" + (f" ({count}x)" if count > 1 else "") for text, count in reasons.most_common(6))
+        stalled = sum(put.stalled for put in self._running)
+        told += f"; {stalled} stopped answering" if stalled else ""
+        summary = f"placed {len(self._holders)} of {self._layout.n} chunks of a segment, {need} are needed"
+        message = f"{summary} ({told.lstrip('; ') or 'no node answers that stores'})"
+        if self._failures and all(isinstance(exc, PeerRefused) for _, exc in self._failures):
+            return RefusedError(message, hint="add nodes or space; what is stored is not sent twice")
+        return NetworkError(message, hint="publish again later: what is stored is not sent twice")

@@ -1,0 +1,54 @@
+"""What can go wrong for a person: every class has the exit code of docs/operations.md, and a hint where there is one."""
+
+
+class NodeError(Exception):
+    """Base of all errors shown to a user. The message says what failed and why; the hint says what to do."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(NodeError):
+    """A flag, an environment variable, the configuration file or a link is malformed. Nothing was done."""
+
+    exit_code = 2
+
+
+class NotFoundError(NodeError):
+    """The network does not have it, or fewer than k chunks of a segment can be reached now."""
+
+    exit_code = 3
+
+
+class RefusedError(NodeError):
+    """Somebody said no: quota, policy, lease, not the owner, destination exists."""
+
+    exit_code = 4
+
+
+class NetworkError(NodeError):
+    """Nobody to join, all peers unreachable, or another network's name."""
+
+    exit_code = 5
+
+
+class IntegrityFailure(NodeError):
+    """Fewer than k chunks are left because holders served bytes that do not match what the link promises."""
+
+    exit_code = 6
+
+
+class MachineError(NodeError):
+    """This machine: disk full, permission, the source changed while it was read."""
+
+    exit_code = 7
+
+
+def machine_error(doing: str, exc: OSError) -> MachineError:
+    """An OSError in a person's words: what we were doing, to which file, and the system's reason."""
+    where = f" {exc.filename!r}" if exc.filename else ""
+    reason = exc.strerror or str(exc) or type(exc).__name__
+    return MachineError(f"cannot {doing}{where}: {reason}")

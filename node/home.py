@@ -1,0 +1,103 @@
+"""The home folder: who this depositor is, and what it remembers between commands."""
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.errors import MachineError, machine_error
+from protocol.identity import SEED_BYTES, Identity
+
+SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Depositor:
+    """The unnamed identity that signs leases, and the secret that segment keys derive from."""
+
+    identity: Identity
+    convergence_secret: bytes
+
+    def __repr__(self) -> str:
+        return f"Depositor({self.identity!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths inside the home folder."""
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "deposits.sqlite"
+
+    @property
+    def contacts(self) -> Path:
+        return self.path / "contacts"
+
+    @property
+    def node(self) -> Path:
+        """The default data folder of a storage node."""
+        return self.path / "node"
+
+    @property
+    def devnet(self) -> Path:
+        """The default folder of a local network."""
+        return self.path / "devnet"
+
+    def create(self) -> None:
+        """Make the folder, readable by its owner alone."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as exc:
+            raise machine_error("create the home folder", exc) from exc
+
+    def depositor(self) -> Depositor:
+        """The depositor of this home, made on first use."""
+        self.create()
+        seed = secret_file(self.path / "identity.key", SEED_BYTES)
+        return Depositor(Identity(seed), secret_file(self.path / "convergence.secret", SECRET_BYTES))
+
+
+def secret_file(path: Path, size: int, make: Callable[[int], bytes] = secrets.token_bytes) -> bytes:
+    """Read a secret of ``size`` bytes, making it (mode 0600, on disk before it is used) if there is none.
+
+    Raises:
+        MachineError: It cannot be read or written, or has another size: it is never replaced.
+    """
+    try:
+        if not path.exists():
+            _write_secret(path, make(size))
+        found = path.read_bytes()
+    except OSError as exc:
+        raise machine_error("read", exc) from exc
+    if len(found) != size:
+        raise MachineError(
+            f"{path} is damaged: want {size} bytes, got {len(found)}",
+            hint="restore it from a backup; it is never replaced by itself",
+        )
+    return found
+
+
+def _write_secret(path: Path, secret: bytes) -> None:
+    """Whole or not at all, and never over one that another process made in the meantime."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(handle, secret)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        pass
+    finally:
+        part.unlink()
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,224 @@
+"""The chunk server: one task per connection (docs/spec/wire.md sections 3 to 5).
+
+Whatever a peer sends ends in a reply, an error reply, or the end of its own connection. What leaves a connection's
+task as an exception is a bug, and is meant to be loud.
+"""
+
+import logging
+from collections.abc import Callable
+
+import trio
+from trio.abc import Stream
+
+from node.admission import STEP_BLOCKS, Connections, Memory
+from node.blocking import Blocking
+from node.chunkstore import PutWriter
+from node.refusal import Refusal
+from node.requests import Requests
+from node.statements import Statements
+from node.transport import peer_address
+from node.wire import HungUpError, Wire
+from protocol.channel import Channel, Header
+from protocol.errors import RemoteProtocolError
+from protocol.ids import Address, PublicKey, short
+from protocol.messages import (
+    Audit,
+    DialBack,
+    ErrorReply,
+    Get,
+    GetReply,
+    Have,
+    Hello,
+    Put,
+    PutLease,
+    PutReply,
+    Reply,
+)
+from protocol.segment import SEALED_BLOCK_BYTES
+
+log = logging.getLogger(__name__)
+
+HANDSHAKE_SECONDS = 5.0
+IDLE_SECONDS = 120.0
+"""A connection without a request is closed after this."""
+STEP_SECONDS = 30.0
+"""A peer that takes or gives less than one step (1 MiB at most) in this time is hung up on."""
+_SEED_BYTES = 32
+
+
+class ChunkServer:
+    """Serves connections. What they share: the store, and bounds on connections and memory."""
+
+    def __init__(
+        self,
+        requests: Requests,
+        statements: Statements,
+        blocking: Blocking,
+        random_bytes: Callable[[int], bytes],
+        *,
+        connections: Connections | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        """
+        Args:
+            requests: Does what is asked for.
+            statements: The node's identity and network.
+            blocking: Where hashing and disk work go.
+            random_bytes: Secret random bytes.
+            connections: Bounds connections; by default those of node/admission.py.
+            memory: Bounds bodies under way; likewise.
+        """
+        self._requests = requests
+        self._identity = statements.identity
+        self._network = statements.network.id
+        self._blocking = blocking
+        self._random_bytes = random_bytes
+        self._static_seed = random_bytes(_SEED_BYTES)
+        self._connections = connections or Connections()
+        self._memory = memory or Memory()
+        self._idle: set[trio.CancelScope] = set()
+        self._finishing = False
+
+    async def serve(self, stream: Stream) -> None:
+        """Serve one connection until it ends. Closes ``stream``."""
+        address = peer_address(stream)
+        host = address.host if address is not None else None
+        if address is None or not self._connections.enter(host):
+            await trio.aclose_forcefully(stream)
+            return
+        seed = self._random_bytes(_SEED_BYTES)
+        wire = Wire(stream, Channel.responder(self._identity, self._network, self._static_seed, seed))
+        try:
+            await self._converse(wire, address)
+        except (HungUpError, trio.TooSlowError) as exc:
+            log.debug("%s: %s", address, exc or "too slow")
+        except RemoteProtocolError as exc:
+            log.debug("%s breaks the protocol: %s", address, exc)
+        finally:
+            self._connections.leave(host)
+            await wire.close()
+
+    def finish(self) -> None:
+        """Close idle connections now, and each other one once its request is answered."""
+        self._finishing = True
+        for scope in self._idle:
+            scope.cancel()
+
+    async def _converse(self, wire: Wire, address: Address) -> None:
+        with trio.fail_after(HANDSHAKE_SECONDS):
+            peer = await wire.handshake()
+        while not self._finishing:
+            header = None
+            with trio.move_on_after(IDLE_SECONDS) as idle:
+                self._idle.add(idle)
+                try:
+                    header = await wire.receive_header()
+                finally:
+                    self._idle.remove(idle)
+            if header is None:
+                return
+            await _Exchange(wire, header, self._blocking, self._memory, self._requests).run(peer, address)
+
+
+class _Exchange:
+    """One request and its reply."""
+
+    def __init__(
+        self, wire: Wire, header: Header, blocking: Blocking, memory: Memory, requests: Requests
+    ) -> None:
+        self._wire = wire
+        self._header = header
+        self._blocking = blocking
+        self._memory = memory
+        self._requests = requests
+        self._unread = header.body_bytes
+        self._replying = False
+
+    async def run(self, peer: PublicKey, address: Address) -> None:
+        """Answer. Raises HungUpError, RemoteProtocolError or trio.TooSlowError when the connection is done for."""
+        try:
+            reply, body = await self._answer(peer, address)
+        except Refusal as refusal:
+            log.debug("%s: %s", short(peer), refusal)
+            if self._replying:
+                raise HungUpError("the chunk was damaged while it was being sent") from refusal
+            reply, body = ErrorReply(code=refusal.code, text=refusal.text[:256]), None
+        if reply is not None:
+            with trio.fail_after(STEP_SECONDS):
+                await self._wire.send(reply, () if body is None else (body,))
+        await self._drain()
+        self._wire.end_body()
+
+    async def _answer(self, peer: PublicKey, address: Address) -> tuple[Reply | None, memoryview | None]:
+        """The reply and its body; no reply when it has been sent already."""
+        message = self._header.message
+        match message:
+            case Hello():
+                return self._requests.hello(message, address), None
+            case Have():
+                return await self._requests.have(message), None
+            case Get():
+                await self._get(message)
+                return None, None
+            case Put():
+                return await self._put(message), None
+            case PutLease():
+                return await self._requests.lease(message), None
+            case Audit():
+                async with self._memory.take(1):
+                    return await self._requests.audit(message)
+            case DialBack():
+                return await self._requests.dial_back(message, peer, address), None
+            case _:
+                raise AssertionError("a channel gives a responder nothing but requests")
+
+    async def _put(self, message: Put) -> PutReply:
+        """Take the body step by step: each is received, then hashed and written in one hop to a thread."""
+        writer = self._requests.begin_put(message, self._unread)
+        try:
+            blocks = -(-self._unread // SEALED_BLOCK_BYTES)
+            async with self._memory.take(min(blocks, STEP_BLOCKS)) as granted:
+                return await self._receive(writer, granted * SEALED_BLOCK_BYTES)
+        finally:
+            writer.abort()
+
+    async def _receive(self, writer: PutWriter, step_bytes: int) -> PutReply:
+        buffer = memoryview(bytearray(min(step_bytes, self._unread)))
+        while True:
+            part = buffer[: self._unread]
+            with trio.fail_after(STEP_SECONDS):
+                await self._wire.receive_body(part)
+            self._unread -= len(part)
+            if not self._unread:
+                return await self._blocking(self._requests.end_put, writer, part)
+            await self._blocking(writer.write, part)
+
+    async def _get(self, message: Get) -> None:
+        """Send the body step by step: each is read and checked in one hop to a thread."""
+        async with self._memory.take(max(1, min(message.count, STEP_BLOCKS))) as granted:
+            buffer = memoryview(bytearray(granted * SEALED_BLOCK_BYTES))
+            reader, size = await self._blocking(self._requests.begin_get, message, buffer)
+            try:
+                total = reader.range_bytes(message.first, message.count)
+                descriptor, hashes = reader.proof if message.proof else (b"", b"")
+                self._replying = True
+                with trio.fail_after(STEP_SECONDS):
+                    await self._wire.send_header(GetReply(descriptor=descriptor, hashes=hashes), total)
+                block, end = message.first, message.first + message.count
+                while True:
+                    with trio.fail_after(STEP_SECONDS):
+                        await self._wire.send_body(buffer[:size])
+                    block += granted
+                    if block >= end:
+                        return
+                    size = await self._blocking(reader.read_into, block, min(granted, end - block), buffer)
+            finally:
+                reader.close()
+
+    async def _drain(self) -> None:
+        """Read and drop what an early error reply left of the body, so that the next request can be read."""
+        while self._unread:
+            part = min(self._unread, STEP_BLOCKS * SEALED_BLOCK_BYTES)
+            with trio.fail_after(STEP_SECONDS):
+                await self._wire.drain(part)
+            self._unread -= part

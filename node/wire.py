@@ -1,0 +1,170 @@
+"""One connection: a stream and the channel spoken over it. Both sides use it (docs/spec/wire.md sections 3 and 4).
+
+Every wait here is bounded by the caller. After any error, cancellation included, the connection is of no use.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+from trio.abc import Stream
+
+from protocol.channel import MAX_SEND_BODY, BodyEnd, Channel, HandshakeDone, Header
+from protocol.errors import RemoteProtocolError, WrongNetworkError
+from protocol.ids import PublicKey
+from protocol.messages import Message
+
+RECEIVE_BYTES: Final = 256 * 1024
+"""Asked of the socket at once: about four records."""
+_DRAIN_BYTES: Final = 64 * 1024
+
+
+class HungUpError(Exception):
+    """The peer closed the connection, or it broke."""
+
+
+class Wire:
+    """A stream with a channel on it."""
+
+    def __init__(self, stream: Stream, channel: Channel) -> None:
+        self._stream = stream
+        self._channel = channel
+        self.heard = False
+        """Whether anything was received since the last :meth:`send`."""
+
+    async def handshake(self) -> PublicKey:
+        """Go through the handshake; returns the key the peer proved.
+
+        Raises:
+            HungUpError: The peer hung up.
+            RemoteProtocolError: It does not speak the protocol.
+            WrongNetworkError: It is of another network; the reply that says so has been sent.
+        """
+        channel = self._channel
+        while True:
+            try:
+                event = channel.next_event()
+            except WrongNetworkError:
+                await self._send(channel.data_to_send())
+                raise
+            await self._send(channel.data_to_send())
+            if event is None:
+                if not await self._feed():
+                    raise HungUpError("hung up during the handshake")
+            elif isinstance(event, HandshakeDone):
+                self.heard = False
+                return event.peer
+            else:
+                raise RemoteProtocolError("a message before the handshake")
+
+    async def send(
+        self,
+        message: Message,
+        body: Sequence[memoryview] = (),
+        *,
+        on_body: Callable[[int], None] | None = None,
+    ) -> None:
+        """Send a message with its whole body.
+
+        Args:
+            message: A request from the initiator, a reply from the responder.
+            body: Views, sent one behind the other; empty ones are allowed.
+            on_body: Told how many bytes of the body have been handed to the system so far.
+
+        Raises:
+            HungUpError: The peer hung up.
+        """
+        total = sum(map(len, body))
+        await self.send_header(message, total)
+        sent = 0
+        for view in body:
+            for start in range(0, len(view), MAX_SEND_BODY):
+                part = view[start : start + MAX_SEND_BODY]
+                await self.send_body(part)
+                sent += len(part)
+                if on_body is not None:
+                    on_body(sent)
+
+    async def send_header(self, message: Message, body_bytes: int) -> None:
+        """Begin a message; exactly ``body_bytes`` must follow by :meth:`send_body`."""
+        self.heard = False
+        await self._send(self._channel.send(message, body_bytes))
+
+    async def send_body(self, view: memoryview) -> None:
+        """Send a part of the body, of any length above 0."""
+        for start in range(0, len(view), MAX_SEND_BODY):
+            await self._send(self._channel.send_body(view[start : start + MAX_SEND_BODY]))
+
+    async def receive_header(self) -> Header | None:
+        """The next message; None when the peer closed the connection between two messages.
+
+        Raises:
+            HungUpError: It hung up within a message.
+            RemoteProtocolError: It breaks the protocol.
+        """
+        while True:
+            event = self._channel.next_event()
+            if isinstance(event, Header):
+                return event
+            if event is None and not await self._feed():
+                if self.heard:
+                    raise HungUpError("hung up within a message")
+                return None
+
+    async def receive_body(self, target: memoryview, *, on_body: Callable[[int], None] | None = None) -> None:
+        """Fill ``target`` with the next part of the body, which has at least that many bytes left.
+
+        Args:
+            target: Where the bytes go, decrypted in place.
+            on_body: Told how many bytes of ``target`` are filled so far.
+
+        Raises:
+            HungUpError: The peer hung up.
+            RemoteProtocolError: It breaks the protocol.
+        """
+        filled = 0
+        while filled < len(target):
+            got = self._channel.receive_body_into(target[filled:])
+            if got:
+                filled += got
+                if on_body is not None:
+                    on_body(filled)
+            elif not await self._feed():
+                raise HungUpError("hung up within a body")
+
+    async def drain(self, body_bytes: int) -> None:
+        """Receive ``body_bytes`` of the body and drop them. Raises as :meth:`receive_body`."""
+        scratch = memoryview(bytearray(min(body_bytes, _DRAIN_BYTES)))
+        while body_bytes:
+            part = scratch[:body_bytes]
+            await self.receive_body(part)
+            body_bytes -= len(part)
+
+    def end_body(self) -> None:
+        """Say that the body has been taken, all of it."""
+        event = self._channel.next_event()
+        assert isinstance(event, BodyEnd)
+
+    async def close(self) -> None:
+        """Close the connection at once. May be called twice, and while being cancelled."""
+        await trio.aclose_forcefully(self._stream)
+
+    async def _send(self, data: bytes | memoryview) -> None:
+        if not data:
+            return
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise HungUpError("connection lost") from exc
+
+    async def _feed(self) -> bool:
+        """Receive some bytes; False at the end of the stream."""
+        try:
+            data = await self._stream.receive_some(RECEIVE_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise HungUpError("connection lost") from exc
+        if not data:
+            return False
+        self.heard = True
+        self._channel.receive_data(data)
+        return True

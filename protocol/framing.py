@@ -1,0 +1,70 @@
+"""Cutting received bytes into pieces that say their length first (docs/spec/wire.md sections 3 and 4)."""
+
+from typing import Final
+
+from protocol.errors import RemoteProtocolError
+from protocol.hashing import Bytes
+
+LENGTH_BYTES: Final = 2
+MAX_RECORD_BYTES: Final = 65_535
+MAX_UNREAD_BYTES: Final = 2 * (LENGTH_BYTES + MAX_RECORD_BYTES)
+"""Two of the longest records: whoever takes all it can before it feeds again never has as much left."""
+
+
+class Inbox:
+    """Received bytes, handed out in pieces of exact size; only a piece that spans two receives is copied."""
+
+    __slots__ = ("_length", "_part", "_view")
+
+    def __init__(self) -> None:
+        self._part = bytearray()  # the beginning of a piece whose end has not arrived
+        self._view = memoryview(b"")  # received, not handed out
+        self._length = 0  # of the piece whose length has been read; 0 when the next length is awaited
+
+    def feed(self, data: bytes | bytearray) -> None:
+        """Take what was received; it must not change afterwards.
+
+        Raises:
+            RemoteProtocolError: Two records lie here already, which nobody asked for.
+        """
+        if len(self._view) > MAX_UNREAD_BYTES:
+            raise RemoteProtocolError("the peer sends more than it was asked for")
+        self._view = memoryview(self._view.tobytes() + data if self._view else data)
+
+    def take(self, count: int) -> Bytes | None:
+        """The next ``count`` bytes (1 or more), or None until they are here. Ask for the same count again."""
+        view = self._view
+        if not self._part and len(view) >= count:
+            self._view = view[count:]
+            return view[:count]
+        missing = count - len(self._part)
+        self._part += view[:missing]
+        self._view = view[missing:]
+        if len(self._part) < count:
+            return None
+        piece, self._part = self._part, bytearray()
+        return piece
+
+    def take_framed(self, least: int, most: int) -> Bytes | None:
+        """The next piece that has its length before it, without that length; None until all of it is here.
+
+        Raises:
+            RemoteProtocolError: The length is not ``least`` (1 or more) to ``most``; nothing was buffered.
+        """
+        if not self._length:
+            prefix = self.take(LENGTH_BYTES)
+            if prefix is None:
+                return None
+            length = int.from_bytes(prefix, "big")
+            if not least <= length <= most:
+                raise RemoteProtocolError(f"a record of {length} bytes, expected {least} to {most}")
+            self._length = length
+        piece = self.take(self._length)
+        if piece is not None:
+            self._length = 0
+        return piece
+
+
+def framed(piece: bytes) -> bytes:
+    """``piece`` with its length before it."""
+    return len(piece).to_bytes(LENGTH_BYTES, "big") + piece
