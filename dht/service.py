@@ -82,7 +82,7 @@ class Dht:
         self._limits = Limits()
         self._probes: OrderedDict[NodeId, float] = OrderedDict()
         self._ways_in: tuple[Sequence[Address], Sequence[Contact]] = ((), ())
-        self._upkeep = Upkeep(self._core, self.store, wall_clock, self._rejoin)
+        self._upkeep = Upkeep(self._core, self.store, wall_clock, self._enter)
 
     @property
     def read_only(self) -> bool:
@@ -204,16 +204,16 @@ class Dht:
             How many contacts are known now.
         """
         self._ways_in = (list(addresses)[:MAX_JOIN], list(remembered)[:MAX_JOIN])
+        await self._enter()
+        self._upkeep.settle()
+        return len(self._core.table)
+
+    async def _enter(self) -> None:
         began = trio.current_time()
         with trio.move_on_after(JOIN_SECONDS):
             if seeds := await self._knock():
                 await lookup(self._core, self._identity.node_id, seeds, afresh=True)
                 await self._upkeep.refresh(began)
-                self._upkeep.settle()
-        return len(self._core.table)
-
-    async def _rejoin(self) -> None:
-        await self.join(*self._ways_in)
 
     async def _knock(self) -> list[Contact]:
         """Ping the ways in, again and again, until some answer."""

@@ -32,12 +32,13 @@ class Upkeep:
         core: Core,
         store: ProviderStore,
         wall_clock: Callable[[], float],
-        rejoin: Callable[[], Awaitable[None]],
+        enter: Callable[[], Awaitable[None]],
     ) -> None:
+        """``enter`` goes through the ways in once more."""
         self._core = core
         self._store = store
         self._wall_clock = wall_clock
-        self._rejoin = rejoin
+        self._enter = enter
         self._settling = trio.Event()
         self._due: list[float] = []
 
@@ -59,7 +60,7 @@ class Upkeep:
                 self._due = [now + after for after in SETTLE_SECONDS]
             if self._due and now >= self._due[0]:
                 del self._due[0]
-                await lookup(self._core, self._core.identity.node_id, afresh=True)
+                await self._show()
             if now < tick:
                 continue
             tick = now + UPKEEP_SECONDS
@@ -68,7 +69,14 @@ class Upkeep:
             await self.refresh(now - REFRESH_SECONDS)
             if not len(self._core.table) and now >= rejoin:
                 rejoin = now + REJOIN_SECONDS
-                await self._rejoin()
+                await self._enter()
+
+    async def _show(self) -> None:
+        """Ask the nodes around us, so that they ask us, and know us."""
+        if len(self._core.table):
+            await lookup(self._core, self._core.identity.node_id, afresh=True)
+        else:
+            await self._enter()
 
     async def _wake_quiet(self, now: float) -> None:
         """Ping the least recently heard contact of each bucket if it has been quiet for long."""

@@ -28,7 +28,7 @@ from node.requests import Requests
 from node.serve import ChunkServer
 from node.statements import Statements
 from node.transport import SystemTransport, Transport, is_unspecified, outbound_host
-from protocol.identity import Network
+from protocol.identity import Identity, Network
 from protocol.ids import Address, NodeId, SegmentId
 from protocol.records import is_country
 
@@ -107,55 +107,69 @@ async def run_node(
         MachineError: The data folder is in use or not usable, or the address is not free.
         ConfigError: The data folder is another network's.
     """
-    transport = transport or SystemTransport()
     clock = clock or SystemClock()
     blocking = blocking or ThreadBlocking(THREADS)
     network = Network(config.network)
     with locked_folder(config.data):
         identity = load_identity(config.data, random_bytes)
-        store = await blocking(
-            partial(
-                ChunkStore.open,
-                config.data,
-                quota_bytes=config.quota_bytes,
-                network=network,
-                wall_clock=clock.wall,
-            )
-        )
+        open_store = partial(ChunkStore.open, config.data, network=network, wall_clock=clock.wall)
+        store = await blocking(partial(open_store, quota_bytes=config.quota_bytes))
         try:
-            listener, socket, listening = await _bind(transport, config.listen)
-            statements = Statements(
-                identity,
-                network,
-                clock,
-                store,
-                country=config.country,
-                address=config.advertise or _reachable(listening),
-            )
-            dht = Dht(identity, network, socket, read_only=True, wall_clock=clock.wall, random_bytes=random_bytes)
-            peers = Peers(identity, network, transport, random_bytes, own_record=statements.node_record)
-            requests = Requests(store, statements, blocking, DialBacks(dht, peers))
-            server = ChunkServer(requests, statements, blocking, random_bytes)
-            advertised = config.advertise is not None or not is_unspecified(listening.host)
-            ways_in = [address for address in config.join if address not in (listening, statements.address)]
-            remembered = await blocking(_read_contacts, config.data / CONTACTS_FILE)
-            reachability = Reachability(
-                dht,
-                peers,
-                statements,
-                random_bytes,
-                advertised=advertised,
-                ways_in=ways_in,
-                remembered=remembered,
-            )
-            join = partial(dht.join, ways_in, remembered)
-            node = _Node(config, listening, store, statements, dht, peers, server, reachability, blocking, join)
+            outside = _Outside(transport or SystemTransport(), clock, blocking, random_bytes)
+            node, listener = await _build(config, identity, network, store, outside)
             await node.run(listener, stop, task_status)
         finally:
             store.close()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """What a node needs of the machine."""
+
+    transport: Transport
+    clock: Clock
+    blocking: Blocking
+    random_bytes: Callable[[int], bytes]
+
+
+async def _build(
+    config: NodeConfig, identity: Identity, network: Network, store: ChunkStore, outside: _Outside
+) -> tuple["_Node", Listener[Stream]]:
+    """Bind the sockets and put the parts together; nothing runs yet."""
+    random_bytes, blocking = outside.random_bytes, outside.blocking
+    remembered = await blocking(_read_contacts, config.data / CONTACTS_FILE)
+    listener, socket, listening = await _bind(outside.transport, config.listen)
+    address = config.advertise or _reachable(listening)
+    statements = Statements(identity, network, outside.clock, store, country=config.country, address=address)
+    dht = Dht(identity, network, socket, read_only=True, wall_clock=outside.clock.wall, random_bytes=random_bytes)
+    peers = Peers(identity, network, outside.transport, random_bytes, own_record=statements.node_record)
+    requests = Requests(store, statements, blocking, DialBacks(dht, peers))
+    ways_in = [way for way in config.join if way not in (listening, address)]
+    reachability = Reachability(
+        dht,
+        peers,
+        statements,
+        random_bytes,
+        advertised=config.advertise is not None or not is_unspecified(listening.host),
+        ways_in=ways_in,
+        remembered=remembered,
+    )
+    node = _Node(
+        config=config,
+        listening=listening,
+        store=store,
+        statements=statements,
+        dht=dht,
+        peers=peers,
+        server=ChunkServer(requests, statements, blocking, random_bytes),
+        reachability=reachability,
+        blocking=blocking,
+        join=partial(dht.join, ways_in, remembered),
+    )
+    return node, listener
+
+
+@dataclass(slots=True, kw_only=True)
 class _Node:
     """The parts of a running node."""
 

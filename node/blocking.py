@@ -5,7 +5,7 @@ one that calls straight through: trio's MockClock would jump while a thread work
 """
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar, TypeVarTuple, Unpack
+from typing import Protocol, TypeVar, TypeVarTuple
 
 import trio
 
@@ -16,7 +16,7 @@ Ts = TypeVarTuple("Ts")
 class Blocking(Protocol):
     """Runs a synchronous function without holding up the event loop."""
 
-    async def __call__(self, fn: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
+    async def __call__(self, fn: Callable[[*Ts], T], *args: *Ts) -> T:
         """Return ``fn(*args)``. The call is never abandoned: when cancelled, it first waits for ``fn`` to end."""
         ...
 
@@ -30,13 +30,13 @@ class ThreadBlocking:
         """
         self._limiter = trio.CapacityLimiter(limit)
 
-    async def __call__(self, fn: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
+    async def __call__(self, fn: Callable[[*Ts], T], *args: *Ts) -> T:
         return await trio.to_thread.run_sync(fn, *args, limiter=self._limiter)
 
 
 class InlineBlocking:
     """Calls straight through, for tests under a mock clock."""
 
-    async def __call__(self, fn: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
+    async def __call__(self, fn: Callable[[*Ts], T], *args: *Ts) -> T:
         await trio.lowlevel.checkpoint()
         return fn(*args)

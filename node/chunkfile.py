@@ -171,9 +171,7 @@ def read_leases(path: Path) -> tuple[bytes, ...]:
 class ChunkFile:
     """A chunk on disk, opened for reading: its trailer and its size are checked, its blocks as they are read."""
 
-    def __init__(
-        self, handle: int, trailer: Trailer, descriptor: Descriptor, hashes: tuple[bytes, ...], size: int
-    ):
+    def __init__(self, handle: int, trailer: Trailer, descriptor: Descriptor, hashes: tuple[bytes, ...], size: int):
         self._handle = handle
         self.trailer = trailer
         self.descriptor = descriptor

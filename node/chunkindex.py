@@ -167,9 +167,7 @@ class ChunkIndex:
 
     def chunk_names(self, prefix: int) -> set[tuple[bytes, int]]:
         with self._lock:
-            rows = self._db.execute(
-                "SELECT segment, idx FROM chunk WHERE segment BETWEEN ? AND ?", _range(prefix)
-            )
+            rows = self._db.execute("SELECT segment, idx FROM chunk WHERE segment BETWEEN ? AND ?", _range(prefix))
             return set(rows)
 
     def count(self) -> int:
@@ -178,11 +176,12 @@ class ChunkIndex:
 
     def charged_bytes(self) -> int:
         """What all files take of the quota."""
-        unit = UNIT_BYTES
-        chunks = f"SELECT TOTAL((bytes + {unit - 1}) / {unit}) FROM chunk"  # noqa: S608: both are our own numbers
-        leases = f"SELECT TOTAL(MAX(1, (bytes + {unit - 1}) / {unit})) FROM segment"  # noqa: S608
+        rounded = f"(bytes + {UNIT_BYTES - 1}) / {UNIT_BYTES}"
+        chunks = f"SELECT TOTAL({rounded}) FROM chunk"  # noqa: S608 - nothing in it comes from outside
+        leases = f"SELECT TOTAL(MAX(1, {rounded})) FROM segment"  # noqa: S608 - likewise
         with self._lock:
-            return unit * int(sum(self._db.execute(query).fetchone()[0] for query in (chunks, leases)))
+            units = sum(self._db.execute(query).fetchone()[0] for query in (chunks, leases))
+        return UNIT_BYTES * int(units)
 
     def add_chunk(self, chunk: HeldChunk, size: int) -> None:
         row = (chunk.segment, chunk.index, chunk.chunk_id, chunk.length, size)
@@ -204,13 +203,15 @@ class ChunkIndex:
         return self._leases("segment = ?", (segment,))
 
     def _leases(self, where: str, values: tuple[object, ...]) -> list[HeldLease]:
-        query = f"SELECT depositor, deposit, sequence, expiry, deleted, data FROM lease WHERE {where}"  # noqa: S608
+        query = f"SELECT depositor, deposit, sequence, expiry, deleted, data FROM lease WHERE {where}"  # noqa: S608 - our own text
         with self._lock:
             rows = self._db.execute(query, values).fetchall()
         return [
-            HeldLease(depositor, deposit, int.from_bytes(sequence, "big"), int.from_bytes(expiry, "big"), bool(deleted), data)
-            for depositor, deposit, sequence, expiry, deleted, data in rows
-        ]  # fmt: skip
+            HeldLease(
+                row[0], row[1], int.from_bytes(row[2], "big"), int.from_bytes(row[3], "big"), bool(row[4]), row[5]
+            )
+            for row in rows
+        ]
 
     def expired(self, now: int, limit: int) -> list[bytes]:
         """Segments with a lease whose expiry has passed."""
@@ -241,9 +242,7 @@ class ChunkIndex:
     def lease_file(self, segment: bytes) -> LeaseFile | None:
         """None when the segment is not known at all."""
         with self._lock:
-            row = self._db.execute(
-                "SELECT bytes, mtime FROM segment WHERE segment = ?", (segment,)
-            ).fetchone()
+            row = self._db.execute("SELECT bytes, mtime FROM segment WHERE segment = ?", (segment,)).fetchone()
         return row and LeaseFile(*row)
 
     def lease_files(self, prefix: int) -> dict[bytes, LeaseFile]:

@@ -43,9 +43,7 @@ _SWEEP = 256
 class ChunkStore:
     """One data folder. One process at a time: the caller holds the folder's lock."""
 
-    def __init__(
-        self, paths: Paths, index: ChunkIndex, quota: Quota, wall_clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, paths: Paths, index: ChunkIndex, quota: Quota, wall_clock: Callable[[], float]) -> None:
         self._paths = paths
         self._index = index
         self._quota = quota
@@ -112,14 +110,22 @@ class ChunkStore:
             return [lease.data for lease in self._index.leases(segment)]
 
     def have(self, depositor: PublicKey, deposit: bytes, segments: Sequence[SegmentId]) -> tuple[Held, ...]:
-        """For each segment: the chunks held, and the expiry of that deposit's lease (0: none, or deleted)."""
+        """For each segment: the chunks held, and when that deposit's lease expires (0: none, or deleted).
+
+        A depositor and deposit of zeros, which nobody has, ask when the last lease of anybody expires.
+        """
+        anybody = not any(depositor) and not any(deposit)
         found = []
         with self._index.faults():
             for segment in segments:
                 indices = bytes(chunk.index for chunk in self._index.chunks(segment))
-                lease = self._index.lease(segment, depositor, deposit)
-                live = lease is not None and lease.live(self._wall())
-                found.append(Held(indices=indices, expiry=lease.expiry if lease is not None and live else 0))
+                if anybody:
+                    leases = self._index.leases(segment)
+                else:
+                    lease = self._index.lease(segment, depositor, deposit)
+                    leases = [] if lease is None else [lease]
+                expiry = max((lease.expiry for lease in leases if lease.live(self._wall())), default=0)
+                found.append(Held(indices=indices, expiry=expiry))
         return tuple(found)
 
     # Reading
@@ -132,9 +138,7 @@ class ChunkStore:
         """
         with self._index.faults():
             try:
-                return ChunkReader(
-                    self, ChunkFile.open(self._paths.chunk(segment, index), segment, index), segment
-                )
+                return ChunkReader(self, ChunkFile.open(self._paths.chunk(segment, index), segment, index), segment)
             except FileNotFoundError:
                 if self._index.chunk(segment, index) is None:
                     raise Refusal(ErrorCode.NOT_FOUND, f"chunk {index} is not held here") from None
@@ -209,9 +213,7 @@ class ChunkStore:
                 return None
             return Draft(self._book.draft())
 
-    def _finish(
-        self, chunk: HeldChunk, size: int, draft: Draft | None, lease: HeldLease, reserved: int
-    ) -> None:
+    def _finish(self, chunk: HeldChunk, size: int, draft: Draft | None, lease: HeldLease, reserved: int) -> None:
         """Put a complete draft in its place, or only add the lease when the chunk is held already."""
         with self._index.faults(), self._folder(chunk.segment):
             self._book.check_fresh(chunk.segment, lease)

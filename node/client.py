@@ -14,7 +14,7 @@ from dht.service import Dht
 from dht.state import read_contacts, write_contacts
 from node.blocking import Blocking, ThreadBlocking
 from node.clock import Clock, SystemClock
-from node.config import Config, resolve
+from node.config import Config, resolve, split_host_port
 from node.errors import ConfigError, NetworkError
 from node.home import Home
 from node.peers import PeerError, Peers
@@ -90,7 +90,7 @@ async def open_client(
     network = Network(config.network)
     home = Home(config.home)
     addresses = [*await _resolve_all(config.join), *hints]
-    remembered = [] if config.join else await trio.to_thread.run_sync(read_contacts, home.contacts)
+    remembered = [] if config.join else await world.blocking(read_contacts, home.contacts)
     if not addresses and not remembered:
         raise NetworkError(
             "nobody to join",
@@ -116,18 +116,27 @@ async def open_client(
         yield client
         if dht.contacts():
             home.create()
-            await trio.to_thread.run_sync(partial(write_contacts, home.contacts, dht.contacts()))
+            await world.blocking(write_contacts, home.contacts, dht.contacts())
         nursery.cancel_scope.cancel()
 
 
 async def _resolve_all(names: Sequence[str]) -> list[Address]:
     found: list[Address] = []
     for name in names:
-        for address in await trio.to_thread.run_sync(resolve, name, abandon_on_cancel=True):
+        for address in await _resolve(name):
             if address.port == 0:
                 raise ConfigError(f"cannot join by port 0: {name!r}")
             found.append(address)
     return found
+
+
+async def _resolve(name: str) -> list[Address]:
+    """Look a name up in a thread that is left behind when cancelled: a resolver may take its time."""
+    host, port = split_host_port(name)
+    try:
+        return [Address(str(ip_address(host)), port)]
+    except ValueError:
+        return await trio.to_thread.run_sync(resolve, name, abandon_on_cancel=True)
 
 
 def _local_address(others: Sequence[Address]) -> Address:

@@ -17,7 +17,9 @@ CONTACTS_FILE = "contacts"
 
 @contextmanager
 def locked_folder(path: Path) -> Iterator[None]:
-    """Make the folder ``path`` if there is none, and keep other processes out of it. The system forgets a dead one's lock.
+    """Make the folder ``path`` if there is none, and keep other processes out of it.
+
+    The lock is the system's, which forgets that of a process that died.
 
     Raises:
         MachineError: Another process uses the folder, or it cannot be made.

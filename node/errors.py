@@ -1,4 +1,4 @@
-"""What can go wrong for a person: every class has the exit code of docs/operations.md, and a hint where there is one."""
+"""What can go wrong for a person: every class has its exit code (docs/operations.md), and a hint where there is one."""
 
 
 class NodeError(Exception):

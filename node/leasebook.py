@@ -23,9 +23,7 @@ def held_lease(lease: Lease, data: bytes) -> HeldLease:
 class LeaseBook:
     """The leases of all segments. Of each (depositor, deposit) the highest sequence wins; deletions are remembered."""
 
-    def __init__(
-        self, paths: Paths, index: ChunkIndex, quota: Quota, wall_clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, paths: Paths, index: ChunkIndex, quota: Quota, wall_clock: Callable[[], float]) -> None:
         self._paths = paths
         self._index = index
         self._quota = quota

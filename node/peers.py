@@ -35,11 +35,11 @@ class PeerError(Exception):
     """A request to a peer failed. The message is short, and is put behind the peer's name or country."""
 
 
-class PeerUnreachable(PeerError):  # noqa: N818 - says what the peer is, as its siblings do
+class PeerUnreachable(PeerError):
     """No connection, or it broke. Another peer may do, or this one later."""
 
 
-class PeerRefused(PeerError):  # noqa: N818
+class PeerRefused(PeerError):
     """The peer answered that it will not. The connection is still good."""
 
     def __init__(self, code: ErrorCode, text: str) -> None:
@@ -49,7 +49,7 @@ class PeerRefused(PeerError):  # noqa: N818
         """For a person's eyes only: untrusted text."""
 
 
-class PeerBroke(PeerError):  # noqa: N818
+class PeerBroke(PeerError):
     """The peer breaks the protocol, is of another network, or is not who it should be."""
 
 

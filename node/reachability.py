@@ -12,7 +12,7 @@ import trio
 
 from dht.contact import Contact
 from dht.service import Dht
-from node.peers import PeerError, Peers, PeerRefused
+from node.peers import PeerError, PeerRefused, Peers
 from node.refusal import Refusal
 from node.statements import Statements
 from node.transport import is_unspecified

@@ -3,7 +3,7 @@
 from protocol.messages import ErrorCode
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
+class Refusal(Exception):
     """Raised wherever a request cannot be done; the server answers it with an error reply and goes on."""
 
     def __init__(self, code: ErrorCode, text: str) -> None:

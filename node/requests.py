@@ -40,9 +40,7 @@ DialBackCheck = Callable[[Address, PublicKey], Awaitable[DialBackReply]]
 class Requests:
     """Answers requests from a store and a node's statements."""
 
-    def __init__(
-        self, store: ChunkStore, statements: Statements, blocking: Blocking, dial_back: DialBackCheck
-    ) -> None:
+    def __init__(self, store: ChunkStore, statements: Statements, blocking: Blocking, dial_back: DialBackCheck) -> None:
         self._store = store
         self._statements = statements
         self._blocking = blocking
@@ -60,9 +58,7 @@ class Requests:
 
     async def have(self, message: Have) -> HaveReply:
         have = self._store.have
-        return HaveReply(
-            held=await self._blocking(have, message.depositor, message.deposit, message.segments)
-        )
+        return HaveReply(held=await self._blocking(have, message.depositor, message.deposit, message.segments))
 
     def begin_put(self, message: Put, body_bytes: int) -> PutWriter:
         """Check everything that can be checked before the body is read, and reserve the space. Never waits."""

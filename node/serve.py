@@ -123,9 +123,7 @@ class ChunkServer:
 class _Exchange:
     """One request and its reply."""
 
-    def __init__(
-        self, wire: Wire, header: Header, blocking: Blocking, memory: Memory, requests: Requests
-    ) -> None:
+    def __init__(self, wire: Wire, header: Header, blocking: Blocking, memory: Memory, requests: Requests) -> None:
         self._wire = wire
         self._header = header
         self._blocking = blocking

@@ -6,6 +6,7 @@ network that delays, refuses and cuts as told.
 
 import ipaddress
 import socket
+from contextlib import suppress
 from typing import Protocol
 
 import trio
@@ -14,6 +15,8 @@ from trio.abc import Listener, Stream
 from dht.socket import DatagramSocket, open_udp
 from protocol.ids import Address
 
+_SEND_AHEAD_BYTES = 256 * 1024
+"""What the system may hold of one connection before it is sent: as much as a channel encrypts at once."""
 _BACKLOG = 512  # a publisher with many deposits in flight connects in bursts
 
 
@@ -43,7 +46,7 @@ class SystemTransport:
         except BaseException:  # also when cancelled: the socket must not outlive the attempt
             sock.close()
             raise
-        return trio.SocketStream(sock)
+        return _tuned(trio.SocketStream(sock))
 
     async def listen(self, address: Address) -> tuple[Listener[Stream], Address]:
         family = _family(address.host)
@@ -58,10 +61,31 @@ class SystemTransport:
             sock.close()
             raise
         bound = sock.getsockname()
-        return trio.SocketListener(sock), Address(bound[0], bound[1])
+        return _TunedListener(trio.SocketListener(sock)), Address(bound[0], bound[1])
 
     async def open_udp(self, address: Address) -> DatagramSocket:
         return await open_udp(address)
+
+
+class _TunedListener(Listener[trio.SocketStream]):
+    """A socket listener whose streams are set up for bulk."""
+
+    def __init__(self, listener: trio.SocketListener) -> None:
+        self._listener = listener
+
+    async def accept(self) -> trio.SocketStream:
+        return _tuned(await self._listener.accept())
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()
+
+
+def _tuned(stream: trio.SocketStream) -> trio.SocketStream:
+    """Let a send run on well ahead of the network. Trio's own 16 KiB suits chat, and takes a third off our speed."""
+    if hasattr(trio.socket, "TCP_NOTSENT_LOWAT"):
+        with suppress(OSError):
+            stream.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NOTSENT_LOWAT, _SEND_AHEAD_BYTES)
+    return stream
 
 
 def _family(host: str) -> int:
@@ -96,15 +120,11 @@ def outbound_host(*, version: int) -> str:
         version: 4 or 6.
     """
     family, target, loopback = (
-        (socket.AF_INET, "192.0.2.1", "127.0.0.1")
-        if version == 4
-        else (socket.AF_INET6, "2001:db8::1", "::1")
+        (socket.AF_INET, "192.0.2.1", "127.0.0.1") if version == 4 else (socket.AF_INET6, "2001:db8::1", "::1")
     )
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(
-                (target, 9)
-            )  # the documentation ranges: chosen for the routing table's answer alone
+            probe.connect((target, 9))  # the documentation ranges: chosen for the routing table's answer alone
         except OSError:
             return loopback
         host: str = probe.getsockname()[0]

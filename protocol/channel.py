@@ -131,9 +131,7 @@ class Channel:
             self._outbox = self._preamble + framed(self._handshake.write(lambda _hash: b""))
 
     @classmethod
-    def initiator(
-        cls, identity: Identity, network: NetworkId, static_seed: bytes, ephemeral_seed: bytes
-    ) -> Self:
+    def initiator(cls, identity: Identity, network: NetworkId, static_seed: bytes, ephemeral_seed: bytes) -> Self:
         """The side that dialled.
 
         Args:
@@ -145,9 +143,7 @@ class Channel:
         return cls(identity, network, static_seed, ephemeral_seed, initiator=True)
 
     @classmethod
-    def responder(
-        cls, identity: Identity, network: NetworkId, static_seed: bytes, ephemeral_seed: bytes
-    ) -> Self:
+    def responder(cls, identity: Identity, network: NetworkId, static_seed: bytes, ephemeral_seed: bytes) -> Self:
         """The side that was dialled. Arguments as for :meth:`initiator`."""
         return cls(identity, network, static_seed, ephemeral_seed, initiator=False)
 
@@ -198,6 +194,7 @@ class Channel:
                 case _State.BODY:
                     if self._body_left or self._rest:
                         raise LocalProtocolError("the body has to be taken first")
+                    self._rest = memoryview(b"")  # a slice of no bytes keeps a whole record in memory
                     self._state = _State.HEADER
                     return BodyEnd()
                 case _State.FAILED:
@@ -235,9 +232,7 @@ class Channel:
                 break
             size = len(record) - TAG_BYTES
             if size > self._body_left:
-                raise RemoteProtocolError(
-                    f"a record of {size} bytes where {self._body_left} bytes of body are left"
-                )
+                raise RemoteProtocolError(f"a record of {size} bytes where {self._body_left} bytes of body are left")
             self._body_left -= size
             if size <= room - written:
                 self._receiver.decrypt_into(record, target[written : written + size])
@@ -314,9 +309,7 @@ class Channel:
             raise RemoteProtocolError(f"{type(message).__name__} out of turn")
         most = max_body_bytes(message, self._request)
         if body_bytes > most:
-            raise RemoteProtocolError(
-                f"{type(message).__name__} with a body of {body_bytes} bytes, at most {most}"
-            )
+            raise RemoteProtocolError(f"{type(message).__name__} with a body of {body_bytes} bytes, at most {most}")
         if not self._initiator:
             self._request = message
         self._my_turn = True
@@ -363,9 +356,7 @@ class Channel:
         """
         size = len(view)
         if self._sender is None or not 0 < size <= min(MAX_SEND_BODY, self._send_left):
-            raise LocalProtocolError(
-                f"{size} bytes of body, expected 1 to {min(MAX_SEND_BODY, self._send_left)}"
-            )
+            raise LocalProtocolError(f"{size} bytes of body, expected 1 to {min(MAX_SEND_BODY, self._send_left)}")
         buffer = self._send_buffer
         needed = size + _RECORD_OVERHEAD * -(-size // MAX_RECORD_PLAINTEXT)
         if buffer is None or len(buffer) < needed:

@@ -39,13 +39,14 @@ class Shape(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Uint:
-    """An integer, 0 <= value <= maximum."""
+    """An integer, minimum <= value <= maximum."""
 
     maximum: int
+    minimum: int = 0
 
     def load(self, value: object) -> int:
-        if type(value) is not int or not 0 <= value <= self.maximum:
-            raise ValueError(f"want an integer of 0 to {self.maximum}")
+        if type(value) is not int or not self.minimum <= value <= self.maximum:
+            raise ValueError(f"want an integer of {self.minimum} to {self.maximum}")
         return value
 
     dump = load
@@ -207,7 +208,13 @@ def _shape(hint: Any) -> AnyShape:
 
 
 def _dump(message: Any) -> list[object]:
-    return [shape.dump(getattr(message, name)) for name, shape in _shapes(type(message))]
+    values = []
+    for name, shape in _shapes(type(message)):
+        try:
+            values.append(shape.dump(getattr(message, name)))
+        except ValueError as exc:
+            raise ValueError(f"{name}: {exc}") from None
+    return values
 
 
 def _encode(message: Any, first: list[object]) -> bytes:

@@ -236,9 +236,7 @@ def parse(data: bytes) -> Datagram:
             reply.
     """
     if not HEADER_BYTES <= len(data) <= MAX_DATAGRAM_BYTES:
-        raise RemoteProtocolError(
-            f"a datagram is {HEADER_BYTES} to {MAX_DATAGRAM_BYTES} bytes, got {len(data)}"
-        )
+        raise RemoteProtocolError(f"a datagram is {HEADER_BYTES} to {MAX_DATAGRAM_BYTES} bytes, got {len(data)}")
     version, number, flags, transaction, sender, size = _HEADER.unpack_from(data, SIGNATURE_BYTES)
     if version != VERSION:
         raise RemoteProtocolError(f"datagram version {version}")

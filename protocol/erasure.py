@@ -132,9 +132,7 @@ class Coder:
     def _check(cells: Sequence[Bytes], count: int) -> int:
         lengths = {len(cell) for cell in cells}
         if len(cells) != count or len(lengths) != 1 or lengths == {0}:
-            raise LocalProtocolError(
-                f"a row has {count} cells of one length, got {len(cells)} of {sorted(lengths)}"
-            )
+            raise LocalProtocolError(f"a row has {count} cells of one length, got {len(cells)} of {sorted(lengths)}")
         return lengths.pop()
 
 

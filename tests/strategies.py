@@ -57,9 +57,7 @@ addresses = st.builds(
     lambda host, port: Address(str(host), port),
     st.one_of(
         st.ip_addresses(v=4),
-        st.ip_addresses(v=6).filter(
-            lambda host: isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is None
-        ),
+        st.ip_addresses(v=6).filter(lambda host: isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is None),
     ),
     st.integers(1, 65_535),
 )
@@ -103,9 +101,7 @@ receipts = st.builds(
 )
 held = st.builds(Held, indices=st.sets(uint(31)).map(lambda indices: bytes(sorted(indices))), expiry=seconds)
 hellos = st.builds(Hello, record=raw(0, 512))
-gets = st.builds(
-    Get, segment=segment_ids, index=uint(31), first=uint(127), count=uint(128), proof=st.booleans()
-)
+gets = st.builds(Get, segment=segment_ids, index=uint(31), first=uint(127), count=uint(128), proof=st.booleans())
 requests = st.one_of(
     hellos,
     st.builds(Have, depositor=keys, deposit=raw(16), segments=st.lists(segment_ids, max_size=256).map(tuple)),

@@ -1,4 +1,4 @@
-"""The top of the command line: options every command knows, commands loaded when they are used, errors and exit codes."""
+"""The top of the command line: common options, commands loaded when used, errors and exit codes."""
 
 import importlib
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from node.cli.options import common_options, settings
+from node.cli.output import visible
 from node.errors import NodeError, machine_error
 
 _COMMANDS = {
@@ -123,9 +124,9 @@ def _leaves(exc: BaseException) -> Iterator[BaseException]:
 
 def _say(message: str, hint: str | None) -> None:
     with suppress(OSError):
-        click.echo(f"archipel: error: {message}", err=True)
+        click.echo(f"archipel: error: {visible(message)}", err=True)
         if hint:
-            click.echo(f"hint: {hint}", err=True)
+            click.echo(f"hint: {visible(hint)}", err=True)
 
 
 def _keep_traceback(exc: BaseException) -> str:

@@ -25,7 +25,7 @@ from protocol.ids import Address
     show_default=True,
     metavar="H:P",
     help="Address and port, the same for UDP and TCP; port 0: any.",
-)  # noqa: S104 - for others to reach
+)
 @click.option("--advertise", metavar="H:P", help="What others dial, if it is not what it listens on.")
 @click.option("--country", default="", metavar="CC", help="The country it stands in: a claim others spread by.")
 @click.option("--quota", default="50GB", show_default=True, help="Hard limit of what it stores.")

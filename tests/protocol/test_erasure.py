@@ -129,9 +129,7 @@ def test_cells_that_are_no_row_are_not_decoded() -> None:
 
 
 @pytest.mark.parametrize("library", [None, SimpleNamespace(VALID_EC_TYPES=["liberasurecode_rs_vand"])])
-def test_the_reference_coder_serves_where_isa_l_is_missing(
-    library: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_reference_coder_serves_where_isa_l_is_missing(library: object, monkeypatch: pytest.MonkeyPatch) -> None:
     row = make_row(coder(3, 5), 33)
     monkeypatch.setattr(erasure, "pyeclib", library)
     slow = Coder(3, 5)

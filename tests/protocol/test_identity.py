@@ -107,9 +107,7 @@ def test_a_network_id_covers_name_and_difficulty() -> None:
     assert repr(network) == "Network('islands', difficulty=3)"
 
 
-@pytest.mark.parametrize(
-    ("name", "difficulty"), [("", 0), ("x" * 65, 0), ("é" * 33, 0), ("x", -1), ("x", 33)]
-)
+@pytest.mark.parametrize(("name", "difficulty"), [("", 0), ("x" * 65, 0), ("é" * 33, 0), ("x", -1), ("x", 33)])
 def test_a_network_has_a_name_and_a_difficulty_within_bounds(name: str, difficulty: int) -> None:
     with pytest.raises(LocalProtocolError):
         Network(name, difficulty)

@@ -12,9 +12,7 @@ from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.noise import MAX_NONCE, CipherState, Handshake
 from tests.strategies import damaged
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors/noise_xx_25519_aesgcm_blake2b.json").read_text())[
-    "vectors"
-]
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors/noise_xx_25519_aesgcm_blake2b.json").read_text())["vectors"]
 
 
 def pair(prologue: bytes = b"", other: bytes | None = None) -> tuple[Handshake, Handshake]:

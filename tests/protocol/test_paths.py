@@ -93,9 +93,7 @@ def test_targets_that_are_not(path: bytes, target: bytes) -> None:
 
 
 names = st.sampled_from((b"a", b"b", b"c"))
-targets = st.lists(st.sampled_from((b"..", b".", b"", b"a", b"b", b"c")), min_size=1, max_size=6).map(
-    b"/".join
-)
+targets = st.lists(st.sampled_from((b"..", b".", b"", b"a", b"b", b"c")), min_size=1, max_size=6).map(b"/".join)
 
 
 @given(st.dictionaries(st.lists(names, min_size=1, max_size=3).map(tuple), targets, min_size=1, max_size=8))

@@ -222,9 +222,7 @@ def test_parts_are_sealed_block_by_block(length: int) -> None:
 
 def test_parts_cannot_be_left_out_or_moved() -> None:
     sealed = seal_parts(KEY, content(3 * BLOCK_BYTES))
-    first, second, third = (
-        sealed[start:][:SEALED_BLOCK_BYTES] for start in range(0, len(sealed), SEALED_BLOCK_BYTES)
-    )
+    first, second, third = (sealed[start:][:SEALED_BLOCK_BYTES] for start in range(0, len(sealed), SEALED_BLOCK_BYTES))
     for wrong in (b"", first, first + second, second + third, second + first + third, sealed + first):
         with pytest.raises(IntegrityError):
             open_parts(KEY, wrong)

@@ -77,9 +77,7 @@ def _ids(inputs: Json) -> Json:
 def _layout(inputs: Json) -> None:
     for case in inputs["layouts"]:
         layout = segment.plan(case["length"], Shares.parse(case["shares"]))
-        assert [layout.blocks, layout.rows, layout.k, layout.n] == [
-            case[name] for name in ("blocks", "rows", "k", "n")
-        ]
+        assert [layout.blocks, layout.rows, layout.k, layout.n] == [case[name] for name in ("blocks", "rows", "k", "n")]
         columns = [[layout.column_blocks(i), layout.column_bytes(i)] for i in range(layout.n)]
         assert columns == case["columns"]
 
@@ -179,7 +177,5 @@ def test_vector(path: Path) -> None:
 def test_vectors_on_disk_are_those_that_are_made(module: Any) -> None:
     made = {stem: json.loads(json.dumps(content)) for stem, content in module.vectors()}
     prefix = module.__name__.rpartition("make_")[2]
-    on_disk = {
-        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob(f"{prefix}_*.json")
-    }
+    on_disk = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob(f"{prefix}_*.json")}
     assert made == on_disk

@@ -136,9 +136,7 @@ def _networks() -> Iterator[tuple[str, Vector]]:
     output = {"key": identity.key.hex(), "node_id": identity.node_id.hex()}
     yield (
         "crypto_ids",
-        _vector(
-            "ids", "network ids, a node id", {"networks": networks, "seed": SECRET.hex()}, "success", output
-        ),
+        _vector("ids", "network ids, a node id", {"networks": networks, "seed": SECRET.hex()}, "success", output),
     )
 
 

@@ -263,9 +263,7 @@ def _roots() -> Named:
     stream = Manifest(entries=(replace(FILE, path=b"f", segment=1),), segments=REFS)
     spill = SegmentRef(id=SegmentId(b"\x03" * 32), length=len(stream.encode()), key=b"\x13" * 32)
 
-    def read(
-        text: str, expect: str, root: tuple[bytes, bytes], encoded: bytes, output: Vector | None = None
-    ) -> Vector:
+    def read(text: str, expect: str, root: tuple[bytes, bytes], encoded: bytes, output: Vector | None = None) -> Vector:
         inputs = {"root": root[0].hex(), "read_key": root[1].hex(), "spilled": encoded.hex()}
         return _vector("open root", text, inputs, expect, output)
 

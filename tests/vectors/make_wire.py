@@ -9,7 +9,7 @@ import msgpack
 from protocol import messages as m
 from protocol.channel import Channel
 from protocol.identity import Identity, Network
-from protocol.ids import Address, ChunkId, PublicKey, SegmentId
+from protocol.ids import Address, ChunkId, SegmentId
 from protocol.leases import Lease, Policy, sign_lease
 from protocol.messages import ErrorCode, Message, encode_message
 from protocol.records import NodeRecord, ProviderRecord, Receipt, sign_node_record, sign_receipt
@@ -201,8 +201,8 @@ def _providers() -> Named:
     yield "wire_provider_segment", vector("another segment", signed(body, segment=bytes(32)), "SignatureError")
     yield "wire_provider_cut", vector("a byte short", data[1:], "RemoteProtocolError")
     yield "wire_provider_index", vector("index 32", signed(b"\x20" + body[1:]), "RemoteProtocolError")
-    country = body[:41] + b"nz" + body[43:]
-    yield "wire_provider_country", vector("a country in small letters", signed(country), "RemoteProtocolError")
+    small = body[:41] + b"nz" + body[43:]
+    yield "wire_provider_country", vector("a country in small letters", signed(small), "RemoteProtocolError")
     yield "wire_provider_port", vector("port 0", signed(body[:-2] + bytes(2)), "RemoteProtocolError")
     mapped = body[:43] + bytes(10) + b"\xff\xff" + ADDRESS.pack()
     yield "wire_provider_mapped", vector("::ffff:192.0.2.1", signed(mapped), "RemoteProtocolError")
@@ -279,6 +279,3 @@ def vectors() -> Named:
     yield from _records()
     yield from _providers()
     yield from _channels()
-
-
-__all__ = ["PublicKey", "channel", "conversation", "plain", "vectors"]

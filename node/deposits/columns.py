@@ -1,0 +1,206 @@
+"""The part of one segment that a reader wants: which rows of which columns, what has come, and opening it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from node.errors import IntegrityFailure
+from protocol.errors import IntegrityError
+from protocol.hashing import Bytes
+from protocol.ids import SegmentId
+from protocol.seal import BlockCipher, check_commitment, rebuild_row
+from protocol.segment import (
+    BLOCK_BYTES,
+    SEALED_BLOCK_BYTES,
+    TAG_BYTES,
+    Descriptor,
+    Layout,
+    Shares,
+    check_block,
+    check_hashes,
+    plan,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Blocks of one segment, and the key that opens them."""
+
+    segment: SegmentId
+    key: bytes
+    length: int | None
+    """Plaintext bytes of the whole segment; None when only its id is known."""
+    first: int = 0
+    """The first block wanted."""
+    count: int | None = None
+    """Blocks wanted; None: all from the first."""
+
+    def __repr__(self) -> str:
+        return f"Part({self.segment.hex()[:8]}, first={self.first}, count={self.count})"
+
+
+class Column:
+    """The rows ``lo`` to ``hi - 1`` of one chunk as they arrive; nothing unverified is ever counted."""
+
+    __slots__ = ("_hashes", "data", "rows_done", "span")
+
+    def __init__(self, layout: Layout, index: int, span: tuple[int, int], hashes: tuple[bytes, ...]) -> None:
+        self.span = span
+        self.rows_done = 0
+        self._hashes = hashes[span[0] : span[1]]
+        self.data = memoryview(bytearray(sum(layout.block_bytes(index, row) for row in range(*span))))
+
+    @property
+    def whole(self) -> bool:
+        return self.rows_done == len(self._hashes)
+
+    def verify(self, received: int) -> Iterator[int]:
+        """Check the blocks that ``received`` bytes make whole; yields the size of each that is good.
+
+        Raises:
+            IntegrityError: A block is not the right one.
+        """
+        while not self.whole:
+            start = self.rows_done * SEALED_BLOCK_BYTES
+            end = min(start + SEALED_BLOCK_BYTES, len(self.data))
+            if received < end:
+                return
+            check_block(self._hashes[self.rows_done], self.data[start:end])
+            self.rows_done += 1
+            yield end - start
+
+
+class Columns:
+    """What is wanted of a segment and what is there of it."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.descriptor: Descriptor | None = None
+        self._there: dict[int, Column] = {}
+
+    @property
+    def layout(self) -> Layout | None:
+        """Known from the descriptor, or before it if there is one block: then k is 1 and every chunk the same."""
+        if self.descriptor is not None:
+            return self.descriptor.layout
+        if self.part.length is None or self.part.length > BLOCK_BYTES:
+            return None
+        return plan(self.part.length, Shares(1, 1))
+
+    def _last(self, layout: Layout) -> int:
+        """The last wanted block."""
+        return layout.blocks - 1 if self.part.count is None else self.part.first + self.part.count - 1
+
+    def wanted(self, layout: Layout) -> range:
+        """The data columns that hold wanted blocks."""
+        return range(layout.locate(self.part.first)[0], layout.locate(self._last(layout))[0] + 1)
+
+    def span(self, index: int) -> tuple[int, int]:
+        """The rows [lo, hi) to ask of column ``index``: none where the column has none of those wanted."""
+        layout = self.layout
+        if layout is None:  # of a segment of unknown length, the first block may be all there is
+            return (0, 1) if self.part.length is None else (0, 0)
+        first_column, lo = layout.locate(self.part.first)
+        last_column, last_row = layout.locate(self._last(layout))
+        hi = last_row + 1
+        if first_column != last_column:
+            lo, hi = 0, layout.rows
+        blocks = layout.rows if self.descriptor is None else layout.column_blocks(index)
+        return min(lo, blocks), min(hi, blocks)
+
+    def take_descriptor(self, data: bytes) -> Descriptor:
+        """Check a descriptor that a holder sent.
+
+        Raises:
+            IntegrityError: It is not that of the segment.
+            RemoteProtocolError: It is not one.
+        """
+        if self.descriptor is None:
+            descriptor = Descriptor.decode(data, self.part.segment)
+            if self.part.length not in (None, descriptor.layout.length):
+                raise IntegrityError(f"the segment has {descriptor.layout.length} bytes, not {self.part.length}")
+            self.descriptor = descriptor
+        elif data != self.descriptor.encode():
+            raise IntegrityError("the descriptor is not that of the segment asked for")
+        return self.descriptor
+
+    def begin(self, index: int, span: tuple[int, int], descriptor: bytes, hashes: bytes, body_bytes: int) -> Column:
+        """Room for the rows a holder is about to send, once its proof is good.
+
+        Raises:
+            IntegrityError: The descriptor, the hashes or the length are not what the segment id promises.
+        """
+        checked = self.take_descriptor(descriptor)
+        column = Column(checked.layout, index, span, check_hashes(checked, index, hashes))
+        if body_bytes != len(column.data):
+            raise IntegrityError(f"sent {body_bytes} bytes instead of {len(column.data)}")
+        return column
+
+    def add(self, index: int, column: Column) -> bool:
+        """Keep a column; False if it is not the rows wanted, which only its descriptor told."""
+        if column.span != self.span(index):
+            return False
+        self._there.setdefault(index, column)
+        return True
+
+    def has(self, index: int) -> bool:
+        """Whether the rows wanted of this column are there."""
+        if self.descriptor is None:
+            return False
+        lo, hi = self.span(index)
+        if lo == hi:
+            return index < self.descriptor.layout.k  # no block there: zeros, which everybody has
+        return index in self._there
+
+    def count(self) -> int:
+        """How many columns are there."""
+        return 0 if self.descriptor is None else sum(self.has(i) for i in range(self.descriptor.layout.n))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the wanted blocks are there or can be rebuilt."""
+        if self.descriptor is None:
+            return False
+        layout = self.descriptor.layout
+        return all(self.has(index) for index in self.wanted(layout)) or self.count() >= layout.k
+
+    def open(self) -> bytearray:
+        """The plaintext of the wanted blocks. CPU work, one block or one row per call into the cipher or the code.
+
+        Raises:
+            IntegrityFailure: The key opens nothing: whoever published the segment sealed it wrongly.
+        """
+        assert self.descriptor is not None
+        try:
+            check_commitment(self.descriptor, self.part.key)
+            return self._open(self.descriptor.layout)
+        except IntegrityError as exc:
+            hint = "its publisher sealed it wrongly"
+            raise IntegrityFailure(f"a segment does not open: {exc}", hint=hint) from exc
+
+    def _open(self, layout: Layout) -> bytearray:
+        cipher = BlockCipher(self.part.key)
+        begin, last = self.part.first * BLOCK_BYTES, self._last(layout)
+        plaintext = bytearray(min(layout.length, (last + 1) * BLOCK_BYTES) - begin)
+        out = memoryview(plaintext)
+        rebuilt: dict[int, dict[int, Bytes]] = {}
+        for block in range(self.part.first, last + 1):
+            index, row = layout.locate(block)
+            if index in self._there:
+                sealed: Bytes = self._cell(layout, index, row)
+            else:
+                if row not in rebuilt:
+                    rebuilt[row] = rebuild_row(layout, self._cells(layout, row), row)
+                sealed = rebuilt[row][index]
+            start = block * BLOCK_BYTES - begin
+            target = out[start : start + len(sealed) - TAG_BYTES]
+            cipher.open_into(block, block == layout.blocks - 1, sealed, target)
+        return plaintext
+
+    def _cells(self, layout: Layout, row: int) -> dict[int, memoryview]:
+        """Block ``row`` of every column that is there and has one."""
+        return {i: self._cell(layout, i, row) for i in self._there if row < layout.column_blocks(i)}
+
+    def _cell(self, layout: Layout, index: int, row: int) -> memoryview:
+        column = self._there[index]
+        start = (row - column.span[0]) * SEALED_BLOCK_BYTES
+        return column.data[start : start + layout.block_bytes(index, row)]
