@@ -15,8 +15,9 @@ import click
 import trio
 
 from node.cli.options import common_options, settings
-from node.cli.output import note, progress_shown, show, size_text, visible
+from node.cli.output import note, progress_shown, show
 from node.cli.running import read_link, run_async
+from node.cli.text import size_text, visible
 from node.client import open_client
 from node.deposits.download import Downloader
 from node.deposits.progress import Progress

@@ -8,8 +8,9 @@ from functools import partial
 import click
 
 from node.cli.options import common_options, settings
-from node.cli.output import date_text, note, progress_shown, show, survival_fields, survival_text
+from node.cli.output import note, progress_shown, show, survival_fields, survival_text
 from node.cli.running import read_link, run_async
+from node.cli.text import date_text
 from node.client import Client, open_client
 from node.config import parse_duration
 from node.deposits.check import Health, SegmentHealth

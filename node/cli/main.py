@@ -6,13 +6,12 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from node.cli.options import common_options, settings
-from node.cli.output import visible
+from node.cli.text import visible
 from node.errors import NodeError, machine_error
 
 _COMMANDS = {
@@ -48,7 +47,7 @@ class _LazyGroup(click.Group):
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("archipel"), prog_name="archipel")
+@click.version_option(package_name="archipel", prog_name="archipel")
 @common_options
 def cli() -> None:
     """Peer-distributed, encrypted storage: no country, no company, no server.

@@ -10,8 +10,9 @@ import trio
 
 from node.app import NodeConfig, NodeInfo, run_node
 from node.cli.options import common_options, settings
-from node.cli.output import note, show, size_text
+from node.cli.output import note, show
 from node.cli.running import run_async
+from node.cli.text import size_text
 from node.config import DEFAULT_PORT, Config, parse_size, resolve, split_host_port
 from node.errors import ConfigError
 from node.home import Home

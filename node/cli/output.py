@@ -2,10 +2,8 @@
 
 import json
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 import click
 
@@ -22,24 +20,6 @@ def show(text: str, fields: Mapping[str, object]) -> None:
 def note(text: str) -> None:
     """Say something on standard error."""
     click.echo(f"archipel: {text}", err=True)
-
-
-def size_text(count: float) -> str:
-    """``64.1 MB``: powers of 1000, as disks and lines are sold."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def date_text(seconds: int) -> str:
-    """A date and how far off it is, as ``2027-05-20 (in 179 days)``."""
-    days = (seconds - time.time()) / 86400
-    when = datetime.fromtimestamp(min(seconds, 253402300799), UTC).strftime("%Y-%m-%d")
-    if days < 0:
-        return f"{when} (expired)"
-    return f"{when} (in {days:.0f} days)" if days >= 2 else f"{when} (in {days * 24:.0f} hours)"
 
 
 def survival_text(survives: Survival) -> str:
@@ -63,11 +43,6 @@ def survival_text(survives: Survival) -> str:
 def survival_fields(survives: Survival) -> dict[str, object]:
     """The same for programs."""
     return {"nodes": survives.nodes, "country": survives.country, "not_country": survives.not_country}
-
-
-def visible(text: str) -> str:
-    """A name with its control characters shown instead of obeyed: a stranger chose it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 @contextmanager

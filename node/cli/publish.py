@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from node.cli.options import common_options, settings
-from node.cli.output import note, progress_shown, show, size_text, survival_fields, survival_text
+from node.cli.output import note, progress_shown, show, survival_fields, survival_text
 from node.cli.running import run_async
+from node.cli.text import size_text
 from node.client import Client, open_client
 from node.config import parse_duration
 from node.deposits.journal import Journal

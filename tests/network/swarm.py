@@ -101,6 +101,15 @@ class Swarm:
         await trio.sleep(1)
         return self.nodes
 
+    async def acquaint(self, count: int) -> list[Node]:
+        """So many storage nodes that know each other already: what joining would come to, without its traffic."""
+        for _ in range(count):
+            await self.start()
+        for node in self.nodes:
+            for other in self.nodes:
+                node.dht._core.table.add(other.contact, trio.current_time())
+        return self.nodes
+
     def nearest(self, target: bytes, among: Sequence[Node], count: int = 20) -> list[NodeId]:
         """The truly nearest node ids."""
         return sorted((node.node_id for node in among), key=lambda identifier: distance(identifier, target))[:count]

@@ -43,12 +43,12 @@ async def test_recall_is_complete_on_60_healthy_nodes(autojump_clock: MockClock,
     assert ledger.replies > 1000
 
 
-@pytest.mark.parametrize(("dead", "seconds"), [(0.1, 1.0), (0.3, 1.0), (0.5, 1.5)])
+@pytest.mark.parametrize(("dead", "seconds"), [(0.1, 0.8), (0.3, 1.0), (0.5, 1.5)])
 async def test_lookups_stay_quick_when_nodes_are_dead(
     autojump_clock: MockClock, nursery: trio.Nursery, dead: float, seconds: float
 ) -> None:
     swarm = Swarm(nursery)
-    nodes = list(await swarm.grow(60))
+    nodes = list(await swarm.acquaint(60))
     swarm.random.shuffle(nodes)
     gone, alive = nodes[: int(60 * dead)], nodes[int(60 * dead) :]
     for node in gone:
@@ -67,7 +67,7 @@ async def test_lookups_stay_quick_when_nodes_are_dead(
 async def test_a_lossy_line(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """Lost, doubled, damaged and overtaking datagrams cost time, and hardly a result."""
     swarm = Swarm(nursery)
-    nodes = await swarm.grow(30)
+    nodes = await swarm.acquaint(30)
     swarm.net.loss = swarm.net.double = swarm.net.damage = 0.03
     swarm.net.jitter = 0.05
     recall = 0.0
@@ -83,7 +83,7 @@ async def test_a_slow_peer_holds_nobody_up(autojump_clock: MockClock, nursery: t
         return 0.2 if "10.0.0.9" in (one, other) else 0.002
 
     swarm = Swarm(nursery, network=MemoryNetwork(1, delay=delay))
-    nodes = await swarm.grow(30)
+    nodes = await swarm.acquaint(30)
     asker = nodes[0]
     for _ in range(10):
         began = trio.current_time()
@@ -94,7 +94,7 @@ async def test_a_slow_peer_holds_nobody_up(autojump_clock: MockClock, nursery: t
 
 async def test_records_are_found_and_pages_put_together(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     swarm = Swarm(nursery)
-    nodes = await swarm.grow(40)
+    nodes = await swarm.acquaint(40)
     segment = swarm.segment()
     nearest = await nodes[3].dht.lookup(segment)
     assert await nodes[3].dht.announce(segment, swarm.records(segment, 32), nearest) >= 20
@@ -105,7 +105,7 @@ async def test_records_are_found_and_pages_put_together(autojump_clock: MockCloc
 
 async def test_records_survive_most_of_their_keepers(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     swarm = Swarm(nursery)
-    nodes = await swarm.grow(60)
+    nodes = await swarm.acquaint(60)
     segment = swarm.segment()
     nearest = await nodes[0].dht.lookup(segment)
     await nodes[0].dht.announce(segment, swarm.records(segment), nearest)
@@ -120,7 +120,7 @@ async def test_records_survive_most_of_their_keepers(autojump_clock: MockClock, 
 
 async def test_clients_are_in_nobodys_table(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     swarm = Swarm(nursery)
-    nodes = list(await swarm.grow(10))
+    nodes = list(await swarm.acquaint(10))
     client = await swarm.start(read_only=True)
     assert await client.dht.join([nodes[0].address]) == 10
     segment = swarm.segment()
@@ -183,7 +183,7 @@ async def test_a_node_comes_back_when_its_way_in_is_gone(
 
 async def test_a_node_that_moved_is_known_at_its_new_address(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     swarm = Swarm(nursery)
-    nodes = list(await swarm.grow(6))
+    nodes = list(await swarm.acquaint(6))
     nodes[5].kill()
     moved = await swarm.start(ip="10.9.9.9", identity=nodes[5].identity, join=[nodes[0].address])
     await trio.sleep(12)
@@ -206,7 +206,7 @@ async def test_a_node_that_knows_nobody_tries_its_ways_in_again(
 
 async def test_silence_of_our_own_line_costs_no_contact(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     swarm = Swarm(nursery)
-    nodes = await swarm.grow(12)
+    nodes = await swarm.acquaint(12)
     nodes[0].host.cut()
     for _ in range(5):
         assert await nodes[0].dht.lookup(swarm.random.randbytes(32)) == []
@@ -218,7 +218,7 @@ async def test_silence_of_our_own_line_costs_no_contact(autojump_clock: MockCloc
 
 async def test_dead_contacts_go_and_frozen_ones_come_back(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     swarm = Swarm(nursery)
-    nodes = await swarm.grow(12)
+    nodes = await swarm.acquaint(12)
     asker, frozen = nodes[0], nodes[7]
     frozen.host.freeze()
     for _ in range(4):
@@ -236,7 +236,7 @@ async def test_dead_contacts_go_and_frozen_ones_come_back(autojump_clock: MockCl
 
 async def test_a_warm_lookup_asks_nobody_twice_in_a_moment(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     swarm = Swarm(nursery)
-    nodes = await swarm.grow(12)
+    nodes = await swarm.acquaint(12)
     await trio.sleep(100)
     asker = nodes[3].dht
     before = asker.counters.calls_total
@@ -255,7 +255,7 @@ async def test_a_sweep_announces_many_segments_with_few_lookups(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     swarm = Swarm(nursery)
-    nodes = await swarm.grow(60)
+    nodes = await swarm.acquaint(60)
     records = {segment: swarm.records(segment, 1) for segment in (swarm.segment() for _ in range(200))}
     before = nodes[0].dht.counters.lookups_total
     assert await nodes[0].dht.announce_all(records) == 200
@@ -269,7 +269,7 @@ async def test_a_sweep_announces_many_segments_with_few_lookups(
 
 async def test_records_expire(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     swarm = Swarm(nursery)
-    nodes = await swarm.grow(5)
+    nodes = await swarm.acquaint(5)
     segment = swarm.segment()
     await nodes[0].dht.announce(segment, swarm.records(segment), await nodes[0].dht.lookup(segment))
     await trio.sleep(23 * 3600)
@@ -282,7 +282,7 @@ async def test_records_expire(autojump_clock: MockClock, nursery: trio.Nursery) 
 
 async def test_a_token_is_fetched_anew_when_it_is_old(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     swarm = Swarm(nursery)
-    nodes = await swarm.grow(6)
+    nodes = await swarm.acquaint(6)
     segment = swarm.segment()
     nearest = await nodes[0].dht.lookup(segment)
     await trio.sleep(3600)
@@ -292,7 +292,7 @@ async def test_a_token_is_fetched_anew_when_it_is_old(autojump_clock: MockClock,
 
 async def test_networks_do_not_mix(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     swarm = Swarm(nursery)
-    nodes = await swarm.grow(3)
+    nodes = await swarm.acquaint(3)
     other = await swarm.start(network=Network("another"))
     assert await other.dht.join([nodes[0].address]) == 0
     assert await other.dht.ping(nodes[0].address) is None

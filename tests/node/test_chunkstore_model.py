@@ -173,6 +173,6 @@ class StoreMachine(RuleBasedStateMachine):
         assert not list((self.path / "tmp").iterdir())
 
 
-StoreMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
+StoreMachine.TestCase.settings = settings(max_examples=250, stateful_step_count=40)
 TestStore = StoreMachine.TestCase
 assert NOW > 0

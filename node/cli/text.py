@@ -1,0 +1,27 @@
+"""Numbers, dates and strangers' names as text for a person."""
+
+import time
+from datetime import UTC, datetime
+
+
+def size_text(count: float) -> str:
+    """``64.1 MB``: powers of 1000, as disks and lines are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def date_text(seconds: int) -> str:
+    """A date and how far off it is, as ``2027-05-20 (in 179 days)``."""
+    days = (seconds - time.time()) / 86400
+    when = datetime.fromtimestamp(min(seconds, 253402300799), UTC).strftime("%Y-%m-%d")
+    if days < 0:
+        return f"{when} (expired)"
+    return f"{when} (in {days:.0f} days)" if days >= 2 else f"{when} (in {days * 24:.0f} hours)"
+
+
+def visible(text: str) -> str:
+    """A name with its control characters shown instead of obeyed: a stranger chose it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

@@ -1,0 +1,298 @@
+"""Whole storage nodes and their users in one process, on a network in memory, from one seed.
+
+Everything is the real thing but the wires and the clocks: ``run_node`` on a host of its own, with its data folder on
+the disk, and clients opened as the command line opens them.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import trio
+from trio._core import _run as trio_run
+
+from dht.contact import Contact
+from node.app import NodeConfig, NodeInfo, run_node
+from node.blocking import InlineBlocking
+from node.client import Client, World, open_client
+from node.config import Config
+from node.datafolder import KEY_FILE
+from node.deposits.check import Health, check
+from node.deposits.download import Downloader
+from node.deposits.journal import Journal
+from node.deposits.lifetime import Changed, delete, renew
+from node.deposits.progress import Progress
+from node.deposits.publish import FileContent, Options, Published, publish
+from node.deposits.reader import read_contents, select
+from node.deposits.restore import Wanted, choose_target, restore
+from node.deposits.source import scan
+from node.home import Depositor, Home
+from protocol.hashing import plain_digest
+from protocol.identity import Identity, Network
+from protocol.ids import Address, NodeId
+from protocol.links import Link
+from protocol.manifest import Kind, Manifest
+from tests.network.memory import MemoryHost, MemoryNetwork
+from tests.network.swarm import wall_clock
+
+NETWORK = Network("archipelago")
+COUNTRIES = ("DE", "FR", "IS", "NZ")
+PORT = 4110
+QUOTA = 10**9
+DELAY = 0.005
+"""One-way seconds between any two hosts."""
+
+Chunk = tuple[str, int]
+"""(segment in hex, index)."""
+
+
+class WallClock:
+    """The time of day as the simulation has it."""
+
+    def wall(self) -> float:
+        return wall_clock()
+
+
+@dataclass(eq=False)
+class Node:
+    """A node that runs."""
+
+    host: MemoryHost
+    country: str
+    data: Path
+    info: NodeInfo
+    scope: trio.CancelScope
+
+    @property
+    def node_id(self) -> NodeId:
+        return self.info.node_id
+
+    @property
+    def identity(self) -> Identity:
+        return Identity((self.data / KEY_FILE).read_bytes())
+
+    @property
+    def contact(self) -> Contact:
+        return Contact(self.identity.key, self.info.address)
+
+    def kill(self) -> None:
+        """As SIGKILL: no word to anybody."""
+        self.scope.cancel()
+        self.host.kill()
+
+    def chunks(self) -> set[Chunk]:
+        """What is on its disk, found by looking there."""
+        names = (path.name.split(".") for path in (self.data / "chunks").glob("*/*"))
+        return {(segment, int(suffix)) for segment, suffix in names if suffix != "leases"}
+
+    def chunk_file(self, chunk: Chunk) -> Path:
+        segment, index = chunk
+        return self.data / "chunks" / segment[:2] / f"{segment}.{index}"
+
+
+@dataclass(eq=False)
+class User:
+    """Somebody with a home folder and a client."""
+
+    client: Client
+    depositor: Depositor
+    journal: Journal
+    host: MemoryHost
+
+    async def publish(self, *paths: Path, progress: Progress | None = None, options: Options | None = None) -> Published:
+        content = FileContent(scan(paths), plain_digest(b"\0".join(bytes(path) for path in paths)))
+        return await publish(
+            self.client, self.depositor, self.journal, content, options or Options(), progress or Progress()
+        )
+
+    async def fetch(
+        self,
+        link: Link,
+        dest: Path,
+        *,
+        span: tuple[int, int] | None = None,
+        path: bytes | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> "Fetched":
+        """Fetch to ``dest``: all of it, or bytes ``span[0]`` to ``span[1] - 1`` of the file at ``path``."""
+        progress = progress or Progress()
+        downloader = Downloader(self.client, progress)
+        manifest = await read_contents(downloader, link)
+        before = downloader.received_bytes
+        chosen = select(manifest, path)
+        wanted = _wanted(manifest, chosen) if span is None else [(chosen[0], *span)]
+        progress.total = sum(stop - start for _, start, stop in wanted)
+        target = choose_target(manifest, chosen, dest, link.root, force=force)
+        kept = await restore(downloader, link, manifest, wanted, chosen, target, force=force)
+        return Fetched(before, downloader.received_bytes - before, kept)
+
+    async def check(self, link: Link, progress: Progress | None = None) -> Health:
+        return await check(self.client, link, progress or Progress())
+
+    async def renew(self, link: Link, lease_seconds: int) -> Changed:
+        return await renew(self.client, self.depositor, self.journal, link, lease_seconds, Progress())
+
+    async def delete(self, link: Link) -> Changed:
+        return await delete(self.client, self.depositor, self.journal, link, Progress())
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a fetch moved."""
+
+    manifest_bytes: int
+    """Verified bytes of blocks that the table of contents took."""
+    content_bytes: int
+    """Verified bytes of blocks that came for the files."""
+    kept_bytes: int
+    """Bytes of files that lay there from an earlier run."""
+
+
+def _wanted(manifest: Manifest, chosen: Sequence[int]) -> list[Wanted]:
+    entries = manifest.entries
+    return [(i, 0, entries[i].size) for i in chosen if entries[i].kind is Kind.FILE and entries[i].size]
+
+
+@dataclass(eq=False)
+class Archipelago:
+    """Nodes, one IP address each, and a way in for users."""
+
+    base: Path
+    seed: int
+    net: MemoryNetwork
+    nursery: trio.Nursery
+    random: Random
+    nodes: list[Node] = field(default_factory=list)
+    users: int = 0
+
+    async def start(
+        self, *, country: str | None = None, quota: int = QUOTA, ip: str | None = None, advertise: Address | None = None
+    ) -> Node:
+        """One more node, joined through the first ones; ready when it returns."""
+        number = len(self.nodes)
+        country = COUNTRIES[number % len(COUNTRIES)] if country is None else country
+        host = self.net.host(ip or f"10.{number // 200}.{number % 200 + 1}.1")
+        config = NodeConfig(
+            data=self.base / f"node-{number}",
+            listen=Address(host.ip, PORT),
+            advertise=advertise,
+            country=country,
+            quota_bytes=quota,
+            network=NETWORK.name,
+            join=tuple(node.info.address for node in self.nodes[:3]),
+        )
+        node = await self._run(config, host)
+        self.nodes.append(node)
+        return node
+
+    async def restart(self, node: Node) -> Node:
+        """Start a killed node again, on the disk it left; it takes its old place among the nodes."""
+        config = NodeConfig(
+            data=node.data,
+            listen=node.info.address,
+            country=node.country,
+            quota_bytes=QUOTA,
+            network=NETWORK.name,
+            join=tuple(other.info.address for other in self.nodes if other is not node)[:3],
+        )
+        again = await self._run(config, node.host)
+        self.nodes[self.nodes.index(node)] = again
+        return again
+
+    async def _run(self, config: NodeConfig, host: MemoryHost) -> Node:
+        scope = trio.CancelScope()
+        run = partial(
+            run_node,
+            config,
+            stop=trio.Event(),
+            transport=host,
+            clock=WallClock(),
+            blocking=InlineBlocking(),
+            random_bytes=Random(f"{self.seed} {config.data.name} {trio.current_time()}").randbytes,
+        )
+        info = await self.nursery.start(_run_in, scope, run)
+        return Node(host, config.country, config.data, info, scope)
+
+    async def grow(self, count: int) -> list[Node]:
+        """So many nodes more."""
+        started = [await self.start() for _ in range(count)]
+        await trio.sleep(1)
+        return started
+
+    @asynccontextmanager
+    async def user(self, name: str = "alice", *, world_random: int | None = None) -> AsyncIterator[User]:
+        """A client for a while. Who has the same name has the same home folder: depositor, journal, contacts."""
+        self.users += 1
+        host = self.net.host(f"10.250.{self.users // 250}.{self.users % 250 + 1}")
+        home = Home(self.base / f"home-{name}")
+        home.create()
+        secrets = Random(f"{self.seed} {name}")
+        depositor = Depositor(Identity(secrets.randbytes(32)), secrets.randbytes(32))
+        world = World(host, WallClock(), InlineBlocking(), Random(f"{self.seed} {name} {self.users}").randbytes)
+        join = tuple(str(node.info.address) for node in self.nodes)
+        journal = Journal(home.journal)
+        try:
+            async with open_client(Config(home.path, NETWORK.name, join), world=world) as client:
+                yield User(client, depositor, journal, host)
+        finally:
+            journal.close()
+
+    def holders(self) -> dict[str, dict[int, list[Node]]]:
+        """Segment -> index -> nodes that have that chunk on their disk."""
+        found: dict[str, dict[int, list[Node]]] = defaultdict(lambda: defaultdict(list))
+        for node in self.nodes:
+            for segment, index in node.chunks():
+                found[segment][index].append(node)
+        return {segment: dict(indices) for segment, indices in found.items()}
+
+    def file(self, name: str, size: int) -> Path:
+        """A file of random bytes, with a time of its own."""
+        path = self.base / "source" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(Random(f"{self.seed} {name}").randbytes(size))
+        return path
+
+
+async def _run_in(
+    scope: trio.CancelScope, run: Callable[..., object], *, task_status: trio.TaskStatus[NodeInfo]
+) -> None:
+    with scope:
+        await run(task_status=task_status)  # type: ignore[misc]
+
+
+@asynccontextmanager
+async def archipelago(
+    base: Path, count: int = 32, *, seed: int = 1, delay: float | Callable[[str, str], float] = DELAY
+) -> AsyncIterator[Archipelago]:
+    """``count`` nodes that know each other, in four countries, until the end of the ``with``."""
+    # The order in which ready tasks run is drawn from this; the Hypothesis plugin makes trio sort them first.
+    trio_run._r.seed(seed)
+    async with trio.open_nursery() as nursery:
+        islands = Archipelago(base, seed, MemoryNetwork(seed, delay=delay), nursery, Random(seed))
+        if count:
+            await islands.grow(count)
+        yield islands
+        nursery.cancel_scope.cancel()
+
+
+def tree(path: Path) -> dict[str, tuple[object, ...]]:
+    """All there is at and beneath ``path``: kind, content, executable bit and time of everything, by relative path."""
+    return {str(place.relative_to(path.parent)): _fingerprint(place) for place in [path, *sorted(path.rglob("*"))]}
+
+
+def _fingerprint(path: Path) -> tuple[object, ...]:
+    found = path.lstat()
+    if path.is_symlink():
+        return "link", path.readlink(), found.st_mtime_ns
+    if path.is_dir():
+        return "folder", found.st_mtime_ns
+    return "file", path.read_bytes(), bool(found.st_mode & 0o100), found.st_mtime_ns
+
+
+def on_nodes(nodes: Iterable[Node]) -> set[NodeId]:
+    return {node.node_id for node in nodes}

@@ -1,0 +1,544 @@
+"""The chunk server, spoken to over a network in memory: whatever comes in, a reply, an error, or one connection's end."""
+
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from dht.contact import Contact
+from node.admission import BUDGET_BLOCKS, BUSY_SECONDS, Connections, Memory
+from node.blocking import InlineBlocking
+from node.chunkstore import ChunkStore
+from node.peers import PeerBroke, PeerRefused, Peers, PeerUnreachable
+from node.refusal import Refusal
+from node.requests import Requests
+from node.serve import HANDSHAKE_SECONDS, IDLE_SECONDS, STEP_SECONDS, ChunkServer
+from node.statements import Statements
+from node.wire import HungUpError, Wire
+from protocol.channel import Channel
+from protocol.errors import WrongNetworkError
+from protocol.identity import Identity, Network, verify
+from protocol.ids import Address, PublicKey
+from protocol.messages import (
+    Audit,
+    AuditReply,
+    DialBack,
+    DialBackReply,
+    ErrorCode,
+    Get,
+    GetReply,
+    Have,
+    HaveReply,
+    Hello,
+    HelloReply,
+    LeaseReply,
+    Put,
+    PutLease,
+    PutReply,
+    Request,
+    audit_statement,
+)
+from protocol.records import open_node_record, open_provider, open_receipt
+from protocol.segment import SEALED_BLOCK_BYTES, Shares, block_hash
+from tests.network.memory import MemoryHost, MemoryNetwork
+from tests.node.builders import (
+    ALICE,
+    BOB,
+    NETWORK,
+    NOW,
+    FakeClock,
+    Sample,
+    files_charge,
+    lease_for,
+    open_store,
+    put,
+    sample,
+)
+
+NODE = Identity(b"n" * 32)
+ADDRESS = Address("10.0.0.1", 4110)
+CONTACT = Contact(NODE.key, ADDRESS)
+
+
+def counter() -> Callable[[int], bytes]:
+    """Bytes that differ from call to call."""
+    calls = iter(range(1, 1_000_000))
+    return lambda size: next(calls).to_bytes(size, "big")
+
+
+class Bench:
+    """A server on one host of a network in memory, and somebody to ask it from another."""
+
+    def __init__(self, path: Path, *, quota: int = 10**9, connections: Connections | None = None) -> None:
+        self.path = path
+        self.clock = FakeClock()
+        self.net = MemoryNetwork()
+        self.store: ChunkStore = open_store(path, self.clock, quota=quota)
+        self.statements = Statements(NODE, NETWORK, self.clock, self.store, country="NZ", address=ADDRESS, storing=True)
+        self.dialled: list[tuple[Address, PublicKey]] = []
+        blocking = InlineBlocking()
+        self.memory = Memory()
+        self.server = ChunkServer(
+            Requests(self.store, self.statements, blocking, self.dial_back),
+            self.statements,
+            blocking,
+            counter(),
+            connections=connections,
+            memory=self.memory,
+        )
+        self.peers = self.make_peers("10.0.0.2")
+
+    async def dial_back(self, address: Address, key: PublicKey) -> DialBackReply:
+        self.dialled.append((address, key))
+        return DialBackReply(udp=True, tcp=False)
+
+    def make_peers(self, ip: str, network: Network = NETWORK) -> Peers:
+        return Peers(ALICE, network, self.host(ip), counter())
+
+    def host(self, ip: str) -> MemoryHost:
+        return self.net.host(ip)
+
+    async def ask(self, message: Request, body: bytes = b"") -> object:
+        reply, self.body = await self.peers.request(CONTACT, message, body=(memoryview(body),))
+        return reply
+
+    async def code(self, message: Request, body: bytes = b"") -> ErrorCode:
+        with pytest.raises(PeerRefused) as caught:
+            await self.ask(message, body)
+        return caught.value.code
+
+    async def wire(self, ip: str = "10.0.0.3") -> Wire:
+        """A connection below the pool, its handshake done."""
+        stream = await self.host(ip).dial(ADDRESS)
+        wire = Wire(stream, Channel.initiator(BOB, NETWORK.id, b"s" * 32, b"e" * 32))
+        assert await wire.handshake() == NODE.key
+        return wire
+
+
+@asynccontextmanager
+async def bench(path: Path, *, quota: int = 10**9, connections: Connections | None = None) -> AsyncIterator[Bench]:
+    it = Bench(path, quota=quota, connections=connections)
+    listener, _ = await it.host(ADDRESS.host).listen(ADDRESS)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(it.peers.run)
+        nursery.start_soon(partial(trio.serve_listeners, it.server.serve, [listener]))
+        yield it
+        nursery.cancel_scope.cancel()
+    assert it.server._connections.open == 0
+    assert it.memory._free == BUDGET_BLOCKS
+    assert it.store.used_bytes == files_charge(path)
+    assert it.store._quota.reserved == 0
+    assert not list((path / "tmp").iterdir())
+    it.store.close()
+
+
+def put_message(segment: Sample, index: int, lease: bytes | None = None) -> Put:
+    return Put(
+        descriptor=segment.descriptor.encode(),
+        index=index,
+        hashes=segment.hashes[index],
+        lease=lease_for(segment)[1] if lease is None else lease,
+    )
+
+
+async def test_a_chunk_there_and_back(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        segment = sample(3, 16_777_216, Shares(1, 2))
+        reply = await it.ask(put_message(segment, 1), segment.columns[1])
+        assert isinstance(reply, PutReply)
+        receipt = open_receipt(reply.receipt, NETWORK.id)
+        assert (receipt.key, receipt.segment, receipt.index) == (NODE.key, segment.id, 1)
+        assert receipt.chunk_id == segment.descriptor.chunk_ids[1]
+        assert (receipt.expiry, receipt.country, receipt.time) == (lease_for(segment)[0].expiry, "NZ", int(NOW))
+        provider = open_provider(NETWORK.id, segment.id, reply.provider)
+        assert (provider.index, provider.key, provider.address, provider.country) == (1, NODE.key, ADDRESS, "NZ")
+        reply = await it.ask(Get(segment=segment.id, index=1, first=0, count=128, proof=True))
+        assert reply == GetReply(descriptor=segment.descriptor.encode(), hashes=segment.hashes[1])
+        assert it.body == segment.columns[1]
+
+
+async def test_ranges_of_a_chunk(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        segment = sample(4, 30 * 131_072 + 5, Shares(2, 2))
+        put(it.store, segment, 1)
+        layout = segment.descriptor.layout
+        for first, count in ((0, 1), (14, 1), (3, 9), (0, 15), (7, 0)):
+            assert await it.ask(Get(segment=segment.id, index=1, first=first, count=count)) == GetReply()
+            start = first * SEALED_BLOCK_BYTES
+            assert it.body == segment.columns[1][start:][: count * SEALED_BLOCK_BYTES]
+        assert layout.column_blocks(1) == 15
+        for first, count in ((15, 1), (0, 16), (100, 128)):
+            assert await it.code(Get(segment=segment.id, index=1, first=first, count=count)) is ErrorCode.MALFORMED
+        assert await it.code(Get(segment=segment.id, index=0, count=1)) is ErrorCode.NOT_FOUND
+
+
+async def test_hello_shows_the_node(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        reply = await it.ask(Hello())
+        assert isinstance(reply, HelloReply)
+        record = open_node_record(reply.record, NETWORK.id)
+        assert (record.key, record.address, record.country, record.storing) == (NODE.key, ADDRESS, "NZ", True)
+        assert record.free_bytes == it.store.free_bytes
+        assert reply.observed.host == "10.0.0.2"
+        assert await it.code(Hello(record=b"x" * 80)) is ErrorCode.MALFORMED
+        assert isinstance(await it.ask(Hello(record=it.statements.node_record())), HelloReply)
+
+
+async def test_have_lease_and_audit(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        segment, other = sample(1), sample(2)
+        put(it.store, segment, 0)
+        put(it.store, segment, 2)
+        reply = await it.ask(Have(depositor=ALICE.key, deposit=bytes(16), segments=(other.id, segment.id)))
+        assert isinstance(reply, HaveReply)
+        assert [held.indices for held in reply.held] == [b"", b"\x00\x02"]
+
+        lease, data = lease_for(segment, sequence=2, expiry=NOW + 1000)
+        reply = await it.ask(PutLease(lease=data))
+        assert isinstance(reply, LeaseReply)
+        receipts = [open_receipt(receipt, NETWORK.id) for receipt in reply.receipts]
+        assert [(receipt.index, receipt.expiry) for receipt in receipts] == [(0, lease.expiry), (2, lease.expiry)]
+        assert [open_provider(NETWORK.id, segment.id, record).index for record in reply.providers] == [0, 2]
+
+        nonce = b"0123456789abcdef"
+        reply = await it.ask(Audit(segment=segment.id, index=2, block=1, nonce=nonce))
+        assert isinstance(reply, AuditReply)
+        assert (reply.descriptor, reply.hashes) == (segment.descriptor.encode(), segment.hashes[2])
+        assert it.body == list(segment.blocks(2))[1]
+        statement = audit_statement(
+            network=NETWORK.id,
+            nonce=nonce,
+            segment=segment.id,
+            index=2,
+            block=1,
+            block_hash=block_hash(it.body),
+        )
+        verify(NODE.key, "audit", statement, reply.signature)
+        assert await it.code(Audit(segment=segment.id, index=2, block=2, nonce=nonce)) is ErrorCode.MALFORMED
+        assert await it.code(Audit(segment=other.id, index=2, block=2, nonce=nonce)) is ErrorCode.NOT_FOUND
+
+        deletion = lease_for(segment, sequence=3, deleted=True)[1]
+        assert await it.ask(PutLease(lease=deletion)) == LeaseReply()
+        assert it.store.holdings() == []
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (lambda s: PutLease(lease=b"x" * 200), ErrorCode.BAD_LEASE),
+        (lambda s: PutLease(lease=lease_for(s, network=Network("other"))[1]), ErrorCode.BAD_LEASE),
+        (lambda s: PutLease(lease=lease_for(s, sequence=0)[1]), ErrorCode.STALE),
+        (lambda s: PutLease(lease=lease_for(sample(9))[1]), ErrorCode.NOT_FOUND),
+    ],
+)
+async def test_leases_that_do_not_fit(
+    autojump_clock: MockClock, tmp_path: Path, make: Callable[[Sample], PutLease], code: ErrorCode
+) -> None:
+    async with bench(tmp_path) as it:
+        put(it.store, sample(), 0)
+        assert await it.code(make(sample())) is code
+
+
+async def test_dial_back_goes_only_where_the_request_came_from(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        here = Address("10.0.0.2", 9999)
+        assert await it.ask(DialBack(address=here)) == DialBackReply(udp=True, tcp=False)
+        assert it.dialled == [(here, ALICE.key)]
+        assert await it.code(DialBack(address=Address("10.0.0.9", 9999))) is ErrorCode.REFUSED
+        assert it.dialled == [(here, ALICE.key)]
+
+
+def bad_puts() -> list[tuple[str, Callable[[Sample], tuple[Put, bytes]], ErrorCode]]:
+    def swapped(segment: Sample) -> bytes:
+        return bytes([segment.columns[0][0] ^ 1]) + segment.columns[0][1:]
+
+    def late(segment: Sample) -> bytes:
+        return segment.columns[0][:-1] + bytes([segment.columns[0][-1] ^ 1])
+
+    def change(segment: Sample, **fields: object) -> Put:
+        whole = put_message(segment, 0)
+        given = {name: getattr(whole, name) for name in ("descriptor", "index", "hashes", "lease")} | fields
+        return Put(**given)
+
+    return [
+        ("descriptor", lambda s: (change(s, descriptor=b"x"), s.columns[0]), ErrorCode.MALFORMED),
+        ("index", lambda s: (change(s, index=31), s.columns[0]), ErrorCode.MALFORMED),
+        ("other index", lambda s: (change(s, index=2), s.columns[0]), ErrorCode.MALFORMED),
+        ("hashes", lambda s: (change(s, hashes=bytes(64)), s.columns[0]), ErrorCode.MALFORMED),
+        ("lease", lambda s: (change(s, lease=bytes(80)), s.columns[0]), ErrorCode.BAD_LEASE),
+        ("another's lease", lambda s: (change(s, lease=lease_for(sample(9))[1]), s.columns[0]), ErrorCode.BAD_LEASE),
+        ("expired", lambda s: (change(s, lease=lease_for(s, expiry=NOW)[1]), s.columns[0]), ErrorCode.BAD_LEASE),
+        ("no body", lambda s: (change(s), b""), ErrorCode.MALFORMED),
+        ("short body", lambda s: (change(s), s.columns[0][:-1]), ErrorCode.MALFORMED),
+        ("long body", lambda s: (change(s), s.columns[0] + b"x"), ErrorCode.MALFORMED),
+        ("first block", lambda s: (change(s), swapped(s)), ErrorCode.MALFORMED),
+        ("last block", lambda s: (change(s), late(s)), ErrorCode.MALFORMED),
+    ]
+
+
+@pytest.mark.parametrize(("name", "make", "code"), bad_puts(), ids=[name for name, _, _ in bad_puts()])
+async def test_a_bad_put_is_refused_and_the_connection_goes_on(
+    autojump_clock: MockClock,
+    tmp_path: Path,
+    name: str,
+    make: Callable[[Sample], tuple[Put, bytes]],
+    code: ErrorCode,
+) -> None:
+    async with bench(tmp_path) as it:
+        segment = sample(5, 20 * 131_072, Shares(2, 3))
+        message, body = make(segment)
+        assert await it.code(message, body) is code
+        assert it.store.used_bytes == 0
+        assert isinstance(await it.ask(put_message(segment, 0), segment.columns[0]), PutReply)
+        assert len(it.host(ADDRESS.host).streams) == 1, "one connection did for both"
+
+
+async def test_a_node_that_is_not_storing_or_full_says_so(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with bench(tmp_path, quota=200_000) as it:
+        segment = sample()
+        assert await it.code(put_message(segment, 0), segment.columns[0]) is ErrorCode.FULL
+        it.statements.storing = False
+        assert await it.code(put_message(segment, 0), segment.columns[0]) is ErrorCode.NOT_STORING
+        reply = await it.ask(Hello())
+        assert isinstance(reply, HelloReply)
+        record = open_node_record(reply.record, NETWORK.id)
+        assert (record.storing, record.free_bytes) == (False, 0)
+
+
+async def test_a_rotten_chunk_is_reported_and_dropped(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        segment = sample(5, 20 * 131_072, Shares(1, 3))
+        for index in (0, 1, 2):
+            put(it.store, segment, index)
+            path = tmp_path / "chunks" / segment.id.hex()[:2] / f"{segment.id.hex()}.{index}"
+            data = bytearray(path.read_bytes())
+            data[15 * SEALED_BLOCK_BYTES] ^= 1
+            path.write_bytes(data)
+        whole = partial(Get, segment=segment.id, first=0)
+        assert await it.code(Audit(segment=segment.id, index=0, block=15, nonce=bytes(16))) is ErrorCode.CORRUPT
+        with pytest.raises(PeerUnreachable):  # the header was on its way, so only silence is left
+            await it.ask(whole(index=1, count=20))
+        assert await it.code(Get(segment=segment.id, index=2, first=15, count=1)) is ErrorCode.CORRUPT
+        for index in (0, 1, 2):
+            assert await it.code(whole(index=index, count=1)) is ErrorCode.NOT_FOUND
+
+
+# Connections
+
+
+async def test_a_silent_peer_is_hung_up_on(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        began = trio.current_time()
+        stream = await it.host("10.0.0.9").dial(ADDRESS)
+        await stream.send_all(b"ARC")
+        assert await stream.receive_some() == b""
+        assert trio.current_time() - began == pytest.approx(HANDSHAKE_SECONDS)
+
+        wire = await it.wire()
+        began = trio.current_time()
+        with pytest.raises(HungUpError):
+            await receive_nothing(wire)
+        assert trio.current_time() - began == pytest.approx(IDLE_SECONDS)
+
+
+async def receive_nothing(wire: Wire) -> None:
+    """Wait for the end of the connection."""
+    if await wire.receive_header() is None:
+        raise HungUpError("as it should be")
+
+
+async def test_a_peer_that_stops_in_the_middle_is_hung_up_on(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        segment = sample()
+        wire = await it.wire()
+        await wire.send_header(put_message(segment, 0), len(segment.columns[0]))
+        await wire.send_body(memoryview(segment.columns[0])[:1000])
+        began = trio.current_time()
+        await trio.sleep(1)
+        assert it.store._quota.reserved > 0
+        with pytest.raises(HungUpError):
+            await receive_nothing(wire)
+        assert trio.current_time() - began == pytest.approx(STEP_SECONDS)
+
+        put(it.store, big := sample(6, 16_777_216, Shares(1, 1)), 0)
+        reader = await it.wire("10.0.0.4")
+        await reader.send(Get(segment=big.id, index=0, first=0, count=128))
+        await trio.sleep(2 * STEP_SECONDS)
+        assert it.server._connections.open == 0
+        await reader.close()
+
+
+async def test_hanging_up_at_any_byte_harms_nobody(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        segment = sample()
+        for size in (0, 1, 70_000, 200_000, len(segment.columns[0]) - 1):
+            wire = await it.wire()
+            await wire.send_header(put_message(segment, 0), len(segment.columns[0]))
+            await wire.send_body(memoryview(segment.columns[0])[:size])
+            await wire.close()
+        await trio.sleep(1)
+        assert it.server._connections.open == 0
+        assert it.store.used_bytes == 0
+        assert isinstance(await it.ask(put_message(segment, 0), segment.columns[0]), PutReply)
+
+
+async def test_another_network_is_told_so(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        strangers = it.make_peers("10.0.0.5", Network("other"))
+        with pytest.raises(WrongNetworkError):
+            await strangers.probe(ADDRESS)
+        with pytest.raises(PeerBroke, match="another network"):
+            await strangers.request(CONTACT, Hello())
+
+
+async def test_connections_are_bounded(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with bench(tmp_path, connections=Connections(total=5, per_neighbour=3)) as it:
+        wires = [await it.wire("8.8.8.8") for _ in range(3)]
+        with pytest.raises(HungUpError):
+            await it.wire("8.8.8.8")
+        wires += [await it.wire("10.0.0.3") for _ in range(2)]
+        with pytest.raises(HungUpError):
+            await it.wire("10.0.0.4")
+        await wires.pop(0).close()
+        await trio.sleep(1)
+        wires.append(await it.wire("8.8.8.8"))
+        for wire in wires:
+            await wire.close()
+        await trio.sleep(1)
+
+
+def test_one_ipv6_network_is_one_neighbour() -> None:
+    connections = Connections(total=10, per_neighbour=1)
+    assert connections.enter("2600::1")
+    assert not connections.enter("2600::2")
+    assert connections.enter("2600:0:0:1::1")
+    connections.leave("2600::1")
+    assert connections.enter("2600::2")
+
+
+async def test_finishing_closes_idle_connections_and_answers_the_others(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with bench(tmp_path) as it:
+        segment = sample()
+        idle, busy = await it.wire(), await it.wire()
+        await busy.send_header(put_message(segment, 0), len(segment.columns[0]))
+        await trio.sleep(1)
+        it.server.finish()
+        with pytest.raises(HungUpError):
+            await receive_nothing(idle)
+        await busy.send_body(memoryview(segment.columns[0]))
+        header = await busy.receive_header()
+        assert header is not None
+        assert isinstance(header.message, PutReply)
+        busy.end_body()
+        with pytest.raises(HungUpError):
+            await receive_nothing(busy)
+
+
+async def test_memory_is_shared_out_and_handed_on(autojump_clock: MockClock) -> None:
+    memory = Memory(16)
+    async with memory.take(8) as first, memory.take(8) as second:
+        assert (first, second) == (2, 1)
+    assert memory._free == 16
+    memory, granted = Memory(2), []
+
+    async def use(seconds: float) -> None:
+        async with memory.take(8) as blocks:
+            granted.append((trio.current_time(), blocks))
+            await trio.sleep(seconds)
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(use, 1)
+    assert [(at - began, blocks) for at, blocks in granted] == [(0, 1), (0, 1), (1, 1), (1, 1), (2, 1)]
+    with pytest.raises(Refusal, match="busy"):
+        async with memory.take(1), memory.take(1):
+            began = trio.current_time()
+            with trio.move_on_after(1):
+                await use(0)
+            await use(0)
+    assert trio.current_time() - began == pytest.approx(1 + BUSY_SECONDS)
+    assert memory._free == 2
+    assert not memory._waiting
+
+
+# Garbage
+
+
+@settings(max_examples=60)
+@given(st.lists(st.binary(max_size=300), max_size=4), st.booleans())
+def test_garbage_ends_only_its_own_connection(garbage: list[bytes], after_preamble: bool) -> None:
+    _run(partial(_garbage, garbage, after_preamble))
+
+
+async def _garbage(garbage: list[bytes], after_preamble: bool, path: Path) -> None:
+    async with bench(path) as it:
+        good = await it.wire()
+        stream = await it.host("10.0.0.9").dial(ADDRESS)
+        with trio.move_on_after(60):
+            try:
+                if after_preamble:
+                    await stream.send_all(b"ARC\x01" + NETWORK.id[:4])
+                for piece in garbage:
+                    await stream.send_all(piece)
+                await stream.send_eof()
+                while await stream.receive_some():
+                    pass
+            except trio.BrokenResourceError:
+                pass
+        await good.send(Hello())
+        assert await good.receive_header() is not None
+        await good.close()
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 700_000), st.integers(1, 255))
+def test_a_damaged_byte_ends_only_its_own_connection(position: int, change: int) -> None:
+    _run(partial(_damaged, position, change))
+
+
+async def _damaged(position: int, change: int, path: Path) -> None:
+    """A put, one byte of which is changed on the way."""
+    async with bench(path) as it:
+        segment = sample()
+        stream = await it.host("10.0.0.9").dial(ADDRESS)
+        sent = 0
+        real = stream.send_all
+
+        async def send_all(data: bytes | bytearray | memoryview) -> None:
+            nonlocal sent
+            whole = bytearray(data)
+            if sent <= position < sent + len(whole):
+                whole[position - sent] ^= change
+            sent += len(whole)
+            await real(whole)
+
+        stream.send_all = send_all  # type: ignore[method-assign]  # the fault to be injected
+        wire = Wire(stream, Channel.initiator(BOB, NETWORK.id, b"s" * 32, b"e" * 32))
+        try:
+            await wire.handshake()
+            await wire.send(put_message(segment, 0), (memoryview(segment.columns[0]),))
+            await wire.receive_header()
+        except (HungUpError, WrongNetworkError):
+            pass
+        await wire.close()
+        good = await it.wire()
+        await good.send(Hello())
+        assert await good.receive_header() is not None
+        await good.close()
+        await trio.sleep(1)
+
+
+def _run(main: Callable[[Path], object]) -> None:
+    """A trio run of its own: Hypothesis and fixtures do not go together."""
+    with tempfile.TemporaryDirectory() as folder:
+        trio.run(main, Path(folder), clock=MockClock(autojump_threshold=0))  # type: ignore[arg-type]
