@@ -11,7 +11,6 @@ import trio
 from node.app import NodeConfig, NodeInfo, run_node
 from node.cli.options import common_options, settings
 from node.cli.output import note, show
-from node.cli.running import run_async
 from node.cli.text import size_text
 from node.config import DEFAULT_PORT, Config, parse_size, resolve, split_host_port
 from node.errors import ConfigError
@@ -57,7 +56,7 @@ def node(listen: str, advertise: str | None, country: str, quota: str, data: str
     )
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    run_async(partial(_run, wanted))
+    trio.run(_run, wanted)
 
 
 def _one(text: str) -> Address:

@@ -16,13 +16,22 @@ T = TypeVar("T")
 
 
 def run_async(work: Callable[[], Awaitable[T]]) -> T:
-    """Run ``work`` to its end; SIGTERM ends it as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run ``work`` to its end; SIGTERM interrupts it as Ctrl-C does."""
 
     async def main() -> T:
-        return await work()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_interrupt_on_sigterm)
+            result = await work()
+            nursery.cancel_scope.cancel()
+        return result
 
     return trio.run(main)
+
+
+async def _interrupt_on_sigterm() -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            raise KeyboardInterrupt
 
 
 def read_link(text: str) -> Link:

@@ -294,7 +294,8 @@ class _SegmentDownload:
             self._liars.add(job.holder.key)
         if not isinstance(exc, PeerRefused):
             self._client.suspect(_contact(job.holder))
-        self._failures.append(_Failure(job.holder, str(exc), lied))
+        reason = exc.code.name.lower().replace("_", " ") if isinstance(exc, PeerRefused) else str(exc)
+        self._failures.append(_Failure(job.holder, reason, lied))
 
     # What went wrong
 

@@ -101,7 +101,8 @@ class _Run:
     secret: bytes
     shares: Shares
     placed: dict[SegmentId, Placed] = field(default_factory=dict)
-    order: list[tuple[SegmentId, int]] = field(default_factory=list)
+    sizes: dict[SegmentId, int] = field(default_factory=dict)
+    """Of every segment, stored or on its way."""
     slots: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(SEGMENTS_AHEAD))
 
     async def send(self, plaintexts: AsyncIterator[Bytes]) -> tuple[SegmentRef, ...]:
@@ -112,9 +113,9 @@ class _Run:
             async for plaintext in plaintexts:
                 ref, sealed = await self.client.world.blocking(self._seal, plaintext)
                 refs.append(ref)
-                if ref.id in self.placed or any(ref.id == known for known, _ in self.order):
+                if ref.id in self.sizes:
                     continue
-                self.order.append((ref.id, ref.length))
+                self.sizes[ref.id] = ref.length
                 nursery.start_soon(self._store, sealed)
                 del plaintext, sealed
                 await self.slots.acquire()
@@ -142,7 +143,7 @@ class _Run:
         sealed = await blocking(seal_segment, root.plaintext, key, self.shares)
         await self.slots.acquire()
         await self._store(sealed)
-        self.order.append((sealed.id, len(root.plaintext)))
+        self.sizes[sealed.id] = len(root.plaintext)
         return Link(LinkKind.READ, sealed.id, root.read_key)
 
 
@@ -182,7 +183,7 @@ async def publish(
     size = sum(entry.size for entry in entries)
     terms = uploader.terms
     row = DepositRow(link.root, terms.deposit, _title(entries), size, terms.sequence, terms.expiry, terms.policy)
-    journal.finish(attempt, row, run.order)
+    journal.finish(attempt, row, run.sizes.items())
     return _published(run, content, link, size, trio.current_time() - started)
 
 

@@ -10,6 +10,7 @@ from dht.contact import Contact
 from dht.search import Found
 from node.client import Client
 from node.deposits.audit import audit
+from node.deposits.holders import ANSWER_SECONDS, find_holders
 from node.deposits.journal import Journal
 from node.deposits.placement import Candidate, assign, country_bound_met
 from node.deposits.progress import Progress
@@ -17,7 +18,7 @@ from node.errors import NetworkError, NodeError, RefusedError
 from node.peers import PeerError, PeerRefused
 from protocol.errors import ProtocolError
 from protocol.identity import Identity
-from protocol.ids import NodeId, SegmentId
+from protocol.ids import NodeId, PublicKey, SegmentId
 from protocol.leases import Lease, Policy, sign_lease
 from protocol.messages import Have, HaveReply, LeaseReply, Put, PutLease, PutReply
 from protocol.records import open_provider, open_receipt
@@ -95,16 +96,15 @@ class Uploader:
         found = await self.client.dht.lookup(sealed.id)
         candidates = await self._candidates([item.contact for item in found])
         holders: dict[int, Candidate] = {}
+        records: dict[int, bytes] = {}
         lease = self._lease(sealed)
         if self.journal.seen(sealed.id):
-            holders = await self._already_there(sealed, lease, candidates)
+            await self._already_there(sealed, lease, candidates, holders, records)
             self.moved_at = trio.current_time()
         else:
             self.journal.putting(sealed.id)
-        records: dict[int, bytes] = {}
         if len(holders) < layout.n:
-            placing = _Placing(self, sealed, lease, candidates, holders, records)
-            await placing.run()
+            await _Placing(self, sealed, lease, candidates, holders, records).run()
         await self._announce(sealed.id, records, found)
         bound = country_bound_met(holders.values(), layout.n, layout.k)
         stored = sum(layout.column_bytes(index) for index in holders)
@@ -152,15 +152,28 @@ class Uploader:
         return [answers[contact.node_id] for contact in contacts if contact.node_id in answers]
 
     async def _already_there(
-        self, sealed: SealedSegment, lease: bytes, candidates: Sequence[Candidate]
-    ) -> dict[int, Candidate]:
-        """Chunks that are on suitable nodes already: each proved by an audit, each under this deposit's lease."""
+        self,
+        sealed: SealedSegment,
+        lease: bytes,
+        candidates: Sequence[Candidate],
+        holders: dict[int, Candidate],
+        records: dict[int, bytes],
+    ) -> None:
+        """Find chunks that are on suitable nodes already: each proved by an audit, under this deposit's lease.
+
+        Fills ``holders``, and ``records`` with what has yet to be announced: an earlier run may have been killed
+        between a put and its announcement.
+        """
         suitable = [c for c in candidates if c.country not in self.terms.policy.avoid]
-        proved: list[tuple[int, Candidate]] = []
+        announced = {(h.index, h.key) for h in await find_holders(self.client, sealed.id)}
+        proved: list[tuple[int, Candidate, bytes | None]] = []
 
         async def ask(candidate: Candidate) -> None:
-            with trio.move_on_after(GIVE_UP_SECONDS):
-                proved.extend([(index, candidate) for index in await self._proved(sealed, lease, candidate)])
+            with trio.move_on_after(ANSWER_SECONDS) as scope:
+                found = await self._proved(sealed, lease, candidate, announced)
+                proved.extend((index, candidate, record) for index, record in found.items())
+            if scope.cancelled_caught:
+                self.client.suspect(candidate.contact)
 
         async with trio.open_nursery() as nursery:
             for candidate in suitable:
@@ -169,32 +182,41 @@ class Uploader:
         order = {candidate.node_id: rank for rank, candidate in enumerate(candidates)}
         many = len({c.country for c in suitable}) >= 3 and self.terms.policy.spread_countries
         per_country: Counter[str] = Counter()
-        holders: dict[int, Candidate] = {}
-        for index, candidate in sorted(proved, key=lambda item: (item[0], order[item[1].node_id])):
+        for index, candidate, record in sorted(proved, key=lambda item: (item[0], order[item[1].node_id])):
             if index in holders or (many and per_country[candidate.country] >= layout.n - layout.k > 0):
                 continue
             holders[index] = candidate
             per_country[candidate.country] += 1
+            if record is not None:
+                records[index] = record
         self.progress.step(done=layout.length * len(holders) // layout.n)
-        return holders
 
-    async def _proved(self, sealed: SealedSegment, lease: bytes, candidate: Candidate) -> list[int]:
-        """The chunks this node proved to hold, with the lease seen to."""
+    async def _proved(
+        self, sealed: SealedSegment, lease: bytes, candidate: Candidate, announced: set[tuple[int, PublicKey]]
+    ) -> dict[int, bytes | None]:
+        """The chunks this node proved to hold, with the lease seen to, and provider records not announced yet."""
+        contact = candidate.contact
         ask = Have(depositor=self.identity.key, deposit=self.terms.deposit, segments=(sealed.id,))
         try:
-            reply, _ = await self.client.peers.request(candidate.contact, ask)
+            reply, _ = await self.client.peers.request(contact, ask)
             assert isinstance(reply, HaveReply)
             (held,) = reply.held
-            good = [index for index in held.indices if index < sealed.descriptor.layout.n]
-            good = [i for i in good if await audit(self.client, candidate.contact, sealed.descriptor, i)]
+            indices = [index for index in held.indices if index < sealed.descriptor.layout.n]
+            good = [i for i in indices if await audit(self.client, contact, sealed.descriptor, i)]
+            found: dict[int, bytes | None] = dict.fromkeys(good)
+            new = {index for index in good if (index, contact.key) not in announced}
             wanted = self.terms.now + _ENOUGH_LEASE * (self.terms.expiry - self.terms.now)
-            if good and held.expiry < wanted:
-                reply, _ = await self.client.peers.request(candidate.contact, PutLease(lease=lease))
+            if new or (good and held.expiry < wanted):
+                reply, _ = await self.client.peers.request(contact, PutLease(lease=lease))
                 assert isinstance(reply, LeaseReply)
-        except (PeerError, ProtocolError, ValueError):
-            self.client.suspect(candidate.contact)
-            return []
-        return good
+                for data in reply.providers:
+                    record = open_provider(self.client.network.id, sealed.id, data)
+                    if record.key == contact.key and record.index in new:
+                        found[record.index] = data
+        except (PeerError, ProtocolError):
+            self.client.suspect(contact)
+            return {}
+        return found
 
     async def _announce(self, segment: SegmentId, records: dict[int, bytes], found: Sequence[Found]) -> None:
         if records and await self.client.dht.announce(segment, list(records.values()), found) == 0:
