@@ -67,6 +67,10 @@ class Limits:
         self._hosts = _Levels(HOST)
         self._strangers = _Levels(STRANGERS)
 
+    def __len__(self) -> int:
+        """Sources remembered."""
+        return len(self._endpoints) + len(self._hosts) + len(self._strangers)
+
     def allow(self, source: Address, now: float, *, known: bool) -> bool:
         """Whether to spend a signature check on a request.
 

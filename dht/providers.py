@@ -18,7 +18,8 @@ from protocol.records import MAX_INDEX, PROVIDER_RECORD_BYTES, open_provider
 MAX_LIFE_SECONDS = 48 * 3600
 PER_INDEX = 4
 PER_SEGMENT = 64
-PER_KEY = 8
+PER_KEY = 32
+"""A node that is alone holds all chunks of a segment itself."""
 PER_SUBNET = 100_000
 """Records from one public /24 or /48. Loopback and private sources share the total alone."""
 MAX_RECORDS = 400_000

@@ -10,11 +10,11 @@ import trio
 from node.refusal import Refusal
 from protocol.messages import ErrorCode
 
-MAX_CONNECTIONS = 400
+MAX_CONNECTIONS = 320
 MAX_PER_NEIGHBOUR = 64
 """From one public IPv4 address or IPv6 /64. Loopback and private ranges are one neighbour to us, and share all."""
-BUDGET_BLOCKS = 128
-"""Blocks of all bodies on their way at once: 16 MiB."""
+BUDGET_BLOCKS = 96
+"""Blocks of all bodies on their way at once: 12 MiB. With it a node stays below 100 MB, whatever peers do."""
 STEP_BLOCKS = 8
 """Blocks of one body on their way at once, when there is room: 1 MiB."""
 BUSY_SECONDS = 5.0

@@ -122,8 +122,13 @@ class Draft:
         os.fsync(self._handle)
 
     def place(self, path: Path) -> None:
-        """Give the file its name, for good: the folder is on disk afterwards."""
-        self._path.rename(path)
+        """Give the file its name, for good: the folder, made if there is none, is on disk afterwards."""
+        try:
+            self._path.rename(path)
+        except FileNotFoundError:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            sync_folder(path.parent.parent)
+            self._path.rename(path)
         self.close()
         sync_folder(path.parent)
 

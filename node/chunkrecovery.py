@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from node.chunkfile import (
@@ -46,13 +47,7 @@ def prepare_folders(paths: Paths) -> None:
         for draft in paths.tmp.iterdir():
             draft.unlink()
         paths.chunks.mkdir(exist_ok=True, mode=0o700)
-        present = {path.name for path in paths.chunks.iterdir()}
-        missing = [paths.folder(prefix) for prefix in _FOLDERS if f"{prefix:02x}" not in present]
-        for folder in missing:
-            folder.mkdir(mode=0o700)
-        if missing:
-            sync_folder(paths.chunks)
-            sync_folder(paths.root)
+        sync_folder(paths.root)
     except OSError as exc:
         raise machine_error("prepare the data folder", exc) from exc
 
@@ -90,8 +85,12 @@ def _unlink_index(paths: Paths) -> None:
 
 
 def folder_mtimes(paths: Paths) -> dict[int, int]:
-    """When each folder of chunks last changed, in nanoseconds."""
-    return {prefix: paths.folder(prefix).stat().st_mtime_ns for prefix in _FOLDERS}
+    """When each folder of chunks last changed, in nanoseconds; nothing for those that are not there."""
+    mtimes = {}
+    for prefix in _FOLDERS:
+        with suppress(FileNotFoundError):
+            mtimes[prefix] = paths.folder(prefix).stat().st_mtime_ns
+    return mtimes
 
 
 def _open_and_compare(paths: Paths, network: NetworkId) -> ChunkIndex:
@@ -100,7 +99,7 @@ def _open_and_compare(paths: Paths, network: NetworkId) -> ChunkIndex:
         noted = index.take_folders()
         now = folder_mtimes(paths)
         for prefix in _FOLDERS:
-            if noted.get(prefix) != now[prefix]:
+            if not noted or noted.get(prefix) != now.get(prefix):
                 with index.change():
                     _Comparison(paths, network, index).run(prefix)
     except BaseException:  # whatever it was, the database must not stay open
@@ -120,10 +119,11 @@ class _Comparison:
     def run(self, prefix: int) -> None:
         chunks: dict[SegmentId, set[int]] = defaultdict(set)
         lease_files: set[SegmentId] = set()
-        for name in os.listdir(self._paths.folder(prefix)):  # noqa: PTH208 - a million Path objects are slow
+        folder = self._paths.folder(prefix)
+        for name in os.listdir(folder) if folder.exists() else ():
             parsed = parse_name(name)
             if parsed is None:
-                log.warning("%s is no file of ours", self._paths.folder(prefix) / name)
+                log.warning("%s is no file of ours", folder / name)
             elif parsed[1] is None:
                 lease_files.add(parsed[0])
             else:

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -24,6 +25,7 @@ from node.chunkfile import (
     Trailer,
 )
 from node.chunkindex import ChunkIndex, HeldChunk, HeldLease, LeaseFile
+from node.chunkreader import ChunkReader
 from node.chunkrecovery import folder_mtimes, open_index, prepare_folders
 from node.leasebook import LeaseBook, held_lease
 from node.quota import Quota, charge, lease_charge
@@ -105,9 +107,9 @@ class ChunkStore:
             return self._index.page(after, limit)
 
     def leases(self, segment: SegmentId) -> list[bytes]:
-        """The signed leases of a segment, deletions included."""
+        """The signed leases of a segment that have not expired, deletions included."""
         with self._index.faults():
-            return [lease.data for lease in self._index.leases(segment)]
+            return [lease.data for lease in self._book.unexpired(segment)]
 
     def have(self, depositor: PublicKey, deposit: bytes, segments: Sequence[SegmentId]) -> tuple[Held, ...]:
         """For each segment: the chunks held, and when that deposit's lease expires (0: none, or deleted).
@@ -130,7 +132,7 @@ class ChunkStore:
 
     # Reading
 
-    def open_chunk(self, segment: SegmentId, index: int) -> "ChunkReader":
+    def open_chunk(self, segment: SegmentId, index: int) -> ChunkReader:
         """Open a chunk to read from it; the caller closes it (it is a context manager).
 
         Raises:
@@ -138,7 +140,8 @@ class ChunkStore:
         """
         with self._index.faults():
             try:
-                return ChunkReader(self, ChunkFile.open(self._paths.chunk(segment, index), segment, index), segment)
+                file = ChunkFile.open(self._paths.chunk(segment, index), segment, index)
+                return ChunkReader(file, self._index.faults, partial(self._corrupt, segment, index))
             except FileNotFoundError:
                 if self._index.chunk(segment, index) is None:
                     raise Refusal(ErrorCode.NOT_FOUND, f"chunk {index} is not held here") from None
@@ -357,58 +360,3 @@ class PutWriter:
                 with suppress(OSError):  # what cannot be removed now is removed at the next start
                     self._draft.discard()
             self._store._quota.settle(self._reserved, 0)
-
-
-class ChunkReader:
-    """A chunk opened for reading. Reads on even while the chunk is being removed. Not for two threads at once."""
-
-    def __init__(self, store: ChunkStore, file: ChunkFile, segment: SegmentId) -> None:
-        self._store = store
-        self._file = file
-        self._segment = segment
-
-    @property
-    def proof(self) -> tuple[bytes, bytes]:
-        """The descriptor, and the block hashes."""
-        return self._file.trailer.descriptor, self._file.trailer.hashes
-
-    @property
-    def blocks(self) -> int:
-        """Blocks of the chunk."""
-        return self._file.blocks
-
-    def block_hash(self, block: int) -> bytes:
-        return self._file.block_hash(block)
-
-    def range_bytes(self, first: int, count: int) -> int:
-        """Sealed bytes of a range of blocks. Raises Refusal (malformed) when there are no such blocks."""
-        if first + count > self.blocks:
-            raise Refusal(ErrorCode.MALFORMED, f"the chunk has {self.blocks} blocks")
-        return self._file.range_bytes(first, count)
-
-    def read_into(self, first: int, count: int, out: memoryview) -> int:
-        """Read and check blocks; returns their bytes.
-
-        Raises:
-            Refusal: malformed (no such blocks), corrupt (the chunk has been dropped), disk.
-        """
-        self.range_bytes(first, count)
-        with self._store._index.faults():
-            try:
-                return self._file.read_into(first, count, out)
-            except DamagedError as exc:
-                raise self._store._corrupt(self._segment, self._file.trailer.index, str(exc)) from exc
-
-    def read(self, first: int, count: int) -> bytes:
-        """Read and check blocks. Raises as :meth:`read_into`."""
-        out = bytearray(count * SEALED_BLOCK_BYTES)
-        return bytes(memoryview(out)[: self.read_into(first, count, memoryview(out))])
-
-    def close(self) -> None:
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
@@ -60,9 +61,7 @@ class Devnet:
 
     def save(self) -> None:
         part = self.folder / f".{_STATE}"
-        part.write_text(
-            json.dumps({"network": self.network, "nodes": [asdict(node) for node in self.nodes]}, indent=1)
-        )
+        part.write_text(json.dumps({"network": self.network, "nodes": [asdict(node) for node in self.nodes]}, indent=1))
         part.replace(self.folder / _STATE)
 
 
@@ -95,25 +94,23 @@ def up(folder: Path, network: str, countries: Sequence[str], count: int, quota: 
     if not 1 <= count <= _MAX_NODES:
         raise ConfigError(f"want 1 to {_MAX_NODES} nodes, got {count}")
     if (folder / _STATE).exists():
-        raise RefusedError(
-            f"there is a local network in {str(folder)!r} already", hint="archipel devnet down"
-        )
+        raise RefusedError(f"there is a local network in {str(folder)!r} already", hint="archipel devnet down")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise machine_error("create", exc) from exc
     width = len(str(count))
     planned = [
-        DevNode(
-            f"node-{i + 1:0{width}}", countries[i % len(countries)], str(folder / f"node-{i + 1:0{width}}")
-        )
+        DevNode(f"node-{i + 1:0{width}}", countries[i % len(countries)], str(folder / f"node-{i + 1:0{width}}"))
         for i in range(count)
     ]
     started: list[_Starting] = []
     try:
-        started.append(_Starting(planned[0], network, quota, None))
+        with _uninterrupted():
+            started.append(_Starting(planned[0], network, quota, None))
         first = _ready(started)[0]
-        started += [_Starting(node, network, quota, first.address) for node in planned[1:]]
+        with _uninterrupted():
+            started.extend(_Starting(node, network, quota, first.address) for node in planned[1:])
         nodes = tuple(_ready(started))
     except BaseException:  # also on Ctrl-C: nothing we started may stay behind
         for starting in started:
@@ -123,6 +120,21 @@ def up(folder: Path, network: str, countries: Sequence[str], count: int, quota: 
     devnet = Devnet(folder, network, nodes)
     devnet.save()
     return devnet
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait: a process that was just started is to be in a list before we end."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    usual = [signal.signal(number, lambda number, _: came.append(number)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, usual, strict=True):
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 class _Starting:

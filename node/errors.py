@@ -1,5 +1,7 @@
 """What can go wrong for a person: every class has its exit code (docs/operations.md), and a hint where there is one."""
 
+import os
+
 
 class NodeError(Exception):
     """Base of all errors shown to a user. The message says what failed and why; the hint says what to do."""
@@ -49,6 +51,6 @@ class MachineError(NodeError):
 
 def machine_error(doing: str, exc: OSError) -> MachineError:
     """An OSError in a person's words: what we were doing, to which file, and the system's reason."""
-    where = f" {exc.filename!r}" if exc.filename else ""
+    where = f" {os.fsdecode(exc.filename)!r}" if isinstance(exc.filename, str | bytes) else ""
     reason = exc.strerror or str(exc) or type(exc).__name__
     return MachineError(f"cannot {doing}{where}: {reason}")

@@ -36,12 +36,17 @@ class LeaseBook:
 
     def check_fresh(self, segment: bytes, lease: HeldLease) -> bool:
         """Whether the lease is new to us, rather than the very one we know. Raises Refusal (stale)."""
-        known = self._index.lease(segment, lease.depositor, lease.deposit)
+        known = self._known(segment, lease)
         if known is None or lease.sequence > known.sequence:
             return True
         if lease.data == known.data:
             return False
         raise Refusal(ErrorCode.STALE, f"sequence {known.sequence} is known")
+
+    def _known(self, segment: bytes, lease: HeldLease) -> HeldLease | None:
+        """The lease we have of the same depositor and deposit. One that has expired is as good as forgotten."""
+        known = self._index.lease(segment, lease.depositor, lease.deposit)
+        return known if known is not None and known.expiry > self._wall() else None
 
     def unexpired(self, segment: bytes) -> list[HeldLease]:
         """The leases of a segment whose time has not come, deletions included."""
@@ -64,7 +69,7 @@ class LeaseBook:
         """
         if not self.check_fresh(segment, new):
             return
-        known = self._index.lease(segment, new.depositor, new.deposit)
+        known = self._known(segment, new)
         if new.expiry <= self._wall():
             raise Refusal(ErrorCode.BAD_LEASE, "the lease has expired")
         if new.deleted and known is not None and new.expiry < known.expiry:

@@ -28,6 +28,7 @@ RECORD_SECONDS = 600.0
 """How long a node record is believed. One that says "not storing" is asked for again much sooner."""
 NOT_STORING_SECONDS = 2.0
 _RECORDS = 4096
+_CLOSE_SECONDS = 1.0
 _SEED_BYTES = 32
 
 
@@ -121,9 +122,10 @@ class Peers:
                         await self._close(connection)
                     self._forget_if_unused(contact, pool)
         finally:
-            for pool in self._pools.values():
-                while pool.idle:
-                    await self._close(pool.idle.pop())
+            with trio.move_on_after(_CLOSE_SECONDS, shield=True):  # else the first close would be the last
+                for pool in self._pools.values():
+                    while pool.idle:
+                        await self._close(pool.idle.pop())
 
     async def request(
         self,

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from node.blocking import Blocking
 from node.chunkindex import HeldChunk
-from node.chunkstore import ChunkReader, ChunkStore, PutWriter
+from node.chunkreader import ChunkReader
+from node.chunkstore import ChunkStore, PutWriter
 from node.refusal import Refusal
 from node.statements import Statements
 from protocol.errors import RemoteProtocolError

@@ -1,5 +1,5 @@
 """`python -m node.cli`: how a local network starts its nodes."""
 
-from node.cli.main import main
+from node.cli import main
 
 main()

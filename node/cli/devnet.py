@@ -55,6 +55,7 @@ def up(nodes: int, countries: str, quota: str, folder: str | None) -> None:
         raise ConfigError(f"want countries as two letters each, such as FR,DE, got {countries!r}")
     parse_size(quota)
     network = str(settings().flags.get("network") or "devnet")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up as Ctrl-C does
     started = local.up(_folder(folder), network, dealt, nodes, quota)
     join = ",".join(node.address for node in started.nodes)
     config = replace(settings().config(), network=network, join=(started.nodes[0].address,))

@@ -10,7 +10,7 @@ import click
 from node.cli.options import common_options, settings
 from node.cli.output import note, progress_shown, show, survival_fields, survival_text
 from node.cli.running import read_link, run_async
-from node.cli.text import date_text
+from node.cli.text import count_text, date_text
 from node.client import Client, open_client
 from node.config import parse_duration
 from node.deposits.check import Health, SegmentHealth
@@ -77,9 +77,8 @@ def _health_text(health: Health) -> str:
     lines = []
     for (live, n, k, countries), count in sorted(alike.items()):
         where = ", ".join(f"{country or '??'} {chunks}" for country, chunks in countries)
-        what = "segment" if count == 1 else "segments"
         lines.append(
-            f"{count} {what}: {live} of {n or '?'} chunks live ({k or '?'} needed){': ' + where if where else ''}"
+            f"{count_text(count, 'segment')}: {live} of {n or '?'} chunks live ({k or '?'} needed){': ' + where if where else ''}"
         )
     lines.append(survival_text(health.survives))
     if health.expires:
@@ -100,7 +99,9 @@ def renew(link: str, lease: str) -> None:
     """
     seconds = parse_duration(lease)
     changed = _change(read_link(link), "renewing", partial(_renew, seconds))
-    note(f"renewed {changed.segments} segments at {changed.holders} holders{_silent(changed)}")
+    note(
+        f"renewed {count_text(changed.segments, 'segment')} at {count_text(changed.holders, 'holder')}{_silent(changed)}"
+    )
     show(f"leases run until {date_text(changed.expiry)}", _fields(changed))
 
 
@@ -116,9 +117,9 @@ def delete(link: str) -> None:
     """
     changed = _change(read_link(link), "deleting", _delete)
     if changed.silent:
-        note(f"note: {changed.silent} holders did not answer; they drop their chunks when the lease ends")
+        note(f"note: {count_text(changed.silent, 'holder')} did not answer; they drop their chunks when the lease ends")
     show(
-        f"deleted {changed.segments} segments at {changed.holders} holders{_silent(changed)}",
+        f"deleted {count_text(changed.segments, 'segment')} at {count_text(changed.holders, 'holder')}{_silent(changed)}",
         _fields(changed),
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from node.cli import INTERRUPTED
 from node.cli.options import common_options, settings
 from node.cli.text import visible
 from node.errors import NodeError, machine_error
@@ -25,8 +26,6 @@ _COMMANDS = {
     "devnet": ("node.cli.devnet", "A local network of real nodes, to try things on."),
 }
 """Command -> (module, what the list of commands says): a command's imports cost nothing until it runs."""
-
-INTERRUPTED = 130
 
 
 class _LazyGroup(click.Group):
@@ -61,23 +60,26 @@ def cli() -> None:
     """
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with the code of docs/operations.md."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run one command.
 
     Returns:
         Its exit code. Nothing but its result has been written to standard output.
     """
+    _open_missing_streams()
     try:
         result = cli.main(list(arguments), prog_name="archipel", standalone_mode=False)
         sys.stdout.flush()
     except BaseException as exc:  # noqa: BLE001 - the root: every failure ends as a line and an exit code
         return _report(exc)
     return result if isinstance(result, int) else 0
+
+
+def _open_missing_streams() -> None:
+    """Started without standard output or error, write to nowhere: not into the next file that is opened."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
 
 
 def _report(exc: BaseException) -> int:

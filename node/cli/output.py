@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import click
 
 from node.cli.options import settings
+from node.cli.text import visible
 from node.deposits.placement import Survival
 from node.deposits.progress import Progress
 
@@ -19,7 +20,7 @@ def show(text: str, fields: Mapping[str, object]) -> None:
 
 def note(text: str) -> None:
     """Say something on standard error."""
-    click.echo(f"archipel: {text}", err=True)
+    click.echo(f"archipel: {visible(text)}", err=True)
 
 
 def survival_text(survives: Survival) -> str:

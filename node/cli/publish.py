@@ -1,7 +1,6 @@
 """`archipel publish`."""
 
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +8,8 @@ import click
 
 from node.cli.options import common_options, settings
 from node.cli.output import note, progress_shown, show, survival_fields, survival_text
-from node.cli.running import run_async
-from node.cli.text import size_text
+from node.cli.running import StandardInput, run_async
+from node.cli.text import count_text, size_text
 from node.client import Client, open_client
 from node.config import parse_duration
 from node.deposits.journal import Journal
@@ -119,7 +118,7 @@ def _content(paths: tuple[str, ...], name: str | None) -> Content:
         problem = "it holds a slash" if b"/" in path else path_problem(path)
         if problem is not None:
             raise ConfigError(f"{name!r} is no name for a file: {problem}")
-        return StreamContent(sys.stdin.buffer, path, digest("local", b"stream", path))
+        return StreamContent(StandardInput(), path, digest("local", b"stream", path))
     if name:
         raise ConfigError("--name goes with standard input only", hint="archipel publish - --name NAME")
     source = scan([Path(path) for path in paths])
@@ -136,7 +135,7 @@ def _show(published: Published) -> None:
         note(f"note: {text}")
     took = f"{size_text(published.bytes)} in {published.seconds:.1f} s"
     note(
-        f"published {took}: {published.placed} of {published.chunks} chunks of {published.segments} segments placed, "
+        f"published {took}: {published.placed} of {published.chunks} chunks of {count_text(published.segments, 'segment')} placed, "
         f"{size_text(published.sent_bytes)} sent"
     )
     note(survival_text(published.survives))

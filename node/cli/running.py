@@ -1,5 +1,7 @@
 """From a command's function to an event loop and back; links from arguments, files or standard input."""
 
+import os
+import select
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -13,6 +15,10 @@ from protocol.errors import LinkError
 from protocol.links import MAX_TEXT, Link, parse_link
 
 T = TypeVar("T")
+
+_LOOK_UP_SECONDS = 0.1
+"""How long a thread waits for standard input before it looks whether it is still wanted."""
+_READ_BYTES = 1 << 20
 
 
 def run_async(work: Callable[[], Awaitable[T]]) -> T:
@@ -34,6 +40,21 @@ async def _interrupt_on_sigterm() -> None:
             raise KeyboardInterrupt
 
 
+class StandardInput:
+    """Standard input, for a worker thread of trio: interrupted, it stops waiting for what may never come."""
+
+    def __init__(self) -> None:
+        if sys.stdin is None:
+            raise ConfigError("standard input is closed")
+        self._handle = sys.stdin.fileno()
+
+    def read(self, size: int) -> bytes:
+        """1 to ``size`` bytes; none at the end. Raises OSError."""
+        while not select.select([self._handle], [], [], _LOOK_UP_SECONDS)[0]:
+            trio.from_thread.check_cancelled()
+        return os.read(self._handle, min(size, _READ_BYTES))
+
+
 def read_link(text: str) -> Link:
     """A link given as itself, behind a gateway's address, as ``-`` (standard input) or as ``@FILE``.
 
@@ -43,6 +64,8 @@ def read_link(text: str) -> Link:
     """
     try:
         if text == "-":
+            if sys.stdin is None:
+                raise ConfigError("standard input is closed")
             text = sys.stdin.read(MAX_TEXT)
         elif text.startswith("@"):
             with Path(text[1:]).open(encoding="utf-8", errors="replace") as handle:

@@ -25,3 +25,8 @@ def date_text(seconds: int) -> str:
 def visible(text: str) -> str:
     """A name with its control characters shown instead of obeyed: a stranger chose it."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def count_text(count: int, what: str) -> str:
+    """``1 segment``, ``17 segments``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

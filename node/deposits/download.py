@@ -243,7 +243,7 @@ class _SegmentDownload:
             silent = now - job.heard_at >= HEDGE_SECONDS
             if not job.slow and (silent or now - job.began_at >= self._slow_after()):
                 job.slow = True
-                if silent:
+                if silent or job.heard_at == job.began_at:  # not one byte while its fellows were done
                     self._client.suspect(_contact(job.holder))
 
     def _hopeless(self) -> bool:

@@ -3,13 +3,15 @@
 One SQLite file in the home folder. It holds no key and no link: only ids, which mean nothing without them.
 """
 
+import fcntl
 import json
+import os
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.errors import MachineError
+from node.errors import MachineError, RefusedError, machine_error
 from protocol.ids import SegmentId
 from protocol.leases import Policy
 
@@ -61,24 +63,39 @@ class Journal:
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
             path.chmod(0o600)
+            self._claims = os.open(path.with_name("publishing.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except (sqlite3.Error, OSError) as exc:
             raise MachineError(f"cannot use the journal {path}: {exc}") from exc
 
     def close(self) -> None:
         self._db.close()
+        os.close(self._claims)
 
     def begin(self, source: bytes, deposit: bytes, salt: bytes) -> Attempt:
         """Start or take up the publish of ``source``.
 
         The earlier deposit id is kept, so that leases are renewed rather than doubled. A finished publish with a salt
         was asked to be fresh once; asked again, it gets the new salt and deposit id.
+
+        Raises:
+            RefusedError: Another process is publishing the same source: their leases would outdo each other's.
         """
+        self._claim(source)
         row = self._db.execute("SELECT deposit, salt, finished FROM attempt WHERE source = ?", (source,)).fetchone()
         if row is not None and not (row[2] and salt):
             self._db.execute("UPDATE attempt SET finished = 0 WHERE source = ?", (source,))
             return Attempt(source, row[0], row[1])
         self._db.execute("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, 0)", (source, deposit, salt))
         return Attempt(source, deposit, salt)
+
+    def _claim(self, source: bytes) -> None:
+        """Lock the byte of a file that stands for a source, until this process closes the journal or dies."""
+        try:
+            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int.from_bytes(source[:7], "big"))
+        except (BlockingIOError, PermissionError):
+            raise RefusedError("this is being published already", hint="wait until the other publish ends") from None
+        except OSError as exc:
+            raise machine_error("lock the journal", exc) from exc
 
     def seen(self, segment: SegmentId) -> bool:
         """Whether this home began to put this segment before; if not, the network cannot have it from us."""

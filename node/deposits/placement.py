@@ -55,7 +55,7 @@ def assign(
     Returns:
         index -> holder; without the indices for which there is nobody. Indices are filled in order.
     """
-    usable = [c for c in candidates if c.country not in policy.avoid and c.free_bytes >= chunk_bytes]
+    usable = [c for c in candidates if why_not(c, policy, chunk_bytes) is None]
     rank = {candidate.node_id: position for position, candidate in enumerate(usable)}
     load: Counter[NodeId] = Counter(holder.node_id for holder in placed.values())
     countries = Counter(holder.country for holder in placed.values())
@@ -76,6 +76,13 @@ def assign(
         countries[best.country] += 1
         subnets[best.subnet] += 1
     return chosen
+
+
+def why_not(candidate: Candidate, policy: Policy, chunk_bytes: int) -> str | None:
+    """What keeps a chunk of this size from a node: the depositor's policy, or want of space; None: nothing."""
+    if candidate.country in policy.avoid:
+        return "avoided"
+    return "too little space" if candidate.free_bytes < chunk_bytes else None
 
 
 def country_bound_met(holders: Iterable[Candidate], n: int, k: int) -> bool:

@@ -24,8 +24,28 @@ class Progress:
         self.moved += moved
         self.changed(self)
 
+    def part(self, size: int, chunks: int) -> "ProgressPart":
+        """A segment that stands for ``size`` bytes of plaintext, stored as so many chunks."""
+        return ProgressPart(self, size, chunks)
+
     def note(self, text: str) -> None:
         """Tell something once."""
         if text not in self.notes:
             self.notes.append(text)
             self.changed(self)
+
+
+@dataclass(slots=True)
+class ProgressPart:
+    """What is done of one segment, in proportion to its chunks: all of them make exactly its size."""
+
+    _progress: Progress
+    _size: int
+    _chunks: int
+    _done: int = 0
+
+    def confirmed(self, chunks: int, *, moved: int = 0) -> None:
+        """Count ``chunks`` as there, all in all, and tell."""
+        done = self._size * chunks // self._chunks
+        self._progress.step(done=done - self._done, moved=moved)
+        self._done = done

@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import trio
 
@@ -105,21 +105,29 @@ class _Run:
     """Of every segment, stored or on its way."""
     slots: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(SEGMENTS_AHEAD))
 
-    async def send(self, plaintexts: AsyncIterator[Bytes]) -> tuple[SegmentRef, ...]:
-        """Seal and store segments as they are read; returns them in order once all are stored."""
+    async def send(self, plaintexts: AsyncIterator[Bytes], *, content: bool = True) -> tuple[SegmentRef, ...]:
+        """Seal and store segments as they are read; returns them in order once all are stored.
+
+        Args:
+            plaintexts: Of segments.
+            content: Whether they are bytes of the published files, which the progress counts.
+        """
         refs: list[SegmentRef] = []
+        repeated = 0
         async with trio.open_nursery() as nursery:
             await self.slots.acquire()
             async for plaintext in plaintexts:
                 ref, sealed = await self.client.world.blocking(self._seal, plaintext)
                 refs.append(ref)
                 if ref.id in self.sizes:
+                    repeated += ref.length
                     continue
                 self.sizes[ref.id] = ref.length
-                nursery.start_soon(self._store, sealed)
+                nursery.start_soon(self._store, sealed, ref.length if content else 0)
                 del plaintext, sealed
                 await self.slots.acquire()
             self.slots.release()
+        self.uploader.progress.step(done=repeated if content else 0)
         return tuple(refs)
 
     def _seal(self, plaintext: Bytes) -> tuple[SegmentRef, SealedSegment]:
@@ -127,9 +135,9 @@ class _Run:
         sealed = seal_segment(plaintext, key, self.shares)
         return SegmentRef(id=sealed.id, length=len(plaintext), key=key), sealed
 
-    async def _store(self, sealed: SealedSegment) -> None:
+    async def _store(self, sealed: SealedSegment, size: int) -> None:
         try:
-            self.placed[sealed.id] = await self.uploader.store(sealed)
+            self.placed[sealed.id] = await self.uploader.store(sealed, size)
         finally:
             self.slots.release()
 
@@ -137,12 +145,12 @@ class _Run:
         """Store the manifest's own segments, if it needs them, then the root."""
         blocking = self.client.world.blocking
         parts = spill_parts(await blocking(manifest.encode))
-        spill = await self.send(_each(parts)) if parts else ()
+        spill = await self.send(_each(parts), content=False) if parts else ()
         root = await blocking(make_root, self.secret, manifest, spill)
         key = root_key(verify_key(root.read_key))
         sealed = await blocking(seal_segment, root.plaintext, key, self.shares)
         await self.slots.acquire()
-        await self._store(sealed)
+        await self._store(sealed, len(manifest.inline))
         self.sizes[sealed.id] = len(root.plaintext)
         return Link(LinkKind.READ, sealed.id, root.read_key)
 
@@ -287,13 +295,21 @@ class FileContent:
         return tuple(made)
 
 
+class ByteStream(Protocol):
+    """Where bytes come from once, in order."""
+
+    def read(self, size: int, /) -> bytes:
+        """1 to ``size`` bytes, or none at the end. Blocks. Raises OSError."""
+        ...
+
+
 class StreamContent:
     """Bytes that come once, such as standard input. They have no time of their own: mtime 0."""
 
     skipped: tuple[str, ...] = ()
     total_bytes: int | None = None
 
-    def __init__(self, stream: BinaryIO, name: bytes, identity: bytes) -> None:
+    def __init__(self, stream: ByteStream, name: bytes, identity: bytes) -> None:
         self._stream = stream
         self._name = name
         self.identity = identity

@@ -12,8 +12,8 @@ from node.client import Client
 from node.deposits.audit import audit
 from node.deposits.holders import ANSWER_SECONDS, find_holders
 from node.deposits.journal import Journal
-from node.deposits.placement import Candidate, assign, country_bound_met
-from node.deposits.progress import Progress
+from node.deposits.placement import Candidate, assign, country_bound_met, why_not
+from node.deposits.progress import Progress, ProgressPart
 from node.errors import NetworkError, NodeError, RefusedError
 from node.peers import PeerError, PeerRefused
 from protocol.errors import ProtocolError
@@ -85,8 +85,12 @@ class Uploader:
         self.usual_pause += 0.2 * (self.moved_at - since - self.usual_pause)
         return self.moved_at
 
-    async def store(self, sealed: SealedSegment) -> Placed:
+    async def store(self, sealed: SealedSegment, size: int) -> Placed:
         """Place and announce every chunk that the network lacks.
+
+        Args:
+            sealed: The segment.
+            size: Bytes of the published files that it stands for: what the progress counts.
 
         Raises:
             RefusedError: The nodes that answer refuse.
@@ -98,14 +102,17 @@ class Uploader:
         holders: dict[int, Candidate] = {}
         records: dict[int, bytes] = {}
         lease = self._lease(sealed)
+        part = self.progress.part(size, layout.n)
         if self.journal.seen(sealed.id):
             await self._already_there(sealed, lease, candidates, holders, records)
+            part.confirmed(len(holders))
             self.moved_at = trio.current_time()
         else:
             self.journal.putting(sealed.id)
         if len(holders) < layout.n:
-            await _Placing(self, sealed, lease, candidates, holders, records).run()
+            await _Placing(self, sealed, lease, candidates, holders, records, part).run()
         await self._announce(sealed.id, records, found)
+        part.confirmed(layout.n)  # some may have found no holder: it is done all the same
         bound = country_bound_met(holders.values(), layout.n, layout.k)
         stored = sum(layout.column_bytes(index) for index in holders)
         return Placed(sealed.id, layout.length, layout.k, layout.n, stored, holders, bound)
@@ -189,7 +196,6 @@ class Uploader:
             per_country[candidate.country] += 1
             if record is not None:
                 records[index] = record
-        self.progress.step(done=layout.length * len(holders) // layout.n)
 
     async def _proved(
         self, sealed: SealedSegment, lease: bytes, candidate: Candidate, announced: set[tuple[int, PublicKey]]
@@ -247,8 +253,10 @@ class _Placing:
         candidates: Sequence[Candidate],
         holders: dict[int, Candidate],
         records: dict[int, bytes],
+        part: ProgressPart,
     ) -> None:
         self._uploader = uploader
+        self._part = part
         self._client = uploader.client
         self._sealed = sealed
         self._layout = sealed.descriptor.layout
@@ -258,6 +266,7 @@ class _Placing:
         self._records = records
         self._running: list[_Put] = []
         self._failures: list[tuple[Candidate, Exception]] = []
+        self._chunk_bytes = max(self._layout.column_bytes(index) for index in range(self._layout.n))
         self._event = trio.Event()
 
     async def run(self) -> None:
@@ -282,9 +291,9 @@ class _Placing:
         moving = {put.index for put in self._running if not put.stalled}
         missing = [i for i in range(self._layout.n) if i not in self._holders and i not in moving]
         taken = {put.index: put.candidate for put in self._running if not put.stalled} | self._holders
-        chunk = max(self._layout.column_bytes(i) for i in range(self._layout.n))
         policy = self._uploader.terms.policy
-        for index, candidate in assign(missing, self._candidates, taken, policy, chunk_bytes=chunk).items():
+        plan = assign(missing, self._candidates, taken, policy, chunk_bytes=self._chunk_bytes)
+        for index, candidate in plan.items():
             put = _Put(index, candidate, trio.current_time())
             self._running.append(put)
             nursery.start_soon(self._put, put)
@@ -310,8 +319,12 @@ class _Placing:
         layout = self._layout
         need = layout.k if layout.n == layout.k else layout.k + 1
         nodes = {holder.node_id for holder in self._holders.values()}
-        available = nodes | {candidate.node_id for candidate in self._candidates}
+        available = nodes | {c.node_id for c in self._candidates if self._why_not(c) is None}
         return len(self._holders) >= need and len(nodes) >= min(need, len(available))
+
+    def _why_not(self, candidate: Candidate) -> str | None:
+        """What keeps chunks from a node that answers."""
+        return why_not(candidate, self._uploader.terms.policy, self._chunk_bytes)
 
     async def _put(self, put: _Put) -> None:
         sealed, contact = self._sealed, put.candidate.contact
@@ -359,16 +372,17 @@ class _Placing:
         self._records[put.index] = reply.provider
         size = self._layout.column_bytes(put.index)
         self._uploader.sent_bytes += size
-        self._uploader.progress.step(done=self._layout.length // self._layout.n, moved=size)
+        self._part.confirmed(len(self._holders), moved=size)
 
     def _failed(self) -> NodeError:
         need = self._layout.k if self._layout.n == self._layout.k else self._layout.k + 1
-        reasons = Counter(f"{c.country or 'unknown country'}: {exc}" for c, exc in self._failures)
+        refusals = [(c, why) for c in self._candidates if (why := self._why_not(c)) is not None]
+        reasons = Counter(f"{c.country or 'unknown country'}: {why}" for c, why in (*self._failures, *refusals))
         told = "; ".join(f"{text}" + (f" ({count}x)" if count > 1 else "") for text, count in reasons.most_common(6))
         stalled = sum(put.stalled for put in self._running)
         told += f"; {stalled} stopped answering" if stalled else ""
         summary = f"placed {len(self._holders)} of {self._layout.n} chunks of a segment, {need} are needed"
         message = f"{summary} ({told.lstrip('; ') or 'no node answers that stores'})"
-        if self._failures and all(isinstance(exc, PeerRefused) for _, exc in self._failures):
+        if reasons and not stalled and all(isinstance(exc, PeerRefused) for _, exc in self._failures):
             return RefusedError(message, hint="add nodes or space; what is stored is not sent twice")
         return NetworkError(message, hint="publish again later: what is stored is not sent twice")

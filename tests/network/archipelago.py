@@ -5,19 +5,21 @@ the disk, and clients opened as the command line opens them.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
 
 import trio
+import trio.testing
 from trio._core import _run as trio_run
 
 from dht.contact import Contact
 from node.app import NodeConfig, NodeInfo, run_node
 from node.blocking import InlineBlocking
+from node.chunkfile import ChunkFile, Trailer
 from node.client import Client, World, open_client
 from node.config import Config
 from node.datafolder import KEY_FILE
@@ -30,18 +32,25 @@ from node.deposits.publish import FileContent, Options, Published, publish
 from node.deposits.reader import read_contents, select
 from node.deposits.restore import Wanted, choose_target, restore
 from node.deposits.source import scan
+from node.errors import NodeError
 from node.home import Depositor, Home
 from protocol.hashing import plain_digest
 from protocol.identity import Identity, Network
-from protocol.ids import Address, NodeId
+from protocol.ids import Address, NodeId, SegmentId
+from protocol.leases import Lease, open_lease
 from protocol.links import Link
 from protocol.manifest import Kind, Manifest
+from protocol.segment import Descriptor
 from tests.network.memory import MemoryHost, MemoryNetwork
 from tests.network.swarm import wall_clock
 
 NETWORK = Network("archipelago")
 COUNTRIES = ("DE", "FR", "IS", "NZ")
 PORT = 4110
+WAYS_IN = 3
+"""Nodes that a new one joins by."""
+AT_ONCE = 8
+"""Nodes that start at the same moment."""
 QUOTA = 10**9
 DELAY = 0.005
 """One-way seconds between any two hosts."""
@@ -93,6 +102,19 @@ class Node:
         segment, index = chunk
         return self.data / "chunks" / segment[:2] / f"{segment}.{index}"
 
+    def lease(self, chunk: Chunk) -> Lease:
+        """The lease a chunk was put under."""
+        return open_lease(self._trailer(chunk).lease, NETWORK.id)
+
+    def chunk_bytes(self, chunk: Chunk) -> int:
+        """Bytes of a chunk as it is sent."""
+        return Descriptor.decode(self._trailer(chunk).descriptor).layout.column_bytes(index)
+
+    def _trailer(self, chunk: Chunk) -> Trailer:
+        segment, index = chunk
+        with closing(ChunkFile.open(self.chunk_file(chunk), SegmentId(bytes.fromhex(segment)), index)) as file:
+            return file.trailer
+
 
 @dataclass(eq=False)
 class User:
@@ -103,7 +125,9 @@ class User:
     journal: Journal
     host: MemoryHost
 
-    async def publish(self, *paths: Path, progress: Progress | None = None, options: Options | None = None) -> Published:
+    async def publish(
+        self, *paths: Path, progress: Progress | None = None, options: Options | None = None
+    ) -> Published:
         content = FileContent(scan(paths), plain_digest(b"\0".join(bytes(path) for path in paths)))
         return await publish(
             self.client, self.depositor, self.journal, content, options or Options(), progress or Progress()
@@ -168,15 +192,21 @@ class Archipelago:
     nursery: trio.Nursery
     random: Random
     nodes: list[Node] = field(default_factory=list)
+    started: int = 0
     users: int = 0
 
-    async def start(
-        self, *, country: str | None = None, quota: int = QUOTA, ip: str | None = None, advertise: Address | None = None
-    ) -> Node:
-        """One more node, joined through the first ones; ready when it returns."""
-        number = len(self.nodes)
+    async def start(self, *, country: str | None = None, quota: int = QUOTA, advertise: Address | None = None) -> Node:
+        """One more node, joined through the first ones; ready when it returns.
+
+        Args:
+            country: Claimed; None: the next one in turn.
+            quota: Bytes it may store.
+            advertise: Where it says it is reached; None: where it is.
+        """
+        number = self.started
+        self.started += 1
         country = COUNTRIES[number % len(COUNTRIES)] if country is None else country
-        host = self.net.host(ip or f"10.{number // 200}.{number % 200 + 1}.1")
+        host = self.net.host(f"10.{number // 200}.{number % 200 + 1}.1")
         config = NodeConfig(
             data=self.base / f"node-{number}",
             listen=Address(host.ip, PORT),
@@ -184,7 +214,7 @@ class Archipelago:
             country=country,
             quota_bytes=quota,
             network=NETWORK.name,
-            join=tuple(node.info.address for node in self.nodes[:3]),
+            join=tuple(node.info.address for node in self.nodes[:WAYS_IN]),
         )
         node = await self._run(config, host)
         self.nodes.append(node)
@@ -198,7 +228,7 @@ class Archipelago:
             country=node.country,
             quota_bytes=QUOTA,
             network=NETWORK.name,
-            join=tuple(other.info.address for other in self.nodes if other is not node)[:3],
+            join=tuple(other.info.address for other in self.nodes if other is not node)[:WAYS_IN],
         )
         again = await self._run(config, node.host)
         self.nodes[self.nodes.index(node)] = again
@@ -218,14 +248,20 @@ class Archipelago:
         info = await self.nursery.start(_run_in, scope, run)
         return Node(host, config.country, config.data, info, scope)
 
-    async def grow(self, count: int) -> list[Node]:
-        """So many nodes more."""
-        started = [await self.start() for _ in range(count)]
+    async def grow(self, count: int) -> None:
+        """So many nodes more, a few at a time."""
+        before = self.started
+        while self.started < before + count:
+            async with trio.open_nursery() as nursery:
+                for _ in range(min(AT_ONCE if self.nodes else 1, before + count - self.started)):
+                    nursery.start_soon(self.start)
+                    await trio.testing.wait_all_tasks_blocked()
+        self.nodes.sort(key=lambda node: [int(part) for part in node.host.ip.split(".")])
         await trio.sleep(1)
-        return started
+        assert all(node.info.storing for node in self.nodes)
 
     @asynccontextmanager
-    async def user(self, name: str = "alice", *, world_random: int | None = None) -> AsyncIterator[User]:
+    async def user(self, name: str = "alice") -> AsyncIterator[User]:
         """A client for a while. Who has the same name has the same home folder: depositor, journal, contacts."""
         self.users += 1
         host = self.net.host(f"10.250.{self.users // 250}.{self.users % 250 + 1}")
@@ -241,6 +277,13 @@ class Archipelago:
                 yield User(client, depositor, journal, host)
         finally:
             journal.close()
+
+    def chunk_bytes(self, segments: Iterable[str]) -> int:
+        """Bytes of all distinct chunks of these segments, as they are sent."""
+        found = self.holders()
+        return sum(
+            nodes[0].chunk_bytes((segment, index)) for segment in segments for index, nodes in found[segment].items()
+        )
 
     def holders(self) -> dict[str, dict[int, list[Node]]]:
         """Segment -> index -> nodes that have that chunk on their disk."""
@@ -294,5 +337,27 @@ def _fingerprint(path: Path) -> tuple[object, ...]:
     return "file", path.read_bytes(), bool(found.st_mode & 0o100), found.st_mtime_ns
 
 
-def on_nodes(nodes: Iterable[Node]) -> set[NodeId]:
-    return {node.node_id for node in nodes}
+def uneven(one: str, other: str) -> float:
+    """A delay that differs from node to node, so that things do not happen all at once."""
+    return 0.002 * max(int(ip.split(".")[2]) for ip in (one, other) if not ip.startswith("10.250."))
+
+
+async def failure(work: Awaitable[object]) -> NodeError:
+    """The error, one that a person is told, that ``work`` ends with. Anything else it ends with is a bug."""
+    try:
+        await work
+    except (NodeError, ExceptionGroup) as exc:
+        found = list(_leaves(exc))
+        assert all(isinstance(leaf, NodeError) for leaf in found), found
+        (first, *_) = found
+        assert isinstance(first, NodeError)
+        return first
+    raise AssertionError("it did not fail")
+
+
+def _leaves(exc: BaseException) -> Iterator[BaseException]:
+    if isinstance(exc, BaseExceptionGroup):
+        for inner in exc.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield exc

@@ -8,8 +8,10 @@ Faults: every datagram may be lost, doubled, damaged or late; a host may be kill
 refused), cut off (nothing gets in or out, and nobody is told), frozen (as by SIGSTOP) or slow.
 """
 
+import errno
 import heapq
 import math
+import os
 from collections import deque
 from collections.abc import Callable
 from itertools import count
@@ -180,7 +182,7 @@ class MemoryHost:
         there = network.hosts.get(address.host)
         listener = None if there is None else there.listeners.get(address.port)
         if there is None or listener is None or len(listener.queue) >= BACKLOG:
-            raise ConnectionRefusedError(f"nobody listens at {address}")
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         ours = Address(self.ip, next(self._ports))
         out, back = _Pipe(self, there), _Pipe(there, self)
         stream = MemoryStream(self, address, out, back)

@@ -221,9 +221,9 @@ def test_a_full_store_renews_and_deletes(tmp_path: Path) -> None:
     segment = sample()
     store = open_store(tmp_path, quota=HEADROOM_BYTES + 275_000)
     put(store, segment, 0)
-    put_again = sample(1, 1000)
-    while refused_or_none(lambda: put(store, put_again, 0)) is None:
-        put_again = sample(put_again.id[0] * 256 + put_again.id[1], 1000)
+    fillers = iter(range(1, 100))
+    while refused_or_none(lambda: put(store, sample(next(fillers), 1000), 0)) is None:
+        pass
     assert len(store.apply_lease(*lease_for(segment, sequence=2, expiry=NOW + 90 * DAY))) == 1
     assert store.apply_lease(*lease_for(segment, sequence=3, expiry=NOW + 90 * DAY, deleted=True)) == []
     assert store.free_bytes > 200_000
@@ -493,6 +493,7 @@ def test_a_failing_disk_is_reported_and_leaves_nothing(
 def test_any_fsync_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
     """The file's, then its folder's; with the third all is well."""
     store, segment = open_store(tmp_path), sample()
+    chunk_path(tmp_path, segment, 0).parent.mkdir()
     real, calls = os.fsync, []
 
     def fsync(handle: int) -> None:
@@ -504,7 +505,7 @@ def test_any_fsync_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fai
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
         assert refused_or_none(lambda: put(store, segment, 0)) is (ErrorCode.DISK if failing < 2 else None)
-    assert len(calls) == 2 if failing else 1
+    assert len(calls) == (2 if failing else 1)
     assert len(store.holdings()) == (failing == 2)
     assert_sound(store, tmp_path)
     store.close()
@@ -592,9 +593,10 @@ def test_an_orderly_close_spares_the_comparison(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "listdir", listdir)
     open_store(tmp_path).close()
     assert listed == []
-    (tmp_path / "chunks" / "00" / "note.txt").write_text("a stranger's file")
+    folder = chunk_path(tmp_path, segment, 0).parent
+    (folder / "note.txt").write_text("a stranger's file")
     open_store(tmp_path).close()
-    assert listed == [tmp_path / "chunks" / "00"]
+    assert listed == [folder]
 
 
 def test_files_put_there_by_hand_are_adopted(tmp_path: Path) -> None:
@@ -603,6 +605,7 @@ def test_files_put_there_by_hand_are_adopted(tmp_path: Path) -> None:
     put(store, segment, 0)
     store.close()
     open_store(there).close()
+    chunk_path(there, segment, 0).parent.mkdir()
     shutil.copy(chunk_path(here, segment, 0), chunk_path(there, segment, 0))
     store = open_store(there)
     assert read_whole(store, segment, 0) == segment.columns[0]
@@ -625,6 +628,18 @@ def test_files_removed_by_hand_are_forgotten(tmp_path: Path) -> None:
     assert store.leases(other.id) == []
     assert_sound(store, tmp_path)
     store.close()
+
+
+def test_a_folder_removed_by_hand_is_forgotten_and_made_again(tmp_path: Path) -> None:
+    for end in (ChunkStore.close, crash):
+        store, segment = open_store(tmp_path), sample()
+        put(store, segment, 0)
+        end(store)
+        shutil.rmtree(chunk_path(tmp_path, segment, 0).parent)
+        store = open_store(tmp_path)
+        assert store.holdings() == []
+        assert_sound(store, tmp_path)
+        store.close()
 
 
 def test_drafts_are_thrown_away_at_start(tmp_path: Path) -> None:

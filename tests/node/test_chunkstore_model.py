@@ -13,7 +13,7 @@ from node.chunkstore import ChunkStore
 from node.refusal import Refusal
 from protocol.messages import ErrorCode
 from protocol.segment import Shares
-from tests.node.builders import ALICE, BOB, DAY, NOW, FakeClock, files_charge, lease_for, open_store, put, sample
+from tests.node.builders import ALICE, BOB, DAY, FakeClock, files_charge, lease_for, open_store, put, sample
 
 SEGMENTS = [sample(seed, length, Shares(2, 3)) for seed, length in enumerate((100, 131_073, 262_144))]
 OWNERS = [(ALICE, bytes(16)), (ALICE, b"1" * 16), (BOB, bytes(16))]
@@ -137,8 +137,14 @@ class StoreMachine(RuleBasedStateMachine):
         model.settle(self.clock.now)
 
     @rule(days=st.integers(1, 10))
-    def wait_and_sweep(self, days: int) -> None:
+    def wait(self, days: int) -> None:
+        """Nothing is removed yet, but an expired lease counts for nothing."""
         self.clock.now += days * DAY
+        for model in self.model.values():
+            model.unexpired(self.clock.now)
+
+    @rule()
+    def sweep(self) -> None:
         before = sum(len(model.chunks) for model in self.model.values())
         for model in self.model.values():
             model.settle(self.clock.now)
@@ -173,6 +179,5 @@ class StoreMachine(RuleBasedStateMachine):
         assert not list((self.path / "tmp").iterdir())
 
 
-StoreMachine.TestCase.settings = settings(max_examples=250, stateful_step_count=40)
+StoreMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
 TestStore = StoreMachine.TestCase
-assert NOW > 0

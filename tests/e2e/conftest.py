@@ -1,0 +1,50 @@
+"""Networks and people for the tests of real processes."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.world import Net, Nodes, Person, local_network, processes_of
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever a test started has ended; should it not, it does now, and that is a failure."""
+    base = tmp_path_factory.getbasetemp()
+    yield
+    left = processes_of(base)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
+    """Twelve nodes in four countries that no test harms."""
+    with local_network(tmp_path_factory.mktemp("calm")) as net:
+        yield net
+
+
+@pytest.fixture
+def alice(calm: Net, tmp_path: Path) -> Person:
+    """Publishes."""
+    return calm.person(tmp_path / "alice")
+
+
+@pytest.fixture
+def bob(calm: Net, tmp_path: Path) -> Person:
+    """Has never seen what Alice published."""
+    return calm.person(tmp_path / "bob")
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
+    """Nodes started one by one."""
+    started = Nodes(tmp_path)
+    try:
+        yield started
+    finally:
+        started.end()
