@@ -17,8 +17,8 @@ from node.clock import Clock, SystemClock
 from node.config import Config, resolve, split_host_port
 from node.errors import ConfigError, NetworkError
 from node.home import Home
-from node.peers import PeerError, Peers
-from node.transport import SystemTransport, Transport
+from node.net.peers import PeerError, Peers
+from node.net.transport import SystemTransport, Transport
 from protocol.errors import WrongNetworkError
 from protocol.identity import SEED_BYTES, Identity, Network
 from protocol.ids import Address, NodeId

@@ -25,11 +25,11 @@ import trio
 
 from node.client import open_client
 from node.config import Config
-from node.deposits.download import Downloader
-from node.deposits.journal import Journal
-from node.deposits.progress import Progress
-from node.deposits.publish import Options, StreamContent, publish
-from node.deposits.reader import read_contents
+from node.fetching.download import Downloader
+from node.journal import Journal
+from node.progress import Progress
+from node.publishing.publish import Options, StreamContent, publish
+from node.fetching.reader import read_contents
 from node.home import Home
 
 MIB = 1 << 20

@@ -19,10 +19,10 @@ from node.cli.output import note, progress_shown, show
 from node.cli.running import read_link, run_async
 from node.cli.text import size_text, visible
 from node.client import open_client
-from node.deposits.download import Downloader
-from node.deposits.progress import Progress
-from node.deposits.reader import read_contents, read_runs, select, single_file
-from node.deposits.restore import Target, Wanted, choose_target, restore
+from node.fetching.download import Downloader
+from node.progress import Progress
+from node.fetching.reader import read_contents, read_runs, select, single_file
+from node.fetching.restore import Target, Wanted, choose_target, restore
 from node.errors import ConfigError
 from protocol.links import Link
 from protocol.manifest import Entry, Kind, Manifest

@@ -13,13 +13,13 @@ from node.cli.running import read_link, run_async
 from node.cli.text import count_text, date_text
 from node.client import Client, open_client
 from node.config import parse_duration
-from node.deposits.check import Health, SegmentHealth
-from node.deposits.check import check as check_deposit
-from node.deposits.journal import Journal
-from node.deposits.lifetime import Changed
-from node.deposits.lifetime import delete as delete_deposit
-from node.deposits.lifetime import renew as renew_deposit
-from node.deposits.progress import Progress
+from node.keeping.check import Health, SegmentHealth
+from node.keeping.check import check as check_deposit
+from node.journal import Journal
+from node.keeping.lifetime import Changed
+from node.keeping.lifetime import delete as delete_deposit
+from node.keeping.lifetime import renew as renew_deposit
+from node.progress import Progress
 from node.errors import NotFoundError
 from node.home import Home
 from protocol.links import Link

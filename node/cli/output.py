@@ -9,8 +9,8 @@ import click
 
 from node.cli.options import settings
 from node.cli.text import visible
-from node.deposits.placement import Survival
-from node.deposits.progress import Progress
+from node.publishing.placement import Survival
+from node.progress import Progress
 
 
 def show(text: str, fields: Mapping[str, object]) -> None:

@@ -12,19 +12,19 @@ from node.cli.running import StandardInput, run_async
 from node.cli.text import count_text, size_text
 from node.client import Client, open_client
 from node.config import parse_duration
-from node.deposits.journal import Journal
-from node.deposits.progress import Progress
-from node.deposits.publish import (
+from node.journal import Journal
+from node.progress import Progress
+from node.publishing.publish import (
     Content,
     FileContent,
     Options,
     Published,
     StreamContent,
 )
-from node.deposits.publish import (
+from node.publishing.publish import (
     publish as publish_content,
 )
-from node.deposits.source import scan
+from node.publishing.source import scan
 from node.errors import ConfigError
 from node.home import Home
 from protocol.errors import LocalProtocolError

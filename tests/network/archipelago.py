@@ -19,19 +19,19 @@ from trio._core import _run as trio_run
 from dht.contact import Contact
 from node.app import NodeConfig, NodeInfo, run_node
 from node.blocking import InlineBlocking
-from node.chunkfile import ChunkFile, Trailer
+from node.store.chunkfile import ChunkFile, Trailer
 from node.client import Client, World, open_client
 from node.config import Config
-from node.datafolder import KEY_FILE
-from node.deposits.check import Health, check
-from node.deposits.download import Downloader
-from node.deposits.journal import Journal
-from node.deposits.lifetime import Changed, delete, renew
-from node.deposits.progress import Progress
-from node.deposits.publish import FileContent, Options, Published, publish
-from node.deposits.reader import read_contents, select
-from node.deposits.restore import Wanted, choose_target, restore
-from node.deposits.source import scan
+from node.store.datafolder import KEY_FILE
+from node.keeping.check import Health, check
+from node.fetching.download import Downloader
+from node.journal import Journal
+from node.keeping.lifetime import Changed, delete, renew
+from node.progress import Progress
+from node.publishing.publish import FileContent, Options, Published, publish
+from node.fetching.reader import read_contents, select
+from node.fetching.restore import Wanted, choose_target, restore
+from node.publishing.source import scan
 from node.errors import NodeError
 from node.home import Depositor, Home
 from protocol.hashing import plain_digest

@@ -1,6 +1,6 @@
 """A network in memory: UDP and TCP between hosts, on trio's clock, with faults drawn from a seed.
 
-A :class:`MemoryHost` opens sockets as ``node.transport.Transport`` does. With ``MockClock(autojump_threshold=0)``
+A :class:`MemoryHost` opens sockets as ``node.net.transport.Transport`` does. With ``MockClock(autojump_threshold=0)``
 hours pass in no time, and a run repeats exactly. Nothing here needs a nursery: a datagram or a byte carries the moment
 at which it arrives, and whoever receives waits for that.
 
@@ -113,7 +113,7 @@ class Lot:
 
 
 class MemoryHost:
-    """A machine: its sockets and its state. Satisfies ``node.transport.Transport``."""
+    """A machine: its sockets and its state. Satisfies ``node.net.transport.Transport``."""
 
     def __init__(self, network: MemoryNetwork, ip: str) -> None:
         self.network = network

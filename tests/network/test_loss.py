@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from node.deposits.check import Health
+from node.keeping.check import Health
 from node.errors import NotFoundError
 from protocol.ids import SegmentId
 from protocol.links import Link, LinkKind

@@ -7,8 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from node.deposits.progress import Progress
-from node.deposits.publish import Options
+from node.progress import Progress
+from node.publishing.publish import Options
 from node.errors import NetworkError, NodeError, NotFoundError, RefusedError
 from protocol.segment import Shares
 from tests.network.archipelago import Archipelago, Node, archipelago, failure

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.chunkindex import HeldChunk
-from node.chunkstore import ChunkStore
-from node.quota import charge, lease_charge
+from node.store.chunkindex import HeldChunk
+from node.store.chunkstore import ChunkStore
+from node.store.quota import charge, lease_charge
 from protocol.identity import Identity, Network
 from protocol.ids import SegmentId
 from protocol.leases import Lease, Policy, sign_lease

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from node.chunkfile import MAX_LEASES, Draft, parse_name
-from node.chunkindex import ChunkIndex
-from node.chunkstore import ChunkStore
+from node.store.chunkfile import MAX_LEASES, Draft, parse_name
+from node.store.chunkindex import ChunkIndex
+from node.store.chunkstore import ChunkStore
 from node.errors import ConfigError, MachineError
-from node.quota import HEADROOM_BYTES, charge, lease_charge
-from node.refusal import Refusal
+from node.store.quota import HEADROOM_BYTES, charge, lease_charge
+from node.store.refusal import Refusal
 from protocol.identity import Identity, Network
 from protocol.messages import ErrorCode, Held
 from protocol.segment import SEALED_BLOCK_BYTES, Shares

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from node.chunkstore import ChunkStore
-from node.refusal import Refusal
+from node.store.chunkstore import ChunkStore
+from node.store.refusal import Refusal
 from protocol.messages import ErrorCode
 from protocol.segment import Shares
 from tests.node.builders import ALICE, BOB, DAY, FakeClock, files_charge, lease_for, open_store, put, sample

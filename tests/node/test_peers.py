@@ -11,8 +11,8 @@ import trio
 from trio.testing import MockClock
 
 from dht.contact import Contact
-from node import peers as module
-from node.peers import (
+from node.net import peers as module
+from node.net.peers import (
     CONNECTIONS_PER_PEER,
     DIAL_SECONDS,
     IDLE_SECONDS,

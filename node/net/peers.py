@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import trio
 
 from dht.contact import Contact
-from node.transport import Transport
-from node.wire import HungUpError, Wire
+from node.net.transport import Transport
+from node.net.wire import HungUpError, Wire
 from protocol.channel import Channel, Header
 from protocol.errors import RemoteProtocolError, WrongNetworkError
 from protocol.identity import Identity, Network

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from node.quota import UNIT_BYTES
-from node.refusal import Refusal
+from node.store.quota import UNIT_BYTES
+from node.store.refusal import Refusal
 from protocol.ids import ID_BYTES, ChunkId, NetworkId, SegmentId
 from protocol.messages import ErrorCode
 

@@ -9,13 +9,13 @@ import trio
 from dht.contact import Contact
 from dht.search import Found
 from node.client import Client
-from node.deposits.audit import audit
-from node.deposits.holders import ANSWER_SECONDS, find_holders
-from node.deposits.journal import Journal
-from node.deposits.placement import Candidate, assign, country_bound_met, why_not
-from node.deposits.progress import Progress, ProgressPart
+from node.keeping.audit import audit
+from node.keeping.holders import ANSWER_SECONDS, find_holders
+from node.journal import Journal
+from node.publishing.placement import Candidate, assign, country_bound_met, why_not
+from node.progress import Progress, ProgressPart
 from node.errors import NetworkError, NodeError, RefusedError
-from node.peers import PeerError, PeerRefused
+from node.net.peers import PeerError, PeerRefused
 from protocol.errors import ProtocolError
 from protocol.identity import Identity
 from protocol.ids import NodeId, PublicKey, SegmentId

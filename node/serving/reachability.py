@@ -12,10 +12,10 @@ import trio
 
 from dht.contact import Contact
 from dht.service import Dht
-from node.peers import PeerError, PeerRefused, Peers
-from node.refusal import Refusal
-from node.statements import Statements
-from node.transport import is_unspecified
+from node.net.peers import PeerError, PeerRefused, Peers
+from node.store.refusal import Refusal
+from node.serving.statements import Statements
+from node.net.transport import is_unspecified
 from protocol.errors import WrongNetworkError
 from protocol.ids import Address, PublicKey
 from protocol.messages import DialBack, DialBackReply, ErrorCode

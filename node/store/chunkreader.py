@@ -4,8 +4,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Self
 
-from node.chunkfile import ChunkFile, DamagedError
-from node.refusal import Refusal
+from node.store.chunkfile import ChunkFile, DamagedError
+from node.store.refusal import Refusal
 from protocol.messages import ErrorCode
 from protocol.segment import SEALED_BLOCK_BYTES
 

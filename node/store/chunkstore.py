@@ -17,19 +17,19 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from node.chunkfile import (
+from node.store.chunkfile import (
     ChunkFile,
     DamagedError,
     Draft,
     Paths,
     Trailer,
 )
-from node.chunkindex import ChunkIndex, HeldChunk, HeldLease, LeaseFile
-from node.chunkreader import ChunkReader
-from node.chunkrecovery import folder_mtimes, open_index, prepare_folders
-from node.leasebook import LeaseBook, held_lease
-from node.quota import Quota, charge, lease_charge
-from node.refusal import Refusal
+from node.store.chunkindex import ChunkIndex, HeldChunk, HeldLease, LeaseFile
+from node.store.chunkreader import ChunkReader
+from node.store.chunkrecovery import folder_mtimes, open_index, prepare_folders
+from node.store.leasebook import LeaseBook, held_lease
+from node.store.quota import Quota, charge, lease_charge
+from node.store.refusal import Refusal
 from protocol.errors import IntegrityError
 from protocol.identity import Network
 from protocol.ids import PublicKey, SegmentId, short

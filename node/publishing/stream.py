@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from node.deposits.source import SourceEntry
+from node.publishing.source import SourceEntry
 from protocol.manifest import Kind
 from protocol.segment import SEGMENT_BYTES, block_hash
 

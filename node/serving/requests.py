@@ -1,16 +1,16 @@
 """What a node does for each request (docs/spec/wire.md section 5). Refusals and replies come out; nothing is sent.
 
-Bulk is not handled here: puts and gets stream, in node/serve.py.
+Bulk is not handled here: puts and gets stream, in node/serving/serve.py.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 
 from node.blocking import Blocking
-from node.chunkindex import HeldChunk
-from node.chunkreader import ChunkReader
-from node.chunkstore import ChunkStore, PutWriter
-from node.refusal import Refusal
-from node.statements import Statements
+from node.store.chunkindex import HeldChunk
+from node.store.chunkreader import ChunkReader
+from node.store.chunkstore import ChunkStore, PutWriter
+from node.store.refusal import Refusal
+from node.serving.statements import Statements
 from protocol.errors import RemoteProtocolError
 from protocol.ids import Address, PublicKey
 from protocol.leases import Lease, open_lease

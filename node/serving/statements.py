@@ -2,8 +2,8 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from node.chunkindex import HeldChunk
-from node.chunkstore import ChunkStore
+from node.store.chunkindex import HeldChunk
+from node.store.chunkstore import ChunkStore
 from node.clock import Clock
 from protocol.identity import Identity, Network
 from protocol.ids import Address

@@ -10,14 +10,14 @@ from collections.abc import Callable
 import trio
 from trio.abc import Stream
 
-from node.admission import STEP_BLOCKS, Connections, Memory
+from node.serving.admission import STEP_BLOCKS, Connections, Memory
 from node.blocking import Blocking
-from node.chunkstore import PutWriter
-from node.refusal import Refusal
-from node.requests import Requests
-from node.statements import Statements
-from node.transport import peer_address
-from node.wire import HungUpError, Wire
+from node.store.chunkstore import PutWriter
+from node.store.refusal import Refusal
+from node.serving.requests import Requests
+from node.serving.statements import Statements
+from node.net.transport import peer_address
+from node.net.wire import HungUpError, Wire
 from protocol.channel import Channel, Header
 from protocol.errors import RemoteProtocolError
 from protocol.ids import Address, PublicKey, short
@@ -65,7 +65,7 @@ class ChunkServer:
             statements: The node's identity and network.
             blocking: Where hashing and disk work go.
             random_bytes: Secret random bytes.
-            connections: Bounds connections; by default those of node/admission.py.
+            connections: Bounds connections; by default those of node/serving/admission.py.
             memory: Bounds bodies under way; likewise.
         """
         self._requests = requests

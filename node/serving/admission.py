@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from node.refusal import Refusal
+from node.store.refusal import Refusal
 from protocol.messages import ErrorCode
 
 MAX_CONNECTIONS = 320

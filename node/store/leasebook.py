@@ -7,10 +7,10 @@ import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from node.chunkfile import MAX_LEASES, Paths, pack_leases, replace_file
-from node.chunkindex import ChunkIndex, HeldLease, LeaseFile
-from node.quota import Quota, charge, lease_charge
-from node.refusal import Refusal
+from node.store.chunkfile import MAX_LEASES, Paths, pack_leases, replace_file
+from node.store.chunkindex import ChunkIndex, HeldLease, LeaseFile
+from node.store.quota import Quota, charge, lease_charge
+from node.store.refusal import Refusal
 from protocol.leases import Lease
 from protocol.messages import ErrorCode
 

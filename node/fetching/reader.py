@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import trio
 
-from node.deposits.download import Downloader
+from node.fetching.download import Downloader
 from node.errors import ConfigError, IntegrityFailure, NotFoundError
 from protocol.errors import IntegrityError, RemoteProtocolError
 from protocol.ids import SegmentId

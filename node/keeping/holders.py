@@ -7,7 +7,7 @@ import trio
 
 from dht.contact import Contact
 from node.client import Client
-from node.peers import PeerError
+from node.net.peers import PeerError
 from protocol.errors import ProtocolError
 from protocol.ids import PublicKey, SegmentId
 from protocol.messages import Get, GetReply

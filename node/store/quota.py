@@ -2,7 +2,7 @@
 
 import threading
 
-from node.refusal import Refusal
+from node.store.refusal import Refusal
 from protocol.messages import ErrorCode
 
 UNIT_BYTES = 4096

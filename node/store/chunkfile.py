@@ -1,7 +1,7 @@
 """The files of one segment on a node's disk (docs/spec/storage.md section 9).
 
 Goals: a file is whole or absent, and shows by itself whose chunk it is; everything read is checked before it is
-returned. Non-goals: which files there should be (node/chunkindex.py) and how many fit (node/chunkstore.py).
+returned. Non-goals: which files there should be (node/store/chunkindex.py) and how many fit (node/store/chunkstore.py).
 
 Everything here blocks: it is called in worker threads.
 """

@@ -14,10 +14,10 @@ import trio
 
 from dht.contact import Contact
 from node.client import Client
-from node.deposits.columns import Column, Columns, Part
-from node.deposits.progress import Progress
+from node.fetching.columns import Column, Columns, Part
+from node.progress import Progress
 from node.errors import IntegrityFailure, NodeError, NotFoundError
-from node.peers import PeerError, PeerRefused
+from node.net.peers import PeerError, PeerRefused
 from protocol.errors import ProtocolError
 from protocol.ids import PublicKey, SegmentId
 from protocol.manifest import SegmentRef

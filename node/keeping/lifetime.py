@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from dht.contact import Contact
 from node.client import Client
-from node.deposits.holders import ask_each, contacts_of, find_holders, in_parallel
-from node.deposits.journal import DepositRow, Journal
-from node.deposits.progress import Progress
+from node.keeping.holders import ask_each, contacts_of, find_holders, in_parallel
+from node.journal import DepositRow, Journal
+from node.progress import Progress
 from node.errors import NotFoundError, RefusedError
 from node.home import Depositor
 from protocol.ids import SegmentId

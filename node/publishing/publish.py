@@ -9,12 +9,12 @@ from typing import Protocol
 import trio
 
 from node.client import Client
-from node.deposits.journal import Attempt, DepositRow, Journal
-from node.deposits.placement import Holding, Survival, survival
-from node.deposits.progress import Progress
-from node.deposits.source import Source, read_into
-from node.deposits.stream import Pieces, cut
-from node.deposits.upload import Placed, Terms, Uploader
+from node.journal import Attempt, DepositRow, Journal
+from node.publishing.placement import Holding, Survival, survival
+from node.progress import Progress
+from node.publishing.source import Source, read_into
+from node.publishing.stream import Pieces, cut
+from node.publishing.upload import Placed, Terms, Uploader
 from node.errors import machine_error
 from node.home import Depositor
 from protocol.hashing import Bytes, digest, plain_digest

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from node.chunkfile import (
+from node.store.chunkfile import (
     MAX_LEASES,
     ChunkFile,
     DamagedError,
@@ -25,7 +25,7 @@ from node.chunkfile import (
     replace_file,
     sync_folder,
 )
-from node.chunkindex import ChunkIndex, HeldChunk, HeldLease, LeaseFile
+from node.store.chunkindex import ChunkIndex, HeldChunk, HeldLease, LeaseFile
 from node.errors import ConfigError, machine_error
 from protocol.errors import RemoteProtocolError, WrongNetworkError
 from protocol.ids import NetworkId, SegmentId, short

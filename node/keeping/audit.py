@@ -2,7 +2,7 @@
 
 from dht.contact import Contact
 from node.client import Client
-from node.peers import PeerError
+from node.net.peers import PeerError
 from protocol.errors import ProtocolError
 from protocol.identity import verify
 from protocol.messages import NONCE_BYTES, Audit, AuditReply, audit_statement

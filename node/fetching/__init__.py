@@ -1,0 +1,1 @@
+"""From a link to files: find holders, ask, verify, open, write."""

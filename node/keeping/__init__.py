@@ -1,0 +1,1 @@
+"""What a deposit's life depends on: audits, checks, renewal, deletion."""

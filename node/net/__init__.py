@@ -1,0 +1,1 @@
+"""Sockets and connections: where they come from, the channel on them, the pool of them."""

@@ -1,0 +1,1 @@
+"""From files to chunks on other nodes: read, cut, seal, place."""

@@ -1,0 +1,1 @@
+"""What a node keeps on its disk: chunks, leases, and the index of both."""
