@@ -16,18 +16,18 @@ from dht.service import Dht
 from dht.socket import DatagramSocket
 from dht.state import read_contacts, write_contacts
 from node.blocking import Blocking, ThreadBlocking
-from node.store.chunkindex import HeldChunk
-from node.store.chunkstore import ChunkStore
 from node.clock import Clock, SystemClock
-from node.store.datafolder import CONTACTS_FILE, load_identity, locked_folder
 from node.errors import ConfigError, machine_error
 from node.net.peers import Peers
+from node.net.transport import SystemTransport, Transport, is_unspecified, outbound_host
 from node.serving.reachability import DialBacks, Reachability
-from node.store.refusal import Refusal
 from node.serving.requests import Requests
 from node.serving.serve import ChunkServer
 from node.serving.statements import Statements
-from node.net.transport import SystemTransport, Transport, is_unspecified, outbound_host
+from node.store.chunkindex import HeldChunk
+from node.store.chunkstore import ChunkStore
+from node.store.datafolder import CONTACTS_FILE, load_identity, locked_folder
+from node.store.refusal import Refusal
 from protocol.identity import Identity, Network
 from protocol.ids import Address, NodeId, SegmentId
 from protocol.records import is_country

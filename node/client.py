@@ -112,7 +112,7 @@ async def open_client(
         await nursery.start(dht.run)
         nursery.start_soon(peers.run)
         if await dht.join(addresses, remembered) == 0:
-            raise await _why_nobody(client, addresses)
+            raise await _why_nobody(client, addresses[: len(addresses) - len(hints)], len(hints))
         yield client
         if dht.contacts():
             home.create()
@@ -147,8 +147,11 @@ def _local_address(others: Sequence[Address]) -> Address:
     return Address("::" if version6 else "0.0.0.0", 0)  # noqa: S104 - a client's own socket, any route out
 
 
-async def _why_nobody(client: Client, addresses: Sequence[Address]) -> NetworkError:
-    """Nobody answered by UDP: find out by TCP whether they are away or of another network."""
+async def _why_nobody(client: Client, addresses: Sequence[Address], hints: int) -> NetworkError:
+    """Nobody answered by UDP: find out by TCP whether they are away or of another network.
+
+    Only of those the user named: whoever made a link does not decide where we connect.
+    """
     for address in addresses:
         with trio.move_on_after(_PROBE_SECONDS):
             try:
@@ -160,7 +163,5 @@ async def _why_nobody(client: Client, addresses: Sequence[Address]) -> NetworkEr
                 )
             except (PeerError, OSError):
                 continue
-    asked = ", ".join(map(str, addresses)) or "the remembered peers"
-    return NetworkError(
-        f"nobody answered: asked {asked}", hint="is the node running, and its UDP port reachable?"
-    )
+    asked = ", ".join(map(str, addresses)) or ("the nodes named in the link" if hints else "the remembered peers")
+    return NetworkError(f"nobody answered: asked {asked}", hint="is the node running, and its UDP port reachable?")

@@ -18,6 +18,8 @@ from protocol.leases import Policy
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempt (
     source BLOB PRIMARY KEY, deposit BLOB NOT NULL, salt BLOB NOT NULL, finished INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS terms (
+    deposit BLOB PRIMARY KEY, sequence INTEGER NOT NULL, expiry INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS put (segment BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS deposit (
     root BLOB PRIMARY KEY, deposit BLOB NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL,
@@ -87,6 +89,24 @@ class Journal:
             return Attempt(source, row[0], row[1])
         self._db.execute("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, 0)", (source, deposit, salt))
         return Attempt(source, deposit, salt)
+
+    def next_terms(self, deposit: bytes, sequence: int, expiry: int) -> tuple[int, int]:
+        """Note the leases of a deposit id that are about to be signed.
+
+        Args:
+            deposit: The deposit id.
+            sequence: What they would carry: the time in milliseconds. A clock may have been set back.
+            expiry: When they end, seconds since 1970-01-01 UTC.
+
+        Returns:
+            The sequence they must carry, higher than any before; and the latest expiry of all ever signed, which a
+            deletion must not come before.
+        """
+        row = self._db.execute("SELECT sequence, expiry FROM terms WHERE deposit = ?", (deposit,)).fetchone()
+        if row is not None:
+            sequence, expiry = max(sequence, row[0] + 1), max(expiry, row[1])
+        self._db.execute("INSERT OR REPLACE INTO terms VALUES (?, ?, ?)", (deposit, sequence, expiry))
+        return sequence, expiry
 
     def _claim(self, source: bytes) -> None:
         """Lock the byte of a file that stands for a source, until this process closes the journal or dies."""

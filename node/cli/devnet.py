@@ -26,7 +26,11 @@ _DIR = click.option("--dir", "folder", metavar="DIR", help="Where it lives.  [de
 
 
 def _folder(given: str | None) -> Path:
-    return Path(given).absolute() if given else Home(settings().config().home).devnet.absolute()
+    if given:
+        return Path(given).absolute()
+    home = Home(settings().config().home)
+    home.create()
+    return home.devnet.absolute()
 
 
 @click.group()

@@ -19,11 +19,11 @@ from node.cli.output import note, progress_shown, show
 from node.cli.running import read_link, run_async
 from node.cli.text import size_text, visible
 from node.client import open_client
+from node.errors import ConfigError
 from node.fetching.download import Downloader
-from node.progress import Progress
 from node.fetching.reader import read_contents, read_runs, select, single_file
 from node.fetching.restore import Target, Wanted, choose_target, restore
-from node.errors import ConfigError
+from node.progress import Progress
 from protocol.links import Link
 from protocol.manifest import Entry, Kind, Manifest
 

@@ -13,15 +13,15 @@ from node.cli.running import read_link, run_async
 from node.cli.text import count_text, date_text
 from node.client import Client, open_client
 from node.config import parse_duration
+from node.errors import NotFoundError
+from node.home import Home
+from node.journal import Journal
 from node.keeping.check import Health, SegmentHealth
 from node.keeping.check import check as check_deposit
-from node.journal import Journal
 from node.keeping.lifetime import Changed
 from node.keeping.lifetime import delete as delete_deposit
 from node.keeping.lifetime import renew as renew_deposit
 from node.progress import Progress
-from node.errors import NotFoundError
-from node.home import Home
 from protocol.links import Link
 
 
@@ -77,9 +77,8 @@ def _health_text(health: Health) -> str:
     lines = []
     for (live, n, k, countries), count in sorted(alike.items()):
         where = ", ".join(f"{country or '??'} {chunks}" for country, chunks in countries)
-        lines.append(
-            f"{count_text(count, 'segment')}: {live} of {n or '?'} chunks live ({k or '?'} needed){': ' + where if where else ''}"
-        )
+        there = f"{live} of {n or '?'} chunks live ({k or '?'} needed)"
+        lines.append(f"{count_text(count, 'segment')}: {there}{': ' + where if where else ''}")
     lines.append(survival_text(health.survives))
     if health.expires:
         lines.append(f"leases run until {date_text(health.expires)}")
@@ -99,9 +98,7 @@ def renew(link: str, lease: str) -> None:
     """
     seconds = parse_duration(lease)
     changed = _change(read_link(link), "renewing", partial(_renew, seconds))
-    note(
-        f"renewed {count_text(changed.segments, 'segment')} at {count_text(changed.holders, 'holder')}{_silent(changed)}"
-    )
+    note(f"renewed {_reached(changed)}")
     show(f"leases run until {date_text(changed.expiry)}", _fields(changed))
 
 
@@ -119,7 +116,7 @@ def delete(link: str) -> None:
     if changed.silent:
         note(f"note: {count_text(changed.silent, 'holder')} did not answer; they drop their chunks when the lease ends")
     show(
-        f"deleted {count_text(changed.segments, 'segment')} at {count_text(changed.holders, 'holder')}{_silent(changed)}",
+        f"deleted {_reached(changed)}",
         _fields(changed),
     )
 
@@ -152,8 +149,10 @@ def _change(link: Link, doing: str, change: _Change) -> Changed:
         journal.close()
 
 
-def _silent(changed: Changed) -> str:
-    return f" ({changed.silent} did not answer)" if changed.silent else ""
+def _reached(changed: Changed) -> str:
+    """``17 segments: 196 answers of holders, 8 gave none``."""
+    silent = f", {changed.silent} gave none" if changed.silent else ""
+    return f"{count_text(changed.segments, 'segment')}: {count_text(changed.holders, 'answer')} of holders{silent}"
 
 
 def _fields(changed: Changed) -> dict[str, object]:

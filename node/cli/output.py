@@ -9,7 +9,7 @@ import click
 
 from node.cli.options import settings
 from node.cli.text import visible
-from node.publishing.placement import Survival
+from node.keeping.survival import Survival
 from node.progress import Progress
 
 

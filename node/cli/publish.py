@@ -12,6 +12,8 @@ from node.cli.running import StandardInput, run_async
 from node.cli.text import count_text, size_text
 from node.client import Client, open_client
 from node.config import parse_duration
+from node.errors import ConfigError
+from node.home import Home
 from node.journal import Journal
 from node.progress import Progress
 from node.publishing.publish import (
@@ -25,8 +27,6 @@ from node.publishing.publish import (
     publish as publish_content,
 )
 from node.publishing.source import scan
-from node.errors import ConfigError
-from node.home import Home
 from protocol.errors import LocalProtocolError
 from protocol.hashing import digest
 from protocol.leases import Policy
@@ -135,8 +135,8 @@ def _show(published: Published) -> None:
         note(f"note: {text}")
     took = f"{size_text(published.bytes)} in {published.seconds:.1f} s"
     note(
-        f"published {took}: {published.placed} of {published.chunks} chunks of {count_text(published.segments, 'segment')} placed, "
-        f"{size_text(published.sent_bytes)} sent"
+        f"published {took}: {published.placed} of {published.chunks} chunks placed "
+        f"({count_text(published.segments, 'segment')}), {size_text(published.sent_bytes)} sent"
     )
     note(survival_text(published.survives))
     show(

@@ -14,10 +14,10 @@ import trio
 
 from dht.contact import Contact
 from node.client import Client
-from node.fetching.columns import Column, Columns, Part
-from node.progress import Progress
 from node.errors import IntegrityFailure, NodeError, NotFoundError
+from node.fetching.columns import Column, Columns, Part
 from node.net.peers import PeerError, PeerRefused
+from node.progress import Progress
 from protocol.errors import ProtocolError
 from protocol.ids import PublicKey, SegmentId
 from protocol.manifest import SegmentRef

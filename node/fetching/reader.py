@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import trio
 
-from node.fetching.download import Downloader
 from node.errors import ConfigError, IntegrityFailure, NotFoundError
+from node.fetching.download import Downloader
 from protocol.errors import IntegrityError, RemoteProtocolError
 from protocol.ids import SegmentId
 from protocol.links import Link, LinkKind

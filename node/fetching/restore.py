@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from node.errors import ConfigError, MachineError, RefusedError, machine_error
 from node.fetching.download import Downloader
 from node.fetching.reader import Run, Step, plan_steps, runs_of, segments_ahead
-from node.errors import ConfigError, MachineError, RefusedError, machine_error
 from protocol.hashing import digest
 from protocol.links import Link
 from protocol.manifest import Kind, Manifest, inline_content

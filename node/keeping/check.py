@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from dht.contact import Contact
 from node.client import Client
-from node.keeping.audit import audit
 from node.fetching.download import Downloader
-from node.keeping.holders import ask_each, contacts_of, find_holders, in_parallel, read_descriptor
-from node.publishing.placement import Holding, Survival, survival
-from node.progress import Progress
 from node.fetching.reader import read_index
+from node.keeping.audit import audit
+from node.keeping.holders import ask_each, contacts_of, find_holders, in_parallel, read_descriptor
+from node.keeping.survival import Holding, Survival, survival
+from node.progress import Progress
 from protocol.ids import NodeId, PublicKey, SegmentId
 from protocol.links import Link
 from protocol.messages import Have, HaveReply

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from dht.contact import Contact
 from node.client import Client
-from node.keeping.holders import ask_each, contacts_of, find_holders, in_parallel
-from node.journal import DepositRow, Journal
-from node.progress import Progress
 from node.errors import NotFoundError, RefusedError
 from node.home import Depositor
+from node.journal import DepositRow, Journal
+from node.keeping.holders import ask_each, contacts_of, find_holders, in_parallel
+from node.progress import Progress
 from protocol.ids import SegmentId
 from protocol.leases import Lease, sign_lease
 from protocol.links import Link
@@ -39,13 +39,13 @@ async def renew(
 
     Raises:
         RefusedError: This home did not publish it.
-        NotFoundError: Fewer than k chunks of a segment could be renewed.
+        NotFoundError: A segment has no holder that took the lease.
     """
     row = _own(journal, link)
     now = client.world.clock.wall()
-    row = replace(
-        row, sequence=max(row.sequence + 1, int(now * 1000)), expiry=max(row.expiry, int(now) + lease_seconds)
-    )
+    expiry = max(row.expiry, int(now) + lease_seconds)
+    sequence, _ = journal.next_terms(row.deposit, int(now * 1000), expiry)
+    row = replace(row, sequence=sequence, expiry=expiry)
     segments = journal.segments(link.root)
     work = _Change(client, depositor, row, False, progress)
     await work.run(segments)
@@ -67,7 +67,8 @@ async def delete(client: Client, depositor: Depositor, journal: Journal, link: L
     """
     row = _own(journal, link)
     now = client.world.clock.wall()
-    row = replace(row, sequence=max(row.sequence + 1, int(now * 1000)))
+    sequence, longest = journal.next_terms(row.deposit, int(now * 1000), row.expiry)
+    row = replace(row, sequence=sequence, expiry=longest)
     segments = journal.only_in(row)
     work = _Change(client, depositor, row, True, progress)
     await work.run(segments)
@@ -81,7 +82,7 @@ def _own(journal: Journal, link: Link) -> DepositRow:
     row = journal.deposit(link.root)
     if row is None:
         raise RefusedError(
-            "this home did not publish it: only the depositor can change its leases",
+            "this home has not published it, or has deleted it: only the depositor can change its leases",
             hint="use the --home it was published with",
         )
     return row

@@ -1,5 +1,6 @@
 """Requests to other nodes, over a small pool of connections to each (docs/spec/wire.md sections 3 to 5)."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -334,5 +335,5 @@ def _buffer(request: Request, header: Header) -> memoryview:
 
 def _reason(exc: OSError) -> str:
     """Why a connection was not made, in lower case: "connection refused"."""
-    reason = exc.strerror or str(exc) or type(exc).__name__
+    reason = os.strerror(exc.errno) if exc.errno else str(exc) or type(exc).__name__  # trio's text names the address
     return reason[:1].lower() + reason[1:]

@@ -9,14 +9,14 @@ from typing import Protocol
 import trio
 
 from node.client import Client
+from node.errors import machine_error
+from node.home import Depositor
 from node.journal import Attempt, DepositRow, Journal
-from node.publishing.placement import Holding, Survival, survival
+from node.keeping.survival import Holding, Survival, survival
 from node.progress import Progress
 from node.publishing.source import Source, read_into
 from node.publishing.stream import Pieces, cut
 from node.publishing.upload import Placed, Terms, Uploader
-from node.errors import machine_error
-from node.home import Depositor
 from protocol.hashing import Bytes, digest, plain_digest
 from protocol.ids import SegmentId
 from protocol.leases import DEPOSIT_ID_BYTES, Policy
@@ -179,7 +179,7 @@ async def publish(
     secret = depositor.convergence_secret
     if attempt.salt:
         secret = fresh_secret(secret, attempt.salt)
-    uploader = Uploader(client, depositor.identity, journal, _terms(client, attempt, options), progress)
+    uploader = Uploader(client, depositor.identity, journal, _terms(client, journal, attempt, options), progress)
     run = _Run(client, uploader, secret, options.shares)
     inline = await client.world.blocking(content.inline)
     refs: tuple[SegmentRef, ...] = ()
@@ -202,9 +202,11 @@ def _begin(client: Client, journal: Journal, content: Content, options: Options)
     return journal.begin(source, client.world.random_bytes(DEPOSIT_ID_BYTES), salt)
 
 
-def _terms(client: Client, attempt: Attempt, options: Options) -> Terms:
+def _terms(client: Client, journal: Journal, attempt: Attempt, options: Options) -> Terms:
     now = client.world.clock.wall()
-    return Terms(attempt.deposit, int(now * 1000), int(now), int(now) + options.lease_seconds, options.policy)
+    expiry = int(now) + options.lease_seconds
+    sequence, _ = journal.next_terms(attempt.deposit, int(now * 1000), expiry)
+    return Terms(attempt.deposit, sequence, int(now), expiry, options.policy)
 
 
 async def _read_ahead(client: Client, content: Content) -> AsyncGenerator[Bytes, None]:

@@ -9,13 +9,13 @@ import trio
 from dht.contact import Contact
 from dht.search import Found
 from node.client import Client
+from node.errors import NetworkError, NodeError, RefusedError
+from node.journal import Journal
 from node.keeping.audit import audit
 from node.keeping.holders import ANSWER_SECONDS, find_holders
-from node.journal import Journal
-from node.publishing.placement import Candidate, assign, country_bound_met, why_not
-from node.progress import Progress, ProgressPart
-from node.errors import NetworkError, NodeError, RefusedError
 from node.net.peers import PeerError, PeerRefused
+from node.progress import Progress, ProgressPart
+from node.publishing.placement import Candidate, assign, country_bound_met, why_not
 from protocol.errors import ProtocolError
 from protocol.identity import Identity
 from protocol.ids import NodeId, PublicKey, SegmentId
@@ -98,7 +98,7 @@ class Uploader:
         """
         layout = sealed.descriptor.layout
         found = await self.client.dht.lookup(sealed.id)
-        candidates = await self._candidates([item.contact for item in found])
+        candidates = await self._candidates([item.contact for item in found], layout.n)
         holders: dict[int, Candidate] = {}
         records: dict[int, bytes] = {}
         lease = self._lease(sealed)
@@ -133,10 +133,12 @@ class Uploader:
             ),
         )
 
-    async def _candidates(self, nearest: Sequence[Contact]) -> list[Candidate]:
-        """Those of the nearest nodes that answer and store; widened while their countries do not suffice."""
+    async def _candidates(self, nearest: Sequence[Contact], chunks: int) -> list[Candidate]:
+        """Those of the nearest nodes that answer and store; widened while nodes or countries do not suffice."""
         candidates = await self._ask_records(nearest)
-        if self.terms.policy.spread_countries and len({c.country for c in candidates}) < 3:
+        usable = [c for c in candidates if c.country not in self.terms.policy.avoid]
+        few_countries = self.terms.policy.spread_countries and len({c.country for c in usable}) < 3
+        if few_countries or len(usable) < chunks:
             known = {contact.node_id for contact in nearest}
             others = [c for c in self.client.dht.contacts() if c.node_id not in known]
             if others:

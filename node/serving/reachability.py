@@ -13,9 +13,9 @@ import trio
 from dht.contact import Contact
 from dht.service import Dht
 from node.net.peers import PeerError, PeerRefused, Peers
-from node.store.refusal import Refusal
-from node.serving.statements import Statements
 from node.net.transport import is_unspecified
+from node.serving.statements import Statements
+from node.store.refusal import Refusal
 from protocol.errors import WrongNetworkError
 from protocol.ids import Address, PublicKey
 from protocol.messages import DialBack, DialBackReply, ErrorCode

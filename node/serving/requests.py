@@ -6,11 +6,11 @@ Bulk is not handled here: puts and gets stream, in node/serving/serve.py.
 from collections.abc import Awaitable, Callable, Sequence
 
 from node.blocking import Blocking
+from node.serving.statements import Statements
 from node.store.chunkindex import HeldChunk
 from node.store.chunkreader import ChunkReader
 from node.store.chunkstore import ChunkStore, PutWriter
 from node.store.refusal import Refusal
-from node.serving.statements import Statements
 from protocol.errors import RemoteProtocolError
 from protocol.ids import Address, PublicKey
 from protocol.leases import Lease, open_lease

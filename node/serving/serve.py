@@ -10,14 +10,14 @@ from collections.abc import Callable
 import trio
 from trio.abc import Stream
 
-from node.serving.admission import STEP_BLOCKS, Connections, Memory
 from node.blocking import Blocking
-from node.store.chunkstore import PutWriter
-from node.store.refusal import Refusal
-from node.serving.requests import Requests
-from node.serving.statements import Statements
 from node.net.transport import peer_address
 from node.net.wire import HungUpError, Wire
+from node.serving.admission import STEP_BLOCKS, Connections, Memory
+from node.serving.requests import Requests
+from node.serving.statements import Statements
+from node.store.chunkstore import PutWriter
+from node.store.refusal import Refusal
 from protocol.channel import Channel, Header
 from protocol.errors import RemoteProtocolError
 from protocol.ids import Address, PublicKey, short

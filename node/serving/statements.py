@@ -2,9 +2,9 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from node.clock import Clock
 from node.store.chunkindex import HeldChunk
 from node.store.chunkstore import ChunkStore
-from node.clock import Clock
 from protocol.identity import Identity, Network
 from protocol.ids import Address
 from protocol.messages import PutReply

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from node.errors import ConfigError, machine_error
 from node.store.chunkfile import (
     MAX_LEASES,
     ChunkFile,
@@ -26,7 +27,6 @@ from node.store.chunkfile import (
     sync_folder,
 )
 from node.store.chunkindex import ChunkIndex, HeldChunk, HeldLease, LeaseFile
-from node.errors import ConfigError, machine_error
 from protocol.errors import RemoteProtocolError, WrongNetworkError
 from protocol.ids import NetworkId, SegmentId, short
 from protocol.leases import open_lease

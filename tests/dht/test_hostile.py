@@ -174,6 +174,7 @@ async def test_replayed_and_invented_replies_are_not_even_verified(
     caught: list[bytes] = []
     swarm.net.on_datagram = lambda data, source, to: caught.append(data) if source == honest.address else None
     await victim.dht.ping(honest.address)
+    await trio.sleep(1)
     before = victim.dht.counters.verified_total
     for data in list(caught):
         if d.parse(data).kind.is_reply:

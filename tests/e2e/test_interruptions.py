@@ -175,7 +175,7 @@ def test_fetches_of_the_same_to_two_places_at_once(net: Net, tmp_path: Path) -> 
 def test_a_network_that_is_stopped_while_it_comes_up(tmp_path: Path) -> None:
     folder = tmp_path / "net"
     with Person(tmp_path / "operator").start("devnet", "up", "--dir", folder) as up:
-        until(lambda: (folder / "node-12" / "log").exists())
+        until((folder / "node-12" / "log").exists)
         assert processes_of(folder)
         up.signal(signal.SIGINT)
         up.finish(code=130)
