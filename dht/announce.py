@@ -6,7 +6,7 @@ from itertools import takewhile
 
 import trio
 
-from dht.calls import Answer, Mailbox, Outcome
+from dht.calls import Answer, Call, Mailbox, Outcome
 from dht.core import Core
 from dht.lookup import lookup
 from dht.routing import K
@@ -74,16 +74,16 @@ async def announce(core: Core, records: Iterable[Records], nearest: Sequence[Fou
     items = list(batches(records))
     missing = {found.contact.node_id: len(items) for found in nearest}
     mailbox = Mailbox()
-    waiting = 0
+    waiting: set[Call] = set()
     try:
         for found in await _with_fresh_tokens(core, nearest):
             for batch in items:
                 message = Announce(token=found.token, items=batch)
-                await core.ask(found.contact, message, mailbox, found.contact.node_id)
-                waiting += 1
+                waiting.add(await core.ask(found.contact, message, mailbox, found.contact.node_id))
         while waiting:
             call, outcome = await mailbox.get()
-            waiting -= outcome is not Outcome.SLOW
+            if outcome is not Outcome.SLOW:
+                waiting.discard(call)  # the answer of one given up may still come: a call can end twice
             if isinstance(outcome, Answer) and isinstance(outcome.message, Announced):
                 assert isinstance(call.tag, bytes)
                 missing[NodeId(call.tag)] -= outcome.message.stored > 0
@@ -99,12 +99,13 @@ async def _with_fresh_tokens(core: Core, nearest: Sequence[Found]) -> list[Found
     stale = [found for found in nearest if now - found.time >= TOKEN_SECONDS]
     mailbox = Mailbox()
     try:
-        for found in stale:
-            await core.ask(found.contact, FindNode(target=found.contact.node_id), mailbox, found)
-        waiting = len(stale)
+        waiting = {
+            await core.ask(found.contact, FindNode(target=found.contact.node_id), mailbox, found) for found in stale
+        }
         while waiting:
             call, outcome = await mailbox.get()
-            waiting -= outcome is not Outcome.SLOW
+            if outcome is not Outcome.SLOW:
+                waiting.discard(call)
             if isinstance(outcome, Answer) and isinstance(outcome.message, Nodes):
                 assert isinstance(call.tag, Found)
                 fresh.append(replace(call.tag, token=outcome.message.token, time=outcome.time))

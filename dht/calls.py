@@ -1,5 +1,4 @@
-"""Requests we sent, and what becomes of them: the open transactions and their deadlines (docs/spec/dht.md
-section 5).
+"""Requests we sent and what becomes of them: open transactions and their deadlines (docs/spec/dht.md section 5).
 
 A call goes through these moments: *slow* (its lookup asks somebody else as well), *repeated* (the same
 datagram once more, the first may be lost), *given up* (its lookup goes on without it), *closed* (an answer
@@ -296,20 +295,28 @@ class Calls:
             self._slots.release()
 
     async def run(self) -> None:
-        """Keep the deadlines until cancelled."""
-        while True:
+        """Keep the deadlines until cancelled. Then nobody waits for an answer any more."""
+        try:
+            while True:
+                await self._due()
+        finally:
+            for call in list(self._open.values()):
+                self._evict(call)
+
+    async def _due(self) -> None:
+        """Take the steps that are due, then wait for the next."""
+        now = trio.current_time()
+        if now - self._next > _STALL_SECONDS:
+            # It was us who did not listen: let the answers that wait in the socket be read first.
+            await trio.sleep(min(now - self._next, _MAX_STALL_SECONDS))
             now = trio.current_time()
-            if now - self._next > _STALL_SECONDS:
-                # It was us who did not listen: let the answers that wait in the socket be read first.
-                await trio.sleep(min(now - self._next, _MAX_STALL_SECONDS))
-                now = trio.current_time()
-            while self._timers and self._timers[0][0] <= now:
-                call = heapq.heappop(self._timers)[2]
-                if call.steps:
-                    await self._step(call)
-            self._next = self._timers[0][0] if self._timers else float("inf")
-            with trio.move_on_at(self._next):
-                await self._wake.park()
+        while self._timers and self._timers[0][0] <= now:
+            call = heapq.heappop(self._timers)[2]
+            if call.steps:
+                await self._step(call)
+        self._next = self._timers[0][0] if self._timers else float("inf")
+        with trio.move_on_at(self._next):
+            await self._wake.park()
 
     async def _step(self, call: Call) -> None:
         step = call.steps.pop()[1]

@@ -1,4 +1,4 @@
-"""How often a source may make us verify a signature (docs/spec/dht.md section 1)."""
+"""How often a source may make us verify a signature (docs/spec/dht.md sections 1 and 7)."""
 
 from collections import OrderedDict
 from dataclasses import dataclass

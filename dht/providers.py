@@ -18,8 +18,6 @@ from protocol.records import MAX_INDEX, PROVIDER_RECORD_BYTES, open_provider
 MAX_LIFE_SECONDS = 48 * 3600
 PER_INDEX = 4
 PER_SEGMENT = 64
-PER_KEY = 32
-"""A node that is alone holds all chunks of a segment itself."""
 PER_SUBNET = 100_000
 """Records from one public /24 or /48. Loopback and private sources share the total alone."""
 MAX_RECORDS = 400_000
@@ -154,13 +152,9 @@ class ProviderStore:
         return self._count < MAX_RECORDS and not crowded
 
     def _fits(self, segment: SegmentId, record: _Record) -> bool:
+        """Within the caps of a segment. A key has none of its own: who is alone holds every chunk."""
         kept = self._segments.get(segment, ())
-        key = record.key
-        return (
-            len(kept) < PER_SEGMENT
-            and sum(other.index == record.index for other in kept) < PER_INDEX
-            and sum(other.key == key for other in kept) < PER_KEY
-        )
+        return len(kept) < PER_SEGMENT and sum(other.index == record.index for other in kept) < PER_INDEX
 
     def page(self, segment: SegmentId, first: int, now: float) -> tuple[tuple[bytes, ...], int]:
         """Records of index ``first`` and up, whole indices, as many as one reply holds.
@@ -223,7 +217,6 @@ __all__ = [
     "MAX_LIFE_SECONDS",
     "MAX_RECORDS",
     "PER_INDEX",
-    "PER_KEY",
     "PER_SEGMENT",
     "PER_SUBNET",
     "ProviderStore",

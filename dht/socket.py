@@ -57,16 +57,21 @@ class UdpSocket:
     async def send(self, data: bytes, to: Address) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         host = f"::ffff:{to.host}" if self._six and ":" not in to.host else to.host
-        with trio.move_on_after(_SEND_SECONDS):
-            while True:
-                try:
-                    self._socket.sendto(data, (host, to.port))
-                    return
-                except BlockingIOError:
-                    await trio.lowlevel.wait_writable(self._socket)
-                except OSError:  # no route, refused, wrong family: to the sender all of them are a lost datagram
-                    self._check_open()
-                    return
+        if self._sent(data, (host, to.port)):
+            return
+        with trio.move_on_after(_SEND_SECONDS):  # the buffer is full, which is rare: only now does it cost a scope
+            while not self._sent(data, (host, to.port)):
+                await trio.lowlevel.wait_writable(self._socket)
+
+    def _sent(self, data: bytes, to: tuple[str, int]) -> bool:
+        """Whether the datagram is on its way or lost; False: it has to wait."""
+        try:
+            self._socket.sendto(data, to)
+        except BlockingIOError:
+            return False
+        except OSError:  # no route, refused, wrong family: to the sender all of them are a lost datagram
+            self._check_open()
+        return True
 
     async def receive(self) -> tuple[bytes, Address]:
         self._streak += 1

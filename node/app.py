@@ -249,8 +249,8 @@ class _Node:
 
     async def _save(self) -> None:
         while True:
-            await trio.sleep(SAVE_SECONDS)
             await self.blocking(_write_contacts, self.config.data / CONTACTS_FILE, self.dht.contacts())
+            await trio.sleep(SAVE_SECONDS)
 
     async def _expire(self) -> None:
         while True:

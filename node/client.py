@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
@@ -15,7 +15,7 @@ from dht.state import read_contacts, write_contacts
 from node.blocking import Blocking, ThreadBlocking
 from node.clock import Clock, SystemClock
 from node.config import Config, resolve, split_host_port
-from node.errors import ConfigError, NetworkError
+from node.errors import ConfigError, MachineError, NetworkError
 from node.home import Home
 from node.net.peers import PeerError, Peers
 from node.net.transport import SystemTransport, Transport
@@ -113,11 +113,19 @@ async def open_client(
         nursery.start_soon(peers.run)
         if await dht.join(addresses, remembered) == 0:
             raise await _why_nobody(client, addresses[: len(addresses) - len(hints)], len(hints))
-        yield client
-        if dht.contacts():
-            home.create()
-            await world.blocking(write_contacts, home.contacts, dht.contacts())
+        try:
+            yield client
+        finally:  # also when the work failed: whom we know is true all the same
+            await world.blocking(_remember, home, dht.contacts())
         nursery.cancel_scope.cancel()
+
+
+def _remember(home: Home, contacts: Sequence[Contact]) -> None:
+    """So that the next command needs no address to join by. If the home cannot be written, it will."""
+    if contacts:
+        with suppress(OSError, MachineError):
+            home.create()
+            write_contacts(home.contacts, contacts)
 
 
 async def _resolve_all(names: Sequence[str]) -> list[Address]:
@@ -152,16 +160,24 @@ async def _why_nobody(client: Client, addresses: Sequence[Address], hints: int) 
 
     Only of those the user named: whoever made a link does not decide where we connect.
     """
-    for address in addresses:
-        with trio.move_on_after(_PROBE_SECONDS):
-            try:
-                await client.peers.probe(address)
-            except WrongNetworkError:
-                return NetworkError(
-                    f"{address} belongs to another network than {client.network.name!r}",
-                    hint="name its network: --network NAME, or ARCHIPEL_NETWORK",
-                )
-            except (PeerError, OSError):
-                continue
+    strangers: list[Address] = []
+
+    async def probe(address: Address) -> None:
+        try:
+            await client.peers.probe(address)
+        except WrongNetworkError:
+            strangers.append(address)
+        except (PeerError, OSError):
+            pass
+
+    with trio.move_on_after(_PROBE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                nursery.start_soon(probe, address)
+    if strangers:
+        return NetworkError(
+            f"{strangers[0]} belongs to another network than {client.network.name!r}",
+            hint="name its network: --network NAME, or ARCHIPEL_NETWORK",
+        )
     asked = ", ".join(map(str, addresses)) or ("the nodes named in the link" if hints else "the remembered peers")
     return NetworkError(f"nobody answered: asked {asked}", hint="is the node running, and its UDP port reachable?")

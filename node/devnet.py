@@ -27,6 +27,8 @@ _STATE = "devnet.json"
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 _MAX_NODES = 200
+_ERROR = "archipel: error: "
+"""How a command's last words begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +185,11 @@ class _Starting:
             said = json.loads(line)
             self.node = replace(self.node, node_id=said["node_id"], address=said["address"])
         except (ValueError, KeyError, TypeError):
-            last = self.log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-            raise MachineError(f"{self.node.name} did not start: {last[0]}", hint=f"see {self.log}") from None
+            lines = self.log.read_text(errors="replace").splitlines() or ["it said nothing"]
+            errors = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
+            raise MachineError(
+                f"{self.node.name} did not start: {(errors or lines)[-1]}", hint=f"see {self.log}"
+            ) from None
 
 
 def _ready(started: Sequence[_Starting]) -> list[DevNode]:
@@ -232,6 +237,8 @@ def choose(
         chosen = [node for node in able if node.name == name]
     else:
         assert count is not None
+        if count < 1:
+            raise ConfigError(f"want a number of nodes, at least 1, got {count}")
         if count > len(able):
             raise NotFoundError(f"there are {len(able)} {' or '.join(states)} nodes, not {count}")
         chosen = random.Random(seed).sample(able, count)  # noqa: S311 - which test node dies is no secret

@@ -166,7 +166,7 @@ def ls(link: str) -> None:
             "path": os.fsdecode(entry.path),
             "kind": entry.kind.name.lower(),
             "size": entry.size,
-            "mtime": entry.mtime_ns / 1e9,
+            "mtime": entry.mtime_ns / 10**9,
             "executable": entry.executable,
         }
         | ({"target": os.fsdecode(entry.target)} if entry.kind is Kind.SYMLINK else {})

@@ -14,7 +14,7 @@ import trio
 
 from dht.contact import Contact
 from node.client import Client
-from node.errors import IntegrityFailure, NodeError, NotFoundError
+from node.errors import IntegrityFailure, NetworkError, NodeError, NotFoundError
 from node.fetching.columns import Column, Columns, Part
 from node.net.peers import PeerError, PeerRefused
 from node.progress import Progress
@@ -30,6 +30,8 @@ HEDGE_SECONDS = 1.0
 SLOW_FACTOR = 3.0
 """So does one that takes this many times the median of its fellows."""
 SLOW_FLOOR_SECONDS = 0.25
+STUCK_SECONDS = 7.5
+"""So does everybody when no block of the segment was verified for this long: who sends byte by byte is never silent."""
 SETTLE_SECONDS = 0.2
 """So long the data columns' holders are waited for before parity is asked for in their place."""
 GIVE_UP_SECONDS = 15.0
@@ -52,6 +54,7 @@ class Downloader:
 
         Raises:
             NotFoundError: Fewer than k chunks could be had.
+            NetworkError: No node answers at all.
             IntegrityFailure: The same, because holders sent what does not match; or the key opens nothing.
         """
         return await self._run(Part(ref.id, ref.key, ref.length, first, count))
@@ -108,6 +111,7 @@ class _SegmentDownload:
         self._took: list[float] = []
         self._discovering = 0
         self._began_at = trio.current_time()
+        self._verified_at = self._began_at
         self._looked_again = False
         self._event = trio.Event()
 
@@ -121,12 +125,12 @@ class _SegmentDownload:
                 self._look_again(nursery)
                 if self._hopeless():
                     break
-                with trio.move_on_after(self._next_check()):
+                with trio.move_on_at(self._next_check()):
                     await self._event.wait()
                 self._mark_slow()
             nursery.cancel_scope.cancel()
         if not self._columns.complete:
-            raise self._failed()
+            raise await self._failed()
 
     # Who has it
 
@@ -181,7 +185,8 @@ class _SegmentDownload:
         busy = {job.index for job in self._jobs if not job.slow}
         layout = self._columns.layout
         if layout is None:
-            missing = 0 if busy else 1  # one holder's descriptor says the rest
+            # One holder's descriptor says the rest; when one is slow, two more are asked, then four more.
+            missing = 0 if busy else max(1, 2 * len(self._jobs))
         else:
             missing = self._missing(layout, busy)
         for holder in self._untried():
@@ -220,18 +225,24 @@ class _SegmentDownload:
 
     def _settling(self) -> bool:
         """Whether the first lookup is young: more holders are about to be known."""
-        return bool(self._discovering) and trio.current_time() - self._began_at < SETTLE_SECONDS
+        return bool(self._discovering) and trio.current_time() < self._began_at + SETTLE_SECONDS
 
     # How long
 
     def _next_check(self) -> float:
+        """When to look again, by trio's clock: the same sums as below, or a rounding error has us look in vain."""
         first = self._downloader.verified_at + GIVE_UP_SECONDS
         if self._settling():
             first = min(first, self._began_at + SETTLE_SECONDS)
         for job in self._jobs:
             if not job.slow:
-                first = min(first, job.heard_at + HEDGE_SECONDS, job.began_at + self._slow_after())
-        return max(0.0, first - trio.current_time())
+                first = min(first, *self._patience(job))
+        return first
+
+    def _patience(self, job: _Job) -> tuple[float, float, float]:
+        """When a job counts as slow: it is silent, or its fellows outdo it, or nothing comes of any."""
+        stuck_at = max(job.began_at, self._verified_at) + STUCK_SECONDS
+        return job.heard_at + HEDGE_SECONDS, job.began_at + self._slow_after(), stuck_at
 
     def _slow_after(self) -> float:
         """Seconds after which a job counts as slow beside its fellows."""
@@ -240,14 +251,15 @@ class _SegmentDownload:
     def _mark_slow(self) -> None:
         now = trio.current_time()
         for job in self._jobs:
-            silent = now - job.heard_at >= HEDGE_SECONDS
-            if not job.slow and (silent or now - job.began_at >= self._slow_after()):
+            silent_at, outdone_at, stuck_at = self._patience(job)
+            if not job.slow and now >= min(silent_at, outdone_at, stuck_at):
                 job.slow = True
-                if silent or job.heard_at == job.began_at:  # not one byte while its fellows were done
+                # Outdone, it is suspect only if it sent not one byte while its fellows were done.
+                if now >= min(silent_at, stuck_at) or job.heard_at == job.began_at:
                     self._client.suspect(_contact(job.holder))
 
     def _hopeless(self) -> bool:
-        if trio.current_time() - self._downloader.verified_at >= GIVE_UP_SECONDS:
+        if trio.current_time() >= self._downloader.verified_at + GIVE_UP_SECONDS:
             return True
         return not self._jobs and not self._discovering and next(self._untried(), None) is None
 
@@ -280,6 +292,7 @@ class _SegmentDownload:
             job.heard_at = trio.current_time()
             assert column is not None
             for size in column.verify(received):
+                self._verified_at = job.heard_at
                 self._downloader.verified(size)
 
         await self._client.peers.request(_contact(job.holder), message, into=into, on_body=on_body)
@@ -299,7 +312,9 @@ class _SegmentDownload:
 
     # What went wrong
 
-    def _failed(self) -> NodeError:
+    async def _failed(self) -> NodeError:
+        if not self._holders and not await self._client.dht.lookup(self._segment):
+            return NetworkError("no node answers any more", hint="is this machine still connected?")
         if not self._holders:
             hint = "is it the right network, and has the deposit not expired or been deleted?"
             return NotFoundError("nobody in this network has announced it", hint=hint)

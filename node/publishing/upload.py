@@ -279,10 +279,10 @@ class _Placing:
                 self._start(nursery)
                 if not any(not put.stalled for put in self._running) and (self._enough() or not self._running):
                     break
-                with trio.move_on_after(self._next_check()):
+                with trio.move_on_at(self._next_check()):
                     await self._event.wait()
                 self._mark_stalled()
-                if trio.current_time() - self._uploader.moved_at >= GIVE_UP_SECONDS:
+                if trio.current_time() >= self._uploader.moved_at + GIVE_UP_SECONDS:
                     break
             nursery.cancel_scope.cancel()
         if not self._enough():
@@ -301,14 +301,14 @@ class _Placing:
             nursery.start_soon(self._put, put)
 
     def _next_check(self) -> float:
+        """When to look again, by trio's clock: the same sums as below, or a rounding error has us look in vain."""
         moving = [put.moved_at for put in self._running if not put.stalled]
         oldest = min(moving, default=trio.current_time())
-        first = min(oldest + self._uploader.stall_seconds, self._uploader.moved_at + GIVE_UP_SECONDS)
-        return max(0.0, first - trio.current_time())
+        return min(oldest + self._uploader.stall_seconds, self._uploader.moved_at + GIVE_UP_SECONDS)
 
     def _mark_stalled(self) -> None:
         for put in self._running:
-            if not put.stalled and trio.current_time() - put.moved_at >= self._uploader.stall_seconds:
+            if not put.stalled and trio.current_time() >= put.moved_at + self._uploader.stall_seconds:
                 put.stalled = True
                 self._client.suspect(put.candidate.contact)
                 self._leave_out(put.candidate)

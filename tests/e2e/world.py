@@ -260,14 +260,14 @@ def root_of(link: str) -> str:
 
 @contextmanager
 def local_network(
-    folder: Path, *, nodes: int = 12, countries: str = "FR,DE,NZ,IS", quota: str = "10GB", network: str = "devnet"
+    folder: Path, *, nodes: int = 12, countries: str = "FR,DE,NZ,IS", quota: str = "10GB", network: str = ""
 ) -> Iterator[Net]:
     """A local network; ended, with its folder removed, when the ``with`` is."""
     place = folder / "net"
-    operator = Person(folder / "operator", network)
+    operator = Person(folder / "operator")
     try:
-        options = ("--nodes", str(nodes), "--countries", countries, "--quota", quota, "--dir", str(place))
-        fields = operator.json("devnet", "up", *options)
+        options = ["--nodes", str(nodes), "--countries", countries, "--quota", quota, "--dir", str(place)]
+        fields = operator.json("devnet", "up", *options, *(["--network", network] if network else []))
         yield Net(place, fields["network"], tuple(fields["join"]))
     finally:
         end_network(place)

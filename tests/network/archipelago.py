@@ -4,7 +4,8 @@ Everything is the real thing but the wires and the clocks: ``run_node`` on a hos
 the disk, and clients opened as the command line opens them.
 """
 
-from collections import defaultdict
+import os
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -15,25 +16,27 @@ from random import Random
 import trio
 import trio.testing
 from trio._core import _run as trio_run
+from trio.abc import Listener, Stream
 
 from dht.contact import Contact
+from dht.socket import DatagramSocket
 from node.app import NodeConfig, NodeInfo, run_node
 from node.blocking import InlineBlocking
-from node.store.chunkfile import ChunkFile, Trailer
 from node.client import Client, World, open_client
 from node.config import Config
-from node.store.datafolder import KEY_FILE
-from node.keeping.check import Health, check
+from node.errors import NodeError
 from node.fetching.download import Downloader
+from node.fetching.reader import read_contents, select
+from node.fetching.restore import Wanted, choose_target, restore
+from node.home import Depositor, Home
 from node.journal import Journal
+from node.keeping.check import Health, check
 from node.keeping.lifetime import Changed, delete, renew
 from node.progress import Progress
 from node.publishing.publish import FileContent, Options, Published, publish
-from node.fetching.reader import read_contents, select
-from node.fetching.restore import Wanted, choose_target, restore
 from node.publishing.source import scan
-from node.errors import NodeError
-from node.home import Depositor, Home
+from node.store.chunkfile import ChunkFile, Trailer
+from node.store.datafolder import KEY_FILE
 from protocol.hashing import plain_digest
 from protocol.identity import Identity, Network
 from protocol.ids import Address, NodeId, SegmentId
@@ -42,7 +45,7 @@ from protocol.links import Link
 from protocol.manifest import Kind, Manifest
 from protocol.segment import Descriptor
 from tests.network.memory import MemoryHost, MemoryNetwork
-from tests.network.swarm import wall_clock
+from tests.network.swarm import START, wall_clock
 
 NETWORK = Network("archipelago")
 COUNTRIES = ("DE", "FR", "IS", "NZ")
@@ -59,11 +62,15 @@ Chunk = tuple[str, int]
 """(segment in hex, index)."""
 
 
+@dataclass(frozen=True)
 class WallClock:
     """The time of day as the simulation has it."""
 
+    error: float = 0.0
+    """Seconds by which a machine's clock is ahead."""
+
     def wall(self) -> float:
-        return wall_clock()
+        return wall_clock() + self.error
 
 
 @dataclass(eq=False)
@@ -104,16 +111,57 @@ class Node:
 
     def lease(self, chunk: Chunk) -> Lease:
         """The lease a chunk was put under."""
-        return open_lease(self._trailer(chunk).lease, NETWORK.id)
+        return open_lease(self.trailer(chunk).lease, NETWORK.id)
 
     def chunk_bytes(self, chunk: Chunk) -> int:
         """Bytes of a chunk as it is sent."""
-        return Descriptor.decode(self._trailer(chunk).descriptor).layout.column_bytes(index)
+        _, index = chunk
+        return Descriptor.decode(self.trailer(chunk).descriptor).layout.column_bytes(index)
 
-    def _trailer(self, chunk: Chunk) -> Trailer:
+    def trailer(self, chunk: Chunk) -> Trailer:
+        """What stands behind the blocks of a chunk."""
         segment, index = chunk
         with closing(ChunkFile.open(self.chunk_file(chunk), SegmentId(bytes.fromhex(segment)), index)) as file:
             return file.trailer
+
+
+class Meter:
+    """A host's transport that counts what comes in by TCP. Satisfies ``node.net.transport.Transport``."""
+
+    def __init__(self, host: MemoryHost) -> None:
+        self._host = host
+        self.received: Counter[str] = Counter()
+        """Bytes by the IP address they came from."""
+
+    async def dial(self, address: Address) -> Stream:
+        return _MeteredStream(await self._host.dial(address), self.received, address.host)
+
+    async def listen(self, address: Address) -> tuple[Listener[Stream], Address]:
+        raise AssertionError("a client does not listen")
+
+    async def open_udp(self, address: Address) -> DatagramSocket:
+        return await self._host.open_udp(address)
+
+
+class _MeteredStream(Stream):
+    def __init__(self, stream: Stream, received: Counter[str], peer: str) -> None:
+        self._stream = stream
+        self._received = received
+        self._peer = peer
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._stream.receive_some(max_bytes)
+        self._received[self._peer] += len(data)
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 @dataclass(eq=False)
@@ -124,6 +172,7 @@ class User:
     depositor: Depositor
     journal: Journal
     host: MemoryHost
+    meter: Meter
 
     async def publish(
         self, *paths: Path, progress: Progress | None = None, options: Options | None = None
@@ -261,7 +310,7 @@ class Archipelago:
         assert all(node.info.storing for node in self.nodes)
 
     @asynccontextmanager
-    async def user(self, name: str = "alice") -> AsyncIterator[User]:
+    async def user(self, name: str = "alice", *, clock_error: float = 0.0) -> AsyncIterator[User]:
         """A client for a while. Who has the same name has the same home folder: depositor, journal, contacts."""
         self.users += 1
         host = self.net.host(f"10.250.{self.users // 250}.{self.users % 250 + 1}")
@@ -269,12 +318,14 @@ class Archipelago:
         home.create()
         secrets = Random(f"{self.seed} {name}")
         depositor = Depositor(Identity(secrets.randbytes(32)), secrets.randbytes(32))
-        world = World(host, WallClock(), InlineBlocking(), Random(f"{self.seed} {name} {self.users}").randbytes)
+        meter = Meter(host)
+        random = Random(f"{self.seed} {name} {self.users}")
+        world = World(meter, WallClock(clock_error), InlineBlocking(), random.randbytes)
         join = tuple(str(node.info.address) for node in self.nodes)
         journal = Journal(home.journal)
         try:
             async with open_client(Config(home.path, NETWORK.name, join), world=world) as client:
-                yield User(client, depositor, journal, host)
+                yield User(client, depositor, journal, host, meter)
         finally:
             journal.close()
 
@@ -294,10 +345,12 @@ class Archipelago:
         return {segment: dict(indices) for segment, indices in found.items()}
 
     def file(self, name: str, size: int) -> Path:
-        """A file of random bytes, with a time of its own."""
+        """A file of random bytes, with a time of its own: the same from run to run, as is the link to it."""
         path = self.base / "source" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(Random(f"{self.seed} {name}").randbytes(size))
+        for place in (path, path.parent):
+            os.utime(place, ns=(0, (START - size) * 10**9 + 123_456_789))
         return path
 
 

@@ -280,6 +280,25 @@ async def test_records_expire(autojump_clock: MockClock, nursery: trio.Nursery) 
     assert [len(node.dht.contacts()) for node in nodes] == [4] * 5
 
 
+async def test_answers_after_their_time_do_not_end_an_announcement_early(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    late = {"10.0.0.4", "10.0.0.5", "10.0.0.6"}
+    swarm = Swarm(nursery, network=MemoryNetwork(1, delay=lambda one, other: slowness if other in late else 0.01))
+    slowness = 0.01
+    nodes = await swarm.acquaint(10)
+    segment = swarm.segment()
+    nearest = await nodes[0].dht.lookup(segment)
+    slowness = 1.0
+    silent = nodes[9]
+    silent.host.freeze()
+    told = await nodes[0].dht.announce(segment, swarm.records(segment), nearest)
+    await trio.sleep(3)
+    kept = [len(node.dht.store) for node in nodes if node is not silent]
+    assert kept == [12] * 9
+    assert 6 <= told <= 9
+
+
 async def test_a_token_is_fetched_anew_when_it_is_old(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     swarm = Swarm(nursery)
     nodes = await swarm.acquaint(6)
@@ -296,6 +315,8 @@ async def test_networks_do_not_mix(autojump_clock: MockClock, nursery: trio.Nurs
     other = await swarm.start(network=Network("another"))
     assert await other.dht.join([nodes[0].address]) == 0
     assert await other.dht.ping(nodes[0].address) is None
+    assert await other.dht.known_by(nodes[0].contact, bytes(32)) == []
+    assert await nodes[1].dht.known_by(nodes[0].contact, bytes(32)) == [nodes[2].contact]
     assert all(other.contact not in node.dht.contacts() for node in nodes)
 
 

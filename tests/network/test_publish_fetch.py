@@ -3,19 +3,12 @@
 import os
 from pathlib import Path
 
-import pytest
 import trio
 from trio.testing import MockClock
 
 from node.progress import Progress
-from node.publishing.publish import Options
-from node.errors import NodeError
-from protocol.ids import SegmentId
-from protocol.leases import open_lease
-from protocol.links import Link
-from protocol.segment import BLOCK_BYTES, SEALED_BLOCK_BYTES, SEGMENT_BYTES, Shares
-from tests.network.archipelago import NETWORK, Archipelago, Chunk, archipelago, tree, uneven
-from tests.network.memory import MemoryNetwork
+from protocol.segment import BLOCK_BYTES, SEALED_BLOCK_BYTES, SEGMENT_BYTES
+from tests.network.archipelago import Archipelago, archipelago, tree, uneven
 
 MIB = 1 << 20
 

@@ -1,0 +1,175 @@
+"""Renewing and deleting: at the holders, by the depositor alone, and without harm to other deposits."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from node.errors import NotFoundError, RefusedError
+from node.publishing.publish import Options
+from protocol.ids import SegmentId
+from protocol.messages import Have, HaveReply
+from tests.network.archipelago import Node, User, archipelago, failure
+from tests.network.swarm import wall_clock
+
+MIB = 1 << 20
+DAY = 86_400
+
+
+async def expiries(user: User, nodes: Iterable[Node], deposit: bytes) -> set[int]:
+    """When the leases of a deposit end, at all these nodes for all they hold."""
+    found = set()
+    for node in nodes:
+        segments = tuple(SegmentId(bytes.fromhex(segment)) for segment in sorted({s for s, _ in node.chunks()}))
+        if segments:
+            ask = Have(depositor=user.depositor.identity.key, deposit=deposit, segments=segments)
+            reply, _ = await user.client.peers.request(node.contact, ask)
+            assert isinstance(reply, HaveReply)
+            found |= {held.expiry for held in reply.held}
+    return found
+
+
+async def test_renew_reaches_every_holder(autojump_clock: MockClock, base: Path) -> None:
+    async with archipelago(base, 12) as islands, islands.user("alice") as alice:
+        link = (await alice.publish(islands.file("film", MIB), options=Options(lease_seconds=DAY))).link
+        row = alice.journal.deposit(link.root)
+        assert row is not None
+        (before,) = await expiries(alice, islands.nodes, row.deposit)
+        assert abs(before - wall_clock() - DAY) < 10
+        renewed = await alice.renew(link, 30 * DAY)
+        assert (renewed.segments, renewed.holders, renewed.silent) == (2, 17, 0)
+        (after,) = await expiries(alice, islands.nodes, row.deposit)
+        assert after == renewed.expiry
+        assert abs(after - wall_clock() - 30 * DAY) < 10
+        assert {segment.expires for segment in (await alice.check(link)).segments} == {after}
+        shorter = await alice.renew(link, DAY)
+        assert shorter.expiry == after  # a renewal never shortens
+
+
+async def test_what_is_not_renewed_ends(autojump_clock: MockClock, base: Path) -> None:
+    """Two deposits, one of them renewed: after the lease only that one is there."""
+    async with archipelago(base, 6) as islands:
+        async with islands.user("alice") as alice:
+            kept = islands.file("kept", MIB)
+            link = (await alice.publish(kept, options=Options(lease_seconds=3600))).link
+            held = set(islands.holders())
+            await alice.publish(islands.file("left", MIB), options=Options(lease_seconds=3600))
+            assert len(islands.holders()) == 4
+            await alice.renew(link, DAY)
+        await trio.sleep(2 * 3600)
+        assert set(islands.holders()) == held
+        async with islands.user("bob") as bob:
+            await bob.fetch(link, base / "copy")
+        assert (base / "copy").read_bytes() == kept.read_bytes()
+
+
+async def test_deleting_frees_the_holders(autojump_clock: MockClock, base: Path) -> None:
+    async with archipelago(base, 12) as islands, islands.user("alice") as alice:
+        source = islands.file("film", MIB)
+        link = (await alice.publish(source)).link
+        assert len(islands.holders()) == 2
+        deleted = await alice.delete(link)
+        assert (deleted.segments, deleted.holders, deleted.silent) == (2, 17, 0)
+        assert not islands.holders()
+        assert isinstance(await failure(alice.fetch(link, base / "copy")), NotFoundError)
+        assert isinstance(await failure(alice.delete(link)), RefusedError)
+        again = await alice.publish(source)
+        assert again.link == link
+        assert again.sent_bytes == again.stored_bytes
+        await alice.fetch(link, base / "copy")
+        assert (base / "copy").read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_deposits_that_share_a_segment(autojump_clock: MockClock, base: Path, first: bool) -> None:
+    """Deleting either leaves the other whole; deleting both leaves nothing."""
+    async with archipelago(base, 12) as islands, islands.user("alice") as alice:
+        folder = islands.file("album/film", MIB).parent
+        islands.file("album/cover", 100_000)
+        one, other = (await alice.publish(folder)).link, (await alice.publish(folder / "film")).link
+        assert len(islands.holders()) == 4  # the film, the cover, two roots
+        if not first:
+            one, other = other, one
+        await alice.delete(one)
+        assert len(islands.holders()) == (2 if first else 3)
+        async with islands.user("bob") as bob:
+            await bob.fetch(other, base / "copy")
+            assert (await bob.check(other)).healthy
+        film = base / ("copy" if first else "copy/film")
+        assert film.read_bytes() == (folder / "film").read_bytes()
+        await alice.delete(other)
+        assert not islands.holders()
+
+
+@pytest.mark.parametrize("older", [True, False])
+async def test_versions_of_one_deposit(autojump_clock: MockClock, base: Path, older: bool) -> None:
+    """A changed folder published again is the same deposit; deleting a version leaves the other's segments."""
+    async with archipelago(base, 12) as islands, islands.user("alice") as alice:
+        folder = islands.file("work/large", MIB).parent
+        islands.file("work/notes", 100_000)
+        old = (await alice.publish(folder)).link
+        islands.file("work/notes", 100_001)
+        new = (await alice.publish(folder)).link
+        assert len(islands.holders()) == 5
+        gone, kept = (old, new) if older else (new, old)
+        await alice.delete(gone)
+        assert len(islands.holders()) == 3
+        async with islands.user("bob") as bob:
+            assert isinstance(await failure(bob.fetch(gone, base / "gone")), NotFoundError)
+            await bob.fetch(kept, base / "copy")
+            assert (await bob.check(kept)).healthy
+        assert (base / "copy/large").read_bytes() == (folder / "large").read_bytes()
+        assert (base / "copy/notes").stat().st_size == (100_001 if older else 100_000)
+        await alice.delete(kept)
+        assert not islands.holders()
+
+
+async def test_only_the_depositor_may(autojump_clock: MockClock, base: Path) -> None:
+    async with archipelago(base, 6) as islands:
+        source = islands.file("film", MIB)
+        async with islands.user("alice") as alice:
+            link = (await alice.publish(source)).link
+        held = islands.holders()
+        async with islands.user("mallory") as mallory:
+            assert isinstance(await failure(mallory.renew(link, DAY)), RefusedError)
+            assert isinstance(await failure(mallory.delete(link)), RefusedError)
+            # The same file under another home's secret is another deposit, which she may delete.
+            own = (await mallory.publish(source)).link
+            assert own != link
+            assert len(islands.holders()) == 2 * len(held)
+            await mallory.delete(own)
+        assert islands.holders() == held
+
+
+async def test_a_deletion_some_holders_missed(autojump_clock: MockClock, base: Path) -> None:
+    """A holder that was away keeps its chunks until the lease ends; it is counted, and deleting is not undone."""
+    async with archipelago(base, 6) as islands, islands.user("alice") as alice:
+        link = (await alice.publish(islands.file("film", MIB), options=Options(lease_seconds=3600))).link
+        away = islands.nodes[2]
+        assert away.chunks()
+        away.host.freeze()
+        deleted = await alice.delete(link)
+        assert deleted.silent
+        assert [node for node in islands.nodes if node.chunks()] == [away]
+        away.host.freeze(False)
+        await trio.sleep(2 * 3600)
+        assert not islands.holders()
+
+
+async def test_a_clock_that_was_set_back(autojump_clock: MockClock, base: Path) -> None:
+    """Leases are numbered upwards all the same: what was deleted can be published again, and deleted again."""
+    async with archipelago(base, 12) as islands:
+        source = islands.file("film", MIB)
+        async with islands.user("alice") as alice:
+            link = (await alice.publish(source)).link
+            await alice.delete(link)
+        async with islands.user("alice", clock_error=-2 * DAY) as alice:
+            again = await alice.publish(source)
+            assert again.link == link
+            assert again.placed == again.chunks
+            await alice.fetch(link, base / "copy")
+            await alice.renew(link, 365 * DAY)
+            await alice.delete(link)
+            assert not islands.holders()
