@@ -19,7 +19,7 @@ _PIECE_BYTES = 64 * 1024
 class Pipe:
     """One direction of a stream: pieces of bytes, each with the moment it arrives. An empty one is the end."""
 
-    def __init__(self, source: MemoryHost, to: MemoryHost) -> None:
+    def __init__(self, source: "MemoryHost", to: "MemoryHost") -> None:
         self.source = source
         self.to = to
         self.pieces: deque[tuple[float, bytes]] = deque()
@@ -30,7 +30,7 @@ class Pipe:
         self.lot = source.network.lot()
 
     @property
-    def network(self) -> MemoryNetwork:
+    def network(self) -> "MemoryNetwork":
         return self.source.network
 
     def due(self) -> float:
@@ -77,7 +77,7 @@ class Pipe:
 class MemoryStream(HalfCloseableStream):
     """One end of a connection."""
 
-    def __init__(self, host: MemoryHost, peer_address: Address, out: Pipe, back: Pipe) -> None:
+    def __init__(self, host: "MemoryHost", peer_address: Address, out: Pipe, back: Pipe) -> None:
         self.peer_address = peer_address
         self._host = host
         self._out = out
@@ -162,7 +162,7 @@ class _Alone:
 class MemoryListener(Listener[MemoryStream]):
     """Accepts connections to one port."""
 
-    def __init__(self, host: MemoryHost, address: Address) -> None:
+    def __init__(self, host: "MemoryHost", address: Address) -> None:
         self.queue: deque[MemoryStream] = deque()
         self.address = address
         self._host = host
