@@ -30,6 +30,10 @@ _UNITS = {
 }
 
 
+_MAX_YEARS = 1000
+"""Longer than anybody waits, and dates still have four digits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """What every command needs to know."""
@@ -42,7 +46,11 @@ class Config:
     """HOST:PORT of nodes to join by."""
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.network.encode("utf-8", "replace")) <= 64:
+        try:
+            size = len(self.network.encode())
+        except UnicodeEncodeError:
+            raise ConfigError(f"the network's name is not UTF-8: {self.network!r}") from None
+        if not 1 <= size <= 64:
             raise ConfigError(f"the network's name must be 1 to 64 bytes, got {self.network!r}")
         for address in self.join:
             split_host_port(address)
@@ -100,7 +108,7 @@ def split_host_port(text: str) -> tuple[str, int]:
     """
     host, colon, port = text.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
-    if not colon or not bare or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not colon or not bare or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
         raise ConfigError(f"want HOST:PORT, got {text!r}")
     if ":" in bare and not host.startswith("["):
         raise ConfigError(f"write an IPv6 address as [ADDRESS]:PORT, got {text!r}")
@@ -140,10 +148,12 @@ def parse_duration(text: str) -> int:
     """Seconds from ``180d``, ``12h``, ``30m``, ``90s``.
 
     Raises:
-        ConfigError: Not a whole positive number with one of these units.
+        ConfigError: Not a whole positive number with one of these units, or over 1000 years.
     """
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
     number, unit = text[:-1], text[-1:]
-    if unit not in units or not (number.isascii() and number.isdigit()) or int(number) == 0:
+    if unit not in units or not (number.isascii() and number.isdigit()) or not number.strip("0"):
         raise ConfigError(f"want a duration such as 180d or 12h, got {text!r}")
+    if len(number) > 12 or int(number) * units[unit] > _MAX_YEARS * units["y"]:
+        raise ConfigError(f"a duration is at most {_MAX_YEARS}y, got {text!r}")
     return int(number) * units[unit]

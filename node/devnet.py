@@ -260,6 +260,18 @@ def kill(nodes: Sequence[DevNode]) -> None:
     _wait(nodes, lambda node: node.state == "dead")
 
 
+def freeze(nodes: Sequence[DevNode]) -> None:
+    """SIGSTOP, and wait until they stand still."""
+    send(nodes, signal.SIGSTOP)
+    _wait(nodes, lambda node: node.state != "running")
+
+
+def thaw(nodes: Sequence[DevNode]) -> None:
+    """SIGCONT, and wait until they go on."""
+    send(nodes, signal.SIGCONT)
+    _wait(nodes, lambda node: node.state != "frozen")
+
+
 def raid(devnet: Devnet, country: str) -> list[DevNode]:
     """Kill a country's nodes and destroy their disks."""
     nodes = [node for node in devnet.nodes if node.country == country.upper()]

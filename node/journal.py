@@ -22,8 +22,8 @@ CREATE TABLE IF NOT EXISTS terms (
     deposit BLOB PRIMARY KEY, sequence INTEGER NOT NULL, expiry INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS put (segment BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS deposit (
-    root BLOB PRIMARY KEY, deposit BLOB NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL,
-    sequence INTEGER NOT NULL, expiry INTEGER NOT NULL, policy TEXT NOT NULL);
+    root BLOB NOT NULL, deposit BLOB NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL,
+    sequence INTEGER NOT NULL, expiry INTEGER NOT NULL, policy TEXT NOT NULL, PRIMARY KEY (root, deposit));
 CREATE TABLE IF NOT EXISTS deposit_segment (
     root BLOB NOT NULL, segment BLOB NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (root, segment)) WITHOUT ROWID;
 PRAGMA user_version = 1;
@@ -136,21 +136,11 @@ class Journal:
                 [(row.root, segment, size) for segment, size in segments],
             )
 
-    def deposit(self, root: SegmentId) -> DepositRow | None:
-        """The deposit with this root, if this home published it."""
-        found = self._db.execute("SELECT * FROM deposit WHERE root = ?", (root,)).fetchone()
-        if found is None:
-            return None
-        policy = json.loads(found[6])
-        return DepositRow(
-            SegmentId(found[0]),
-            found[1],
-            found[2],
-            found[3],
-            found[4],
-            found[5],
-            Policy(policy["spread_countries"], tuple(policy["avoid"])),
-        )
+    def deposits(self, root: SegmentId) -> list[DepositRow]:
+        """The deposits with this root that this home published: more than one, if the same was published from
+        several places, each with leases of its own."""
+        found = self._db.execute("SELECT * FROM deposit WHERE root = ? ORDER BY deposit", (root,)).fetchall()
+        return [_deposit_row(row) for row in found]
 
     def update(self, row: DepositRow) -> None:
         """Record a renewal."""
@@ -170,7 +160,7 @@ class Journal:
         return self._db.execute("SELECT segment, size FROM deposit_segment WHERE root = ?", (root,)).fetchall()
 
     def forget(self, root: SegmentId) -> None:
-        """Drop a deleted deposit. What was ever put stays noted: a holder that was away may still have it."""
+        """Drop the deposits of a root. What was ever put stays noted: a holder that was away may still have it."""
         with self._transaction():
             self._db.execute("DELETE FROM deposit WHERE root = ?", (root,))
             self._db.execute("DELETE FROM deposit_segment WHERE root = ?", (root,))
@@ -184,6 +174,13 @@ class Journal:
 
     def _transaction(self) -> "_Transaction":
         return _Transaction(self._db)
+
+
+def _deposit_row(row: tuple[bytes, bytes, str, int, int, int, str]) -> DepositRow:
+    root, deposit, name, size, sequence, expiry, text = row
+    policy = json.loads(text)
+    lease_policy = Policy(policy["spread_countries"], tuple(policy["avoid"]))
+    return DepositRow(SegmentId(root), deposit, name, size, sequence, expiry, lease_policy)
 
 
 class _Transaction:

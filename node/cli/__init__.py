@@ -9,7 +9,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line and exit with the code of docs/operations.md."""
     try:
-        from node.cli.main import run  # noqa: PLC0415 - takes 0.1 s, and Ctrl-C then is not to show a traceback
+        from node.cli.root import run  # noqa: PLC0415 - takes 0.1 s, and Ctrl-C then is not to show a traceback
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:

@@ -125,7 +125,7 @@ def kill(count: int | None, country: str | None, name: str | None, seed: int | N
 def freeze(count: int | None, country: str | None, name: str | None, seed: int | None, folder: str | None) -> None:
     """Stop nodes in their tracks (SIGSTOP): they accept connections and never answer."""
     nodes = _chosen(("running",), count, country, name, seed, folder)
-    local.send(nodes, signal.SIGSTOP)
+    local.freeze(nodes)
     _told("froze", nodes)
 
 
@@ -135,7 +135,7 @@ def freeze(count: int | None, country: str | None, name: str | None, seed: int |
 def thaw(count: int | None, country: str | None, name: str | None, seed: int | None, folder: str | None) -> None:
     """Let frozen nodes go on (SIGCONT)."""
     nodes = _chosen(("frozen",), count, country, name, seed, folder)
-    local.send(nodes, signal.SIGCONT)
+    local.thaw(nodes)
     _told("thawed", nodes)
 
 

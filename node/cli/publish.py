@@ -29,7 +29,7 @@ from node.publishing.publish import (
 from node.publishing.source import scan
 from protocol.errors import LocalProtocolError
 from protocol.hashing import digest
-from protocol.leases import Policy
+from protocol.leases import MAX_AVOIDED, Policy
 from protocol.links import Link
 from protocol.paths import path_problem
 from protocol.records import is_country
@@ -100,6 +100,8 @@ def _options(shares: str, lease: str, spread: str, avoid: str, fresh: bool) -> O
     for country in countries:
         if not is_country(country):
             raise ConfigError(f"want countries as two letters each, such as FR,DE, got {country!r}")
+    if len(countries) > MAX_AVOIDED:
+        raise ConfigError(f"at most {MAX_AVOIDED} countries can be avoided, got {len(countries)}")
     try:
         parsed = Shares.parse(shares)
     except LocalProtocolError as exc:
@@ -121,6 +123,8 @@ def _content(paths: tuple[str, ...], name: str | None) -> Content:
         return StreamContent(StandardInput(), path, digest("local", b"stream", path))
     if name:
         raise ConfigError("--name goes with standard input only", hint="archipel publish - --name NAME")
+    if "" in paths:  # an unset variable: not to be taken for the current folder
+        raise ConfigError("a path is empty")
     source = scan([Path(path) for path in paths])
     places = b"\0".join(os.fsencode(os.path.abspath(path)) for path in paths)
     return FileContent(source, digest("local", b"files", places))

@@ -24,12 +24,21 @@ class Changed:
     """What a renewal or deletion reached."""
 
     segments: int
-    holders: int
+    holders: int = 0
     """Answers that took the new lease, over all segments."""
-    silent: int
+    silent: int = 0
     """Holders that did not answer or refused, over all segments."""
-    expiry: int
+    expiry: int = 0
     """Seconds since 1970-01-01 UTC."""
+
+    def and_also(self, work: "_Change", expiry: int) -> "Changed":
+        """With what one change of leases reached."""
+        return replace(
+            self,
+            holders=self.holders + work.holders,
+            silent=self.silent + work.silent,
+            expiry=max(self.expiry, expiry),
+        )
 
 
 async def renew(
@@ -41,21 +50,23 @@ async def renew(
         RefusedError: This home did not publish it.
         NotFoundError: A segment has no holder that took the lease.
     """
-    row = _own(journal, link)
-    now = client.world.clock.wall()
-    expiry = max(row.expiry, int(now) + lease_seconds)
-    sequence, _ = journal.next_terms(row.deposit, int(now * 1000), expiry)
-    row = replace(row, sequence=sequence, expiry=expiry)
     segments = journal.segments(link.root)
-    work = _Change(client, depositor, row, False, progress)
-    await work.run(segments)
-    if work.unreached:
-        raise NotFoundError(
-            f"{work.unreached} of {len(segments)} segments have no holder that could be asked",
-            hint="archipel check LINK shows what is left; publish it again to restore it",
-        )
-    journal.update(row)
-    return Changed(len(segments), work.holders, work.silent, row.expiry)
+    changed = Changed(len(segments))
+    now = client.world.clock.wall()
+    for old in _own(journal, link):
+        expiry = max(old.expiry, int(now) + lease_seconds)
+        sequence, _ = journal.next_terms(old.deposit, int(now * 1000), expiry)
+        row = replace(old, sequence=sequence, expiry=expiry)
+        work = _Change(client, depositor, row, False, progress)
+        await work.run(segments)
+        if work.unreached:
+            raise NotFoundError(
+                f"{work.unreached} of {len(segments)} segments have no holder that could be asked",
+                hint="archipel check LINK shows what is left; publish it again to restore it",
+            )
+        journal.update(row)
+        changed = changed.and_also(work, expiry)
+    return changed
 
 
 async def delete(client: Client, depositor: Depositor, journal: Journal, link: Link, progress: Progress) -> Changed:
@@ -65,27 +76,33 @@ async def delete(client: Client, depositor: Depositor, journal: Journal, link: L
         RefusedError: This home did not publish it.
         NotFoundError: No holder of any segment could be asked; nothing is forgotten.
     """
-    row = _own(journal, link)
+    changed = Changed(0)
     now = client.world.clock.wall()
-    sequence, longest = journal.next_terms(row.deposit, int(now * 1000), row.expiry)
-    row = replace(row, sequence=sequence, expiry=longest)
-    segments = journal.only_in(row)
-    work = _Change(client, depositor, row, True, progress)
-    await work.run(segments)
-    if segments and not work.holders:
-        raise NotFoundError("no holder could be asked", hint="try again later; what is not renewed ends by itself")
+    rows = _own(journal, link)
+    for old in rows:
+        sequence, longest = journal.next_terms(old.deposit, int(now * 1000), old.expiry)
+        if longest <= now and len(rows) > 1:
+            continue  # its leases have ended: nobody would take a deletion
+        row = replace(old, sequence=sequence, expiry=longest)
+        segments = journal.only_in(row)
+        work = _Change(client, depositor, row, True, progress)
+        await work.run(segments)
+        if segments and not work.holders:
+            raise NotFoundError("no holder could be asked", hint="try again later; what is not renewed ends by itself")
+        changed = replace(changed, segments=max(changed.segments, len(segments))).and_also(work, longest)
     journal.forget(link.root)
-    return Changed(len(segments), work.holders, work.silent, row.expiry)
+    return changed
 
 
-def _own(journal: Journal, link: Link) -> DepositRow:
-    row = journal.deposit(link.root)
-    if row is None:
+def _own(journal: Journal, link: Link) -> list[DepositRow]:
+    """The deposits of this home that the link leads to. Raises RefusedError if there are none."""
+    rows = journal.deposits(link.root)
+    if not rows:
         raise RefusedError(
             "this home has not published it, or has deleted it: only the depositor can change its leases",
             hint="use the --home it was published with",
         )
-    return row
+    return rows
 
 
 class _Change:
@@ -106,7 +123,7 @@ class _Change:
 
     async def run(self, segments: Sequence[tuple[SegmentId, int]]) -> None:
         sizes = dict(segments)
-        self._progress.total = sum(sizes.values())
+        self._progress.total = (self._progress.total or 0) + sum(sizes.values())
 
         async def one(segment: SegmentId) -> None:
             await self._segment(segment, sizes[segment])

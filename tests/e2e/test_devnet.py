@@ -76,21 +76,6 @@ def test_what_cannot_be_done(net: Net, arguments: tuple[str, ...], code: int, to
     assert _states(net) == ["running"] * 5
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (("--nodes", "0"), "1 to 200 nodes"),
-        (("--nodes", "201"), "1 to 200 nodes"),
-        (("--countries", "FRA"), "two letters"),
-        (("--countries", ","), "two letters"),
-        (("--quota", "lots"), "want a size"),
-    ],
-)
-def test_what_cannot_be_started(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
-    assert told in Person(tmp_path / "home").run("devnet", "up", *arguments, code=2).err
-    assert not (tmp_path / "home" / "devnet").exists()
-
-
 def test_killing_raiding_and_taking_down(net: Net) -> None:
     """In the end: what it does cannot be undone."""
     assert net.devnet("kill", "--country", "DE").text == "killed node-2 (DE), node-4 (DE)\n"

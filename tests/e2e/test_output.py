@@ -156,6 +156,24 @@ def _on_a_terminal(person: Person, *arguments: str | Path) -> tuple[str, str]:
     return shown.decode(errors="replace"), result.text
 
 
+def test_a_reader_that_goes_away(alice: Person, bob: Person, tmp_path: Path) -> None:
+    """As in `archipel ls LINK | head -1`: nothing to say about it."""
+    write(tmp_path / "file", random_bytes(84, 20_000_000))
+    link = alice.publish(tmp_path / "file")["link"]
+    with bob.start("fetch", link, "-o", "-") as fetch:
+        assert fetch.process.stdout is not None
+        assert len(fetch.process.stdout.read(1000)) == 1000
+        fetch.process.stdout.close()  # in the middle: no pipe holds 20 MB
+        assert fetch.process.stderr is not None
+        assert fetch.process.stderr.read() == b""
+        assert fetch.process.wait(20) == 0
+    for arguments in (["ls", link], ["ls", link, "--json"], ["fetch", link, "-o", "-"], ["--help"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "wb") as stdout, bob.start(*arguments, stdout=stdout) as command:
+            assert command.finish(code=0).err == ""
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-"])
 def test_a_standard_stream_that_is_closed(alice: Person, tmp_path: Path, closed: str) -> None:
     write(tmp_path / "file", b"content")

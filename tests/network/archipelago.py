@@ -96,9 +96,8 @@ class Node:
         return Contact(self.identity.key, self.info.address)
 
     def kill(self) -> None:
-        """As SIGKILL: no word to anybody."""
+        """As SIGKILL: no word to anybody; the system closes its sockets."""
         self.scope.cancel()
-        self.host.kill()
 
     def chunks(self) -> set[Chunk]:
         """What is on its disk, found by looking there."""
@@ -294,7 +293,7 @@ class Archipelago:
             blocking=InlineBlocking(),
             random_bytes=Random(f"{self.seed} {config.data.name} {trio.current_time()}").randbytes,
         )
-        info = await self.nursery.start(_run_in, scope, run)
+        info = await self.nursery.start(_run_in, scope, host, run)
         return Node(host, config.country, config.data, info, scope)
 
     async def grow(self, count: int) -> None:
@@ -355,10 +354,17 @@ class Archipelago:
 
 
 async def _run_in(
-    scope: trio.CancelScope, run: Callable[..., object], *, task_status: trio.TaskStatus[NodeInfo]
+    scope: trio.CancelScope,
+    host: MemoryHost,
+    run: Callable[..., Awaitable[None]],
+    *,
+    task_status: trio.TaskStatus[NodeInfo],
 ) -> None:
-    with scope:
-        await run(task_status=task_status)  # type: ignore[misc]
+    try:
+        with scope:
+            await run(task_status=task_status)
+    finally:
+        host.kill()
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """Renewing and deleting: at the holders, by the depositor alone, and without harm to other deposits."""
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -34,8 +35,7 @@ async def expiries(user: User, nodes: Iterable[Node], deposit: bytes) -> set[int
 async def test_renew_reaches_every_holder(autojump_clock: MockClock, base: Path) -> None:
     async with archipelago(base, 12) as islands, islands.user("alice") as alice:
         link = (await alice.publish(islands.file("film", MIB), options=Options(lease_seconds=DAY))).link
-        row = alice.journal.deposit(link.root)
-        assert row is not None
+        (row,) = alice.journal.deposits(link.root)
         (before,) = await expiries(alice, islands.nodes, row.deposit)
         assert abs(before - wall_clock() - DAY) < 10
         renewed = await alice.renew(link, 30 * DAY)
@@ -173,3 +173,20 @@ async def test_a_clock_that_was_set_back(autojump_clock: MockClock, base: Path) 
             await alice.renew(link, 365 * DAY)
             await alice.delete(link)
             assert not islands.holders()
+
+
+async def test_the_same_thing_published_from_two_places(autojump_clock: MockClock, base: Path) -> None:
+    """One link, two deposits of one home: renewing and deleting the link means both."""
+    async with archipelago(base, 6) as islands, islands.user("alice") as alice:
+        here = islands.file("here/film", MIB)
+        there = here.parent.with_name("there") / "film"
+        there.parent.mkdir()
+        shutil.copy2(here, there)
+        link = (await alice.publish(here)).link
+        again = await alice.publish(there)
+        assert again.link == link
+        assert again.sent_bytes == 0
+        await alice.renew(link, 365 * DAY)
+        assert (await alice.check(link)).healthy
+        await alice.delete(link)
+        assert not islands.holders()

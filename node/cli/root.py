@@ -5,8 +5,9 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,6 +29,15 @@ _COMMANDS = {
 """Command -> (module, what the list of commands says): a command's imports cost nothing until it runs."""
 
 
+@contextmanager
+def _wrapped_broken_pipe() -> Iterator[None]:
+    """Bring it past click, which would exit with 1."""
+    try:
+        yield
+    except BrokenPipeError as exc:
+        raise ExceptionGroup("standard output", [exc]) from exc
+
+
 class _LazyGroup(click.Group):
     """Imports a command's module when it is asked for."""
 
@@ -39,6 +49,16 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
         return command
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _wrapped_broken_pipe():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        with _wrapped_broken_pipe():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -98,6 +118,9 @@ def _report(exc: BaseException) -> int:
         _say(str(known), known.hint)
         return known.exit_code
     usage = next((cause for cause in causes if isinstance(cause, click.ClickException)), None)
+    if isinstance(usage, click.exceptions.NoArgsIsHelpError):
+        click.echo(usage.format_message(), err=True)
+        return 2
     if usage is not None:
         context = getattr(usage, "ctx", None)
         _say(usage.format_message(), f"{context.command_path} --help" if context else "archipel --help")

@@ -1,0 +1,122 @@
+"""Help, and what is refused before anything is done."""
+
+from pathlib import Path
+
+import pytest
+
+from node.cli.root import _COMMANDS
+from protocol.ids import SegmentId
+from protocol.links import Link, LinkKind
+from tests.node.cli.conftest import Cli
+
+DEVNET = ("up", "status", "kill", "freeze", "thaw", "raid", "down")
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in _COMMANDS), *(("devnet", name) for name in DEVNET)])
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help(cli: Cli, command: tuple[str, ...], option: str) -> None:
+    told = cli(*command, option)
+    assert told.code == 0
+    assert told.err == ""
+    assert told.out.startswith(f"Usage: {' '.join(('archipel', *command))} ")
+    for common in ("--home", "--network", "--join", "--json", "--verbose"):
+        assert common in told.out
+    if command and command[0] in _COMMANDS and len(command) == 1:
+        assert "Example" in told.out, "every help text has a worked example"
+
+
+def test_the_list_of_commands(cli: Cli) -> None:
+    shown = cli("--help").out.partition("Commands:\n")[2]
+    assert [line.split()[0] for line in shown.splitlines()] == list(_COMMANDS)
+
+
+def test_version(cli: Cli) -> None:
+    assert cli("--version").out.startswith("archipel, version 0.")
+
+
+@pytest.mark.parametrize("group", [(), ("devnet",)])
+def test_no_command_at_all_shows_the_help(cli: Cli, group: tuple[str, ...]) -> None:
+    told = cli(*group)
+    assert (told.code, told.out) == (2, "")
+    assert told.err == cli(*group, "--help").out
+
+
+PUBLISH = ("publish", "FILE")
+LINK = str(Link(LinkKind.READ, SegmentId(bytes(32)), bytes(32)))
+MANY = ",".join(f"A{letter},B{letter}" for letter in "ABCDEFGHIJKLMNOPQ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nope",), "No such command 'nope'"),
+        (("--json",), "Missing command"),
+        (("--nope",), "No such option '--nope'"),
+        (("fetch",), "Missing argument 'LINK'"),
+        (("ls", "one", "two"), "unexpected extra argument"),
+        (("publish",), "Missing argument 'PATH...'"),
+        (("publish", ""), "a path is empty"),
+        ((*PUBLISH, "--shares", "9/8"), "1 <= K <= 16 and K <= N <= 32, got 9/8"),
+        ((*PUBLISH, "--shares", "17/20"), "got 17/20"),
+        ((*PUBLISH, "--shares", "16/33"), "got 16/33"),
+        ((*PUBLISH, "--shares", "0/3"), "got 0/3"),
+        ((*PUBLISH, "--shares", "half"), "got 'half'"),
+        ((*PUBLISH, "--lease", "5"), "want a duration such as 180d or 12h, got '5'"),
+        ((*PUBLISH, "--lease", "0d"), "got '0d'"),
+        ((*PUBLISH, "--lease", "-5d"), "got '-5d'"),
+        ((*PUBLISH, "--lease", "1.5d"), "got '1.5d'"),
+        ((*PUBLISH, "--lease", "1001y"), "a duration is at most 1000y"),
+        ((*PUBLISH, "--lease", "9" * 5000 + "y"), "a duration is at most 1000y"),
+        ((*PUBLISH, "--avoid", "FRA"), "want countries as two letters each, such as FR,DE, got 'FRA'"),
+        ((*PUBLISH, "--avoid", "F1"), "got 'F1'"),
+        ((*PUBLISH, "--avoid", MANY), "at most 32 countries can be avoided, got 34"),
+        ((*PUBLISH, "--spread", "sky"), "'sky' is not one of 'country', 'none'"),
+        ((*PUBLISH, "--name", "x"), "--name goes with standard input only"),
+        (("publish", "-"), "standard input is published alone, and needs a name"),
+        (("publish", "-", "FILE", "--name", "x"), "standard input is published alone"),
+        (("publish", "-", "--name", "a/b"), "'a/b' is no name for a file: it holds a slash"),
+        (("publish", "-", "--name", ".."), "'..' is no name for a file"),
+        (("publish", "-", "--name", "x" * 256), "at most 255 bytes"),
+        (("fetch", LINK, "--range", "5"), "want a range of bytes such as 0-1023, got '5'"),
+        (("fetch", LINK, "--range", "9-3"), "got '9-3'"),
+        (("fetch", LINK, "--range", "٠-١"), "want a range"),
+        (("fetch", LINK, "--range=-5"), "got '-5'"),
+        (("fetch", LINK, "-o", "-", "--json"), "-o - and --json both want standard output"),
+        (("--json", "fetch", LINK, "-o", "-"), "-o - and --json both want standard output"),
+        (("renew", LINK, "--lease", "soon"), "want a duration"),
+        (("node", "--listen", "somewhere"), "want HOST:PORT, got 'somewhere'"),
+        (("node", "--listen", "127.0.0.1:99999"), "want HOST:PORT"),
+        (("node", "--listen", "127.0.0.1:" + "9" * 5000), "want HOST:PORT"),
+        (("node", "--listen", "::1:4110"), "write an IPv6 address as [ADDRESS]:PORT"),
+        (("node", "--advertise", "127.0.0.1:0"), "want a port that others can dial"),
+        (("node", "--advertise", "0.0.0.0:1"), "peers cannot reach 0.0.0.0:1"),
+        (("node", "--quota=-5GB"), "a quota is 0 bytes or more"),
+        (("node", "--quota", "5 parrots"), "want a size such as 50GB or 512MiB, got '5 parrots'"),
+        (("node", "--country", "FRA"), "a country is two upper-case letters"),
+        (("--join", "nowhere", "ls", LINK), "want HOST:PORT, got 'nowhere'"),
+        (("--join", "127.0.0.1:0", "ls", LINK), "cannot join by port 0"),
+        (("--network", "x" * 65, "ls", LINK), "the network's name must be 1 to 64 bytes"),
+        (("--network", "\udcff", "ls", LINK), "the network's name is not UTF-8"),
+        (("devnet", "up", "--nodes", "0"), "want 1 to 200 nodes, got 0"),
+        (("devnet", "up", "--nodes", "201"), "want 1 to 200 nodes, got 201"),
+        (("devnet", "up", "--nodes", "many"), "'many' is not a valid integer"),
+        (("devnet", "up", "--countries", "FRA"), "want countries as two letters each"),
+        (("devnet", "up", "--countries", ","), "want countries as two letters each"),
+        (("devnet", "up", "--quota", "lots"), "want a size"),
+    ],
+)  # fmt: skip
+def test_usage_errors(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    told = cli(*(str(tmp_path / "file") if word == "FILE" else word for word in arguments))
+    assert told.code == 2, told
+    assert told.out == ""
+    assert told.err.startswith("archipel: error: ")
+    assert message in told.err
+    assert not (tmp_path / "home" / "deposits.sqlite").exists()
+    assert not (tmp_path / "home" / "devnet").exists()
+    assert not (tmp_path / "home" / "node").exists()
+
+
+def test_a_hint_names_the_help_of_the_command(cli: Cli) -> None:
+    assert cli("fetch").err == "archipel: error: Missing argument 'LINK'.\nhint: archipel fetch --help\n"
+    assert cli("nope").err.endswith("hint: archipel --help\n")

@@ -1,0 +1,401 @@
+"""Writing what was fetched to disk, and going on after an interruption (node/fetching/restore.py)."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from node.errors import ConfigError, MachineError, RefusedError
+from node.fetching.reader import Run, plan_steps
+from node.fetching.restore import Restore, Target, Wanted, choose_target
+from protocol.ids import SegmentId
+from protocol.links import Link, LinkKind
+from protocol.manifest import Entry, Kind, Manifest, SegmentRef, inline_content
+from protocol.segment import BLOCK_BYTES
+from tests.network.archipelago import tree
+
+LINK = Link(LinkKind.READ, SegmentId(b"r" * 32), b"k" * 32)
+SIZES = {b"top/a": 100_000, b"top/b": 3 * BLOCK_BYTES, b"top/sub/c": 50_000, b"top/z": 0}
+CUTS = (150_000, 300_000, 50_000)
+"""Lengths of all segments but the last: they cut files anywhere."""
+
+
+@dataclass
+class Deposit:
+    """A manifest, and the plaintext of its segments."""
+
+    manifest: Manifest
+    segments: list[bytes] = field(default_factory=list)
+    fetched: list[int] = field(default_factory=list)
+    """Steps that were asked for."""
+
+    @property
+    def everything(self) -> list[int]:
+        return list(range(len(self.manifest.entries)))
+
+    def wanted(self, chosen: Sequence[int]) -> list[Wanted]:
+        entries = self.manifest.entries
+        return [(i, 0, entries[i].size) for i in chosen if entries[i].kind is Kind.FILE and entries[i].size]
+
+    def content(self, path: bytes) -> bytes:
+        """Of a file."""
+        stream = b"".join(self.segments) or self.manifest.inline
+        starts = [0]
+        for segment in self.segments:
+            starts.append(starts[-1] + len(segment))
+        (entry,) = (entry for entry in self.manifest.entries if entry.path == path)
+        begin = starts[entry.segment] + entry.offset
+        return stream[begin : begin + entry.size]
+
+
+def deposit(seed: int = 0) -> Deposit:
+    """A small tree with a symbolic link, an empty folder and an empty file."""
+    entries = [
+        Entry(path=b"top", kind=Kind.FOLDER, mtime_ns=1_000_000_000_000_000_001),
+        Entry(path=b"top/empty", kind=Kind.FOLDER, mtime_ns=1_100_000_000_000_000_002),
+        Entry(path=b"top/link", kind=Kind.SYMLINK, target=b"sub/c", mtime_ns=1_200_000_000_000_000_003),
+        Entry(path=b"top/sub", kind=Kind.FOLDER, mtime_ns=1_300_000_000_000_000_004),
+    ]
+    stream = Random(seed).randbytes(sum(SIZES.values()))
+    bounds = [0]
+    for length in CUTS:
+        bounds.append(bounds[-1] + length)
+    bounds.append(len(stream))
+    segments = [stream[start:stop] for start, stop in pairwise(bounds)]
+    position = 0
+    for path, size in SIZES.items():
+        number = max(i for i, bound in enumerate(bounds[:-1]) if bound <= position) if size else 0
+        entries.append(
+            Entry(
+                path=path,
+                kind=Kind.FILE,
+                size=size,
+                executable=path == b"top/b",
+                mtime_ns=1_400_000_000_000_000_005 + size,
+                segment=number,
+                offset=position - bounds[number] if size else 0,
+            )
+        )
+        position += size
+    refs = tuple(
+        SegmentRef(id=SegmentId(bytes([number]) * 32), length=len(segment), key=bytes(32))
+        for number, segment in enumerate(segments)
+    )
+    manifest = Manifest(entries=tuple(sorted(entries, key=lambda entry: entry.path)), segments=refs)
+    return Deposit(Manifest.decode(manifest.encode()), segments)
+
+
+class Interrupted(Exception):
+    """The process was killed."""
+
+
+def fetch(
+    found: Deposit,
+    dest: Path,
+    *,
+    chosen: Sequence[int] | None = None,
+    wanted: Sequence[Wanted] | None = None,
+    link: Link = LINK,
+    force: bool = False,
+    steps: int = 1000,
+) -> int:
+    """What node.fetching.restore.restore does, without a network; returns the bytes that were there already.
+
+    Args:
+        steps: How many steps are fetched before it is interrupted.
+    """
+    chosen = found.everything if chosen is None else chosen
+    wanted = found.wanted(chosen) if wanted is None else wanted
+    target = choose_target(found.manifest, chosen, dest, link.root, force=force)
+    work = Restore(link, found.manifest, wanted, chosen, target)
+    try:
+        work.begin()
+        if not found.manifest.segments:
+            for entry, start, stop in wanted:
+                data = inline_content(found.manifest, found.manifest.entries[entry], start, stop)
+                work.write_run(Run(entry, start, memoryview(data)))
+            work.finish(force=force)
+            return 0
+        plan = list(plan_steps(found.manifest, wanted))
+        done = work.finished_before(plan)
+        for number, step in enumerate(plan):
+            if number in done:
+                continue
+            if not steps:
+                raise Interrupted
+            steps -= 1
+            found.fetched.append(number)
+            plaintext = found.segments[found.manifest.segments.index(step.ref)]
+            begin = step.first * BLOCK_BYTES
+            work.write(number, step, bytearray(plaintext[begin : begin + step.count * BLOCK_BYTES]))
+        work.finish(force=force)
+        return sum(item.size for number in done for item in plan[number].slices)
+    finally:
+        work.close()
+
+
+def interrupted(found: Deposit, dest: Path, steps: int, **more: object) -> None:
+    with pytest.raises(Interrupted):
+        fetch(found, dest, steps=steps, **more)  # type: ignore[arg-type]
+    found.fetched.clear()
+
+
+def assert_whole(found: Deposit, place: Path) -> None:
+    there = tree(place)
+    expected: dict[str, tuple[object, ...]] = {}
+    for entry in found.manifest.entries:
+        name = os.fsdecode(entry.path).replace("top", place.name, 1)
+        if entry.kind is Kind.FILE:
+            expected[name] = ("file", found.content(entry.path), entry.executable, entry.mtime_ns)
+        elif entry.kind is Kind.FOLDER:
+            expected[name] = ("folder", entry.mtime_ns)
+        else:
+            expected[name] = ("link", Path(os.fsdecode(entry.target)), entry.mtime_ns)
+    assert there == expected
+    assert sorted(path.name for path in place.parent.iterdir()) == [place.name]
+
+
+def test_a_tree_is_written_as_it_was(tmp_path: Path) -> None:
+    found = deposit()
+    assert len(found.segments) == 4
+    assert fetch(found, tmp_path / "copy") == 0
+    assert_whole(found, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("steps", range(5))
+def test_it_goes_on_where_it_was(tmp_path: Path, steps: int) -> None:
+    found = deposit()
+    interrupted(found, tmp_path / "copy", min(steps, 3))
+    assert not (tmp_path / "copy").exists()
+    kept = fetch(found, tmp_path / "copy")
+    assert found.fetched == list(range(min(steps, 3), 4))
+    assert kept == sum(CUTS[: min(steps, 3)])
+    assert_whole(found, tmp_path / "copy")
+
+
+def test_again_and_again_interrupted(tmp_path: Path) -> None:
+    found = deposit()
+    for _ in range(3):
+        interrupted(found, tmp_path / "copy", 1)
+    fetch(found, tmp_path / "copy")
+    assert found.fetched == [3]
+    assert_whole(found, tmp_path / "copy")
+
+
+def _flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_part_that_was_tampered_with_is_fetched_again(tmp_path: Path) -> None:
+    """The first step holds all of a and the beginning of b, the third the end of b and the beginning of c."""
+    found = deposit()
+    interrupted(found, tmp_path / "copy", 3)
+    content = tmp_path / "copy.part/content/top"
+    _flip(content / "a", 99_999)
+    (content / "sub/c").unlink()
+    assert fetch(found, tmp_path / "copy") == CUTS[1]
+    assert found.fetched == [0, 2, 3]
+    assert_whole(found, tmp_path / "copy")
+
+
+def test_what_was_cut_off_is_fetched_again(tmp_path: Path) -> None:
+    found = deposit()
+    interrupted(found, tmp_path / "copy", 3)
+    os.truncate(tmp_path / "copy.part/content/top/b", 60_000)
+    fetch(found, tmp_path / "copy")
+    assert found.fetched == [1, 2, 3]
+    assert_whole(found, tmp_path / "copy")
+
+
+def test_what_was_added_is_cut_off(tmp_path: Path) -> None:
+    found = deposit()
+    interrupted(found, tmp_path / "copy", 3)
+    for name in ("a", "z"):
+        with (tmp_path / "copy.part/content/top" / name).open("ab") as handle:
+            handle.write(b"more")
+    fetch(found, tmp_path / "copy")
+    assert_whole(found, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 31, b"x" * 32, b"\xff" * 500])
+def test_a_damaged_state_file_means_to_begin_anew(tmp_path: Path, damage: bytes) -> None:
+    found = deposit()
+    interrupted(found, tmp_path / "copy", 3)
+    (tmp_path / "copy.part/state").write_bytes(damage)
+    assert fetch(found, tmp_path / "copy") == 0
+    assert found.fetched == [0, 1, 2, 3]
+    assert_whole(found, tmp_path / "copy")
+
+
+def test_records_that_make_no_sense_are_ignored(tmp_path: Path) -> None:
+    found = deposit()
+    interrupted(found, tmp_path / "copy", 2)
+    state = tmp_path / "copy.part/state"
+    first, second = state.read_bytes()[32:68], state.read_bytes()[68:]
+    rubbish = b"\xff\xff\xff\xff" + bytes(32) + (1).to_bytes(4, "big") + first[4:]
+    state.write_bytes(state.read_bytes()[:32] + rubbish + first + second + second[:20])
+    assert fetch(found, tmp_path / "copy") == CUTS[0] + CUTS[1]
+    assert_whole(found, tmp_path / "copy")
+
+
+def test_anothers_part_is_thrown_away(tmp_path: Path) -> None:
+    """The same destination, but another link, or another part of the same one."""
+    found, other = deposit(), deposit(seed=1)
+    interrupted(other, tmp_path / "copy", 3, link=Link(LinkKind.READ, SegmentId(b"o" * 32), b"k" * 32))
+    (tmp_path / "copy.part/content/top/stranger").write_bytes(b"left over")
+    assert fetch(found, tmp_path / "copy") == 0
+    assert_whole(found, tmp_path / "copy")
+    index = next(i for i, entry in enumerate(found.manifest.entries) if entry.path == b"top/b")
+    interrupted(found, tmp_path / "part", 1, chosen=[index], wanted=[(index, 0, 300_000)])
+    found.fetched.clear()
+    fetch(found, tmp_path / "part", chosen=[index], wanted=[(index, 10, 300_001)])
+    assert (tmp_path / "part").read_bytes() == found.content(b"top/b")[10:300_001]
+
+
+def test_two_at_once(tmp_path: Path) -> None:
+    found = deposit()
+    target = choose_target(found.manifest, found.everything, tmp_path / "copy", LINK.root, force=False)
+    first = Restore(LINK, found.manifest, found.wanted(found.everything), found.everything, target)
+    first.begin()
+    with pytest.raises(RefusedError, match="another fetch is writing"):
+        fetch(found, tmp_path / "copy")
+    first.close()
+    fetch(found, tmp_path / "copy")
+    assert_whole(found, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("there", ["file", "folder", "link"])
+def test_nothing_is_replaced_unless_forced(tmp_path: Path, there: str) -> None:
+    found, place = deposit(), tmp_path / "copy"
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_bytes(b"mine")
+    match there:
+        case "file":
+            place.write_bytes(b"mine")
+        case "folder":
+            place.mkdir()
+            (place / "file").write_bytes(b"mine")
+        case "link":
+            place.symlink_to("precious")
+    before = tree(place)
+    with pytest.raises(RefusedError, match="exists"):
+        fetch(found, place)
+    assert tree(place) == before
+    assert not found.fetched
+    fetch(found, place, force=True)
+    assert (precious / "file").read_bytes() == b"mine"
+    (precious / "file").unlink()
+    precious.rmdir()
+    assert_whole(found, place)
+
+
+def test_a_destination_that_appears_meanwhile(tmp_path: Path) -> None:
+    found = deposit()
+    interrupted(found, tmp_path / "copy", 3)
+    target = choose_target(found.manifest, found.everything, tmp_path / "copy", LINK.root, force=False)
+    (tmp_path / "copy").write_bytes(b"mine")
+    work = Restore(LINK, found.manifest, found.wanted(found.everything), found.everything, target)
+    work.begin()
+    with pytest.raises(RefusedError, match="appeared during the fetch"):
+        work.finish(force=False)
+    work.close()
+    assert (tmp_path / "copy").read_bytes() == b"mine"
+    assert (tmp_path / "copy.part/state").exists()
+
+
+def test_a_planted_link_is_not_written_through(tmp_path: Path) -> None:
+    """In the folder of what came so far, somebody put a link where a file belongs."""
+    found = deposit()
+    interrupted(found, tmp_path / "copy", 0)
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    (tmp_path / "copy.part/content/top/a").symlink_to(secret)
+    with pytest.raises(MachineError):
+        fetch(found, tmp_path / "copy")
+    assert secret.read_bytes() == b"secret"
+
+
+def test_no_link_of_a_deposit_leads_out(tmp_path: Path) -> None:
+    """A manifest with such a link cannot be made or read; one that dangles inside is written as it is."""
+    for target in (b"../outside", b"/etc/passwd", b"x/../../outside"):
+        entries = (Entry(path=b"top", kind=Kind.FOLDER), Entry(path=b"top/l", kind=Kind.SYMLINK, target=target))
+        with pytest.raises(Exception, match="link target"):
+            Manifest(entries=entries).encode()
+    beneath = (
+        Entry(path=b"top", kind=Kind.FOLDER),
+        Entry(path=b"top/l", kind=Kind.SYMLINK, target=b"."),
+        Entry(path=b"top/l/x", kind=Kind.FILE),
+    )
+    with pytest.raises(Exception, match="stands in no folder"):
+        Manifest(entries=beneath).encode()
+
+
+@pytest.mark.parametrize("mtime", [1, -1, -1_000_000_000_000_000_001, 4_000_000_000_123_456_789])
+def test_any_time(tmp_path: Path, mtime: int) -> None:
+    manifest = Manifest(entries=(Entry(path=b"f", kind=Kind.FILE, size=3, mtime_ns=mtime),), inline=b"abc")
+    fetch(Deposit(manifest), tmp_path / "f")
+    assert (tmp_path / "f").stat().st_mtime_ns == mtime
+    assert (tmp_path / "f").read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize("mtime", [2**63 - 1, -(2**63)])
+def test_a_time_the_disk_cannot_hold(tmp_path: Path, mtime: int) -> None:
+    """Whatever it does about it, the content is there."""
+    manifest = Manifest(entries=(Entry(path=b"f", kind=Kind.FILE, size=3, mtime_ns=mtime),), inline=b"abc")
+    fetch(Deposit(manifest), tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == b"abc"
+
+
+def test_what_has_no_time_gets_none(tmp_path: Path) -> None:
+    manifest = Manifest(entries=(Entry(path=b"f", kind=Kind.FILE, size=3),), inline=b"abc")
+    fetch(Deposit(manifest), tmp_path / "f")
+    assert (tmp_path / "f").stat().st_mtime_ns > 10**18
+
+
+def _targets(dest: Path | None, *tops: bytes, force: bool = False) -> Target:
+    entries = tuple(Entry(path=top, kind=Kind.FILE) for top in sorted(tops))
+    return choose_target(Manifest(entries=entries), range(len(tops)), dest, LINK.root, force=force)
+
+
+def test_where_things_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _targets(None, b"a") == Target(Path("a.part"), ((b"a", Path("a")),))
+    assert _targets(Path("x"), b"a") == Target(Path("x.part"), ((b"a", Path("x")),))
+    assert _targets(Path("x"), b"a", b"b") == Target(Path("x.part"), ((b"a", Path("x/a")), (b"b", Path("x/b"))))
+    assert _targets(None, b"a", b"b").staging == Path("archipel-72727272.part")
+    inner = Manifest(entries=deposit().manifest.entries)
+    chosen = [i for i, entry in enumerate(inner.entries) if entry.path.startswith(b"top/sub")]
+    assert choose_target(inner, chosen, None, LINK.root, force=False).moves == ((b"top/sub", Path("sub")),)
+    with pytest.raises(MachineError, match="does not exist"):
+        _targets(Path("no/such/x"), b"a")
+    for bad in (Path("/"), Path("..") / "..", Path()):
+        with pytest.raises((ConfigError, RefusedError)):
+            _targets(bad, b"a")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with pytest.raises(RefusedError, match="exists"):
+        _targets(Path("dangling"), b"a")
+
+
+def test_several_trees(tmp_path: Path) -> None:
+    entries = (Entry(path=b"a", kind=Kind.FILE, size=2), Entry(path=b"b", kind=Kind.FILE, size=1, offset=2))
+    fetch(Deposit(Manifest(entries=entries, inline=b"xyz")), tmp_path / "both")
+    assert (tmp_path / "both/a").read_bytes() == b"xy"
+    assert (tmp_path / "both/b").read_bytes() == b"z"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["both"]
+
+
+def test_the_disk_says_no(tmp_path: Path) -> None:
+    found = deposit()
+    (tmp_path / "copy.part").write_bytes(b"a file where the folder belongs")
+    with pytest.raises(MachineError, match="cannot write"):
+        fetch(found, tmp_path / "copy")
+    long = "x" * 255
+    with pytest.raises(MachineError, match="File name too long"):
+        fetch(found, tmp_path / long)
