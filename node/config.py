@@ -139,9 +139,12 @@ def parse_size(text: str) -> int:
     digits = text.strip().lower().rstrip("abcdefghijklmnopqrstuvwxyz ")
     unit = text.strip().lower()[len(digits) :].strip()
     try:
-        return int(float(digits) * _UNITS[unit])
+        size = int(float(digits) * _UNITS[unit])
     except (ValueError, KeyError, OverflowError):
-        raise ConfigError(f"want a size such as 50GB or 512MiB, got {text!r}") from None
+        size = -1
+    if size < 0:
+        raise ConfigError(f"want a size such as 50GB or 512MiB, got {text!r}")
+    return size
 
 
 def parse_duration(text: str) -> int:

@@ -75,6 +75,7 @@ class Restore:
         self._target = target
         self._content = os.fsencode(target.staging / "content")
         self._starts = {entry: start for entry, start, _ in wanted}
+        self._sizes = {entry: stop - start for entry, start, stop in wanted}
         runs = b"".join(b"%d %d %d;" % run for run in wanted)
         self._token = digest("local", link.root, link.key, digest("local", runs))
         self._state = -1
@@ -201,6 +202,10 @@ class Restore:
                 if os.path.lexists(place):
                     os.unlink(place)
                 os.symlink(entry.target, place)
+            elif entry.kind is Kind.FILE and os.lstat(place).st_size != self._sizes.get(index, 0):
+                handle = self._create(place, executable=entry.executable)  # somebody added to it in the meantime
+                os.ftruncate(handle, self._sizes.get(index, 0))
+                os.close(handle)
             if entry.mtime_ns:  # 0: it has no time of its own, such as what came from standard input
                 os.utime(place, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 

@@ -106,7 +106,7 @@ def test_an_existing_destination_is_refused_unless_forced(bob: Person, deposit: 
     refused = bob.run("fetch", deposit.link, "--path", "site/pages", "-o", place, code=4)
     assert "--force" in refused.err
     assert snapshot(place) == before
-    assert os.listdir(tmp_path) == ["mine"], "refused before anything was written"
+    assert sorted(os.listdir(tmp_path)) == ["bob", "mine"], "refused before anything was written"
     bob.run("fetch", deposit.link, "--path", "site/pages", "-o", place, "--force")
     assert snapshot(place) == snapshot(deposit.source / "pages")
     bob.run("fetch", deposit.link, "--path", "site/pages.txt", "-o", place, "--force")
@@ -188,7 +188,6 @@ def test_settings_from_the_configuration_file(calm: Net, deposit: Deposit, tmp_p
     dave.home.mkdir()
     (dave.home / "config.toml").write_text(f'network = "{calm.network}"\njoin = ["{calm.join[1]}"]\n')
     assert dave.run("ls", deposit.link).out
-    assert "another network" in dave.run("ls", deposit.link, env={"ARCHIPEL_NETWORK": "elsewhere"}, code=5).err
     assert dave.run("ls", deposit.link, "--network", calm.network, env={"ARCHIPEL_NETWORK": "elsewhere"}).out
 
 

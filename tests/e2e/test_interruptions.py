@@ -129,6 +129,7 @@ def test_a_publish_that_was_ended_goes_on(
         until(first_segment_is_stored)
         assert publish.running, "it waits for the rest"
         publish.signal(how)
+        until(lambda: not publish.running)  # though its standard input is open
         publish.finish(code=-how if how is signal.SIGKILL else 130)
     published = alice.publish(*arguments[1:], stdin=content)
     assert 0 < published["sent_bytes"] < 4_000_000, "the first 16 MiB are there already"

@@ -48,6 +48,8 @@ def test_a_node_that_was_killed_serves_what_it_had_acknowledged(nodes: Nodes, tm
     friend = nodes.start("friend", "--country", "DE", join=[bootstrap.address])
     node = nodes.start("node", "--country", "NZ", join=[bootstrap.address])
     link = nodes.person("alice", bootstrap).publish(source, "--shares", "1/3")["link"]
+    contacts = tmp_path / "node" / "contacts"
+    until(lambda: contacts.exists() and len(contacts.read_text().splitlines()) == 2)
     for gone in (node, bootstrap):
         gone.kill()
     again = nodes.start("node", "--country", "NZ", listen=node.address)

@@ -382,20 +382,6 @@ async def archipelago(
         nursery.cancel_scope.cancel()
 
 
-def tree(path: Path) -> dict[str, tuple[object, ...]]:
-    """All there is at and beneath ``path``: kind, content, executable bit and time of everything, by relative path."""
-    return {str(place.relative_to(path.parent)): _fingerprint(place) for place in [path, *sorted(path.rglob("*"))]}
-
-
-def _fingerprint(path: Path) -> tuple[object, ...]:
-    found = path.lstat()
-    if path.is_symlink():
-        return "link", path.readlink(), found.st_mtime_ns
-    if path.is_dir():
-        return "folder", found.st_mtime_ns
-    return "file", path.read_bytes(), bool(found.st_mode & 0o100), found.st_mtime_ns
-
-
 def uneven(one: str, other: str) -> float:
     """A delay that differs from node to node, so that things do not happen all at once."""
     return 0.002 * max(int(ip.split(".")[2]) for ip in (one, other) if not ip.startswith("10.250."))

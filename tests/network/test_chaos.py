@@ -21,7 +21,7 @@ def disturb(islands: Archipelago, random: Random, slow: set[str]) -> None:
     islands.net.damage = random.choice((0.0, 0.0, 0.0005))
     islands.net.double = random.choice((0.0, 0.05))
     islands.net.jitter = random.choice((0.0, 0.1))
-    for node in random.sample(islands.nodes, 5):
+    for node in random.sample(islands.nodes, 4):
         match random.choice(("dead", "frozen", "crawling", "slow", "late")):
             case "dead":
                 node.kill()
@@ -69,7 +69,7 @@ async def test_whole_or_a_typed_error(autojump_clock: MockClock, base: Path, see
     def delay(one: str, other: str) -> float:
         return 0.6 if slow.intersection((one, other)) else 0.005
 
-    async with archipelago(base, 16, seed=seed, delay=delay) as islands, trio.open_nursery() as nursery:
+    async with archipelago(base, 12, seed=seed, delay=delay) as islands, trio.open_nursery() as nursery:
         calm, wild = islands.file("calm", 8 * BLOCK_BYTES), islands.file("wild", 9 * BLOCK_BYTES)
         async with islands.user("alice") as alice:
             link = (await alice.publish(calm)).link

@@ -39,7 +39,7 @@ def survivors(islands: Archipelago, gone: tuple[Node, ...]) -> int:
 
 @pytest.mark.parametrize("which", ["data", "parity", "root"])
 async def test_any_four_of_twelve_may_go(autojump_clock: MockClock, base: Path, which: str) -> None:
-    async with archipelago(base, 32 if which == "data" else 16) as islands:
+    async with archipelago(base, 13) as islands:
         source = islands.file("film", MIB)
         async with islands.user("alice") as alice:
             published = await alice.publish(source)
@@ -56,7 +56,7 @@ async def test_any_four_of_twelve_may_go(autojump_clock: MockClock, base: Path, 
 
 
 async def test_one_too_many_is_told_by_country_and_reason(autojump_clock: MockClock, base: Path) -> None:
-    async with archipelago(base, 16) as islands:
+    async with archipelago(base, 13) as islands:
         async with islands.user("alice") as alice:
             published = await alice.publish(islands.file("film", MIB))
         content, root = holders_of(islands, 12), holders_of(islands, 5)

@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 
 async def test_countries_and_nodes_are_filled_evenly(autojump_clock: MockClock, base: Path) -> None:
-    async with archipelago(base, 32) as islands:
+    async with archipelago(base, 24) as islands:
         folder = islands.file("films/0", MIB).parent
         for number in range(1, 12):
             islands.file(f"films/{number}", MIB)
@@ -35,7 +35,7 @@ async def test_countries_and_nodes_are_filled_evenly(autojump_clock: MockClock, 
 
 async def test_avoided_countries_get_nothing(autojump_clock: MockClock, base: Path) -> None:
     policy = Policy(avoid=("DE", "FR"))
-    async with archipelago(base, 24) as islands:
+    async with archipelago(base, 16) as islands:
         source = islands.file("film", MIB)
         async with islands.user("alice") as alice:
             published = await alice.publish(source, options=Options(policy=policy))
@@ -50,7 +50,7 @@ async def test_avoided_countries_get_nothing(autojump_clock: MockClock, base: Pa
 
 async def test_a_new_policy_moves_what_is_there(autojump_clock: MockClock, base: Path) -> None:
     """Chunks on nodes that the new policy excludes do not count as present."""
-    async with archipelago(base, 24) as islands:
+    async with archipelago(base, 16) as islands:
         source = islands.file("film", MIB)
         async with islands.user("alice") as alice:
             await alice.publish(source)

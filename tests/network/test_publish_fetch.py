@@ -8,7 +8,8 @@ from trio.testing import MockClock
 
 from node.progress import Progress
 from protocol.segment import BLOCK_BYTES, SEALED_BLOCK_BYTES, SEGMENT_BYTES
-from tests.network.archipelago import Archipelago, archipelago, tree, uneven
+from tests.network.archipelago import Archipelago, archipelago, uneven
+from tests.trees import tree
 
 MIB = 1 << 20
 
@@ -63,7 +64,7 @@ async def test_a_tree_comes_back_the_same(autojump_clock: MockClock, base: Path)
 
 
 async def test_the_same_again_sends_nothing_and_gives_the_same_link(autojump_clock: MockClock, base: Path) -> None:
-    async with archipelago(base, 16) as islands:
+    async with archipelago(base, 12) as islands:
         source = islands.file("photos/one", MIB)
         islands.file("photos/two", 3000)
         async with islands.user() as alice:
@@ -80,7 +81,7 @@ async def test_the_same_again_sends_nothing_and_gives_the_same_link(autojump_clo
 
 
 async def test_a_changed_tree_sends_only_what_changed(autojump_clock: MockClock, base: Path) -> None:
-    async with archipelago(base, 16) as islands:
+    async with archipelago(base, 12) as islands:
         source = islands.file("work/big-1", MIB).parent
         islands.file("work/big-2", 2 * MIB)
         islands.file("work/notes", 3000)
@@ -100,7 +101,7 @@ async def test_a_changed_tree_sends_only_what_changed(autojump_clock: MockClock,
 
 
 async def test_an_interrupted_publish_goes_on_where_it_was(autojump_clock: MockClock, base: Path) -> None:
-    async with archipelago(base, 16, delay=uneven) as islands:
+    async with archipelago(base, 12, delay=uneven) as islands:
         source = islands.file("film", MIB)
         scope = trio.CancelScope()
 
@@ -159,3 +160,30 @@ async def test_progress_is_what_is_confirmed(autojump_clock: MockClock, base: Pa
             progress = Progress(changed=verified)
             await alice.fetch(published.link, base / "copy", progress=progress)
             assert progress.done == progress.total
+
+
+async def test_an_interrupted_fetch_goes_on_where_it_was(autojump_clock: MockClock, base: Path) -> None:
+    async with archipelago(base, 12, delay=uneven) as islands:
+        source = islands.file("films/one", MIB).parent
+        for name in ("two", "three", "four", "five"):
+            islands.file(f"films/{name}", MIB)
+        async with islands.user("alice") as alice:
+            link = (await alice.publish(source)).link
+        scope = trio.CancelScope()
+
+        def stop(progress: Progress) -> None:
+            if progress.done >= 2 * MIB:
+                scope.cancel()
+
+        async with islands.user("bob") as bob:
+            progress = Progress(changed=stop)
+            with scope:
+                await bob.fetch(link, base / "copy", progress=progress)
+        assert scope.cancelled_caught
+        assert not (base / "copy").exists()
+        async with islands.user("bob") as bob:
+            fetched = await bob.fetch(link, base / "copy")
+        assert fetched.kept_bytes == progress.done == 2 * MIB
+        assert fetched.content_bytes == 3 * 8 * SEALED_BLOCK_BYTES
+        copied = tree(base / "copy")
+        assert {name.replace("copy", "films", 1): found for name, found in copied.items()} == tree(source)

@@ -51,7 +51,7 @@ async def test_a_range_moves_its_blocks(autojump_clock: MockClock, base: Path) -
 
 
 async def test_a_range_over_segments_and_one_with_dead_holders(autojump_clock: MockClock, base: Path) -> None:
-    async with archipelago(base, 16) as islands:
+    async with archipelago(base, 12) as islands:
         source = islands.file("film", SEGMENT_BYTES + BLOCK_BYTES)
         content = source.read_bytes()
         start, stop = SEGMENT_BYTES - 5, SEGMENT_BYTES + 5

@@ -55,7 +55,7 @@ class Once:
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
 async def test_holders_freeze_during_a_fetch(autojump_clock: MockClock, base: Path, when: str) -> None:
-    async with archipelago(base, 16) as islands:
+    async with archipelago(base, 13) as islands:
         source = islands.file("film", 4 * MIB)
         async with islands.user("alice") as alice:
             published = await alice.publish(source)
@@ -80,7 +80,7 @@ async def test_holders_freeze_during_a_fetch(autojump_clock: MockClock, base: Pa
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
 async def test_nodes_freeze_during_a_publish(autojump_clock: MockClock, base: Path, when: str) -> None:
-    async with archipelago(base, 20) as islands:
+    async with archipelago(base, 16) as islands:
         first, second = islands.file("calm", 4 * MIB), islands.file("film", 4 * MIB)
         throttle(islands)
         async with islands.user("alice") as alice:
@@ -111,7 +111,7 @@ async def test_nodes_freeze_during_a_publish(autojump_clock: MockClock, base: Pa
 @pytest.mark.parametrize("after", [0, 1000])
 async def test_everyone_freezes_during_a_fetch(autojump_clock: MockClock, base: Path, after: int) -> None:
     """Once the table of contents is there, or in the middle of the content."""
-    async with archipelago(base, 16) as islands:
+    async with archipelago(base, 13) as islands:
         async with islands.user("alice") as alice:
             published = await alice.publish(islands.file("film", 4 * MIB))
         throttle(islands)
@@ -132,7 +132,7 @@ async def test_everyone_freezes_during_a_fetch(autojump_clock: MockClock, base: 
 
 @pytest.mark.parametrize("how", ["frozen", "cut off"])
 async def test_everyone_is_gone_during_a_publish(autojump_clock: MockClock, base: Path, how: str) -> None:
-    async with archipelago(base, 16) as islands, islands.user("alice") as alice:
+    async with archipelago(base, 13) as islands, islands.user("alice") as alice:
 
         def vanish() -> None:
             if how == "cut off":
@@ -175,7 +175,7 @@ async def _open(islands: Archipelago) -> None:
 
 
 async def test_half_of_the_network_is_cut_off_during_a_publish(autojump_clock: MockClock, base: Path) -> None:
-    async with archipelago(base, 24) as islands, islands.user("alice") as alice:
+    async with archipelago(base, 20) as islands, islands.user("alice") as alice:
         far = {node.host.ip for node in islands.nodes[::2]}
 
         def part() -> None:
@@ -192,7 +192,7 @@ async def test_half_of_the_network_is_cut_off_during_a_publish(autojump_clock: M
 
 
 async def test_slow_holders_are_not_waited_for(autojump_clock: MockClock, base: Path) -> None:
-    async with archipelago(base, 16) as islands:
+    async with archipelago(base, 13) as islands:
         source = islands.file("film", 4 * MIB)
         async with islands.user("alice") as alice:
             published = await alice.publish(source)
@@ -211,7 +211,7 @@ async def test_slow_nodes_get_nothing(autojump_clock: MockClock, base: Path) -> 
     def delay(one: str, other: str) -> float:
         return 2.0 if far.intersection((one, other)) else 0.005
 
-    async with archipelago(base, 16, delay=delay) as islands:
+    async with archipelago(base, 14, delay=delay) as islands:
         far.update(node.host.ip for node in islands.nodes[:4])
         async with islands.user("alice") as alice:
             assert await timed(alice.publish(islands.file("film", MIB))) < 10

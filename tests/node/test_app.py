@@ -20,12 +20,12 @@ from dht.service import Dht
 from dht.socket import DatagramSocket
 from node.app import GRACE_SECONDS, NodeConfig, NodeInfo, run_node
 from node.blocking import InlineBlocking
-from node.store.chunkstore import ChunkStore
 from node.errors import ConfigError, MachineError
 from node.net.peers import PeerRefused, Peers
-from node.serving.reachability import RECHECK_SECONDS
 from node.net.transport import SystemTransport, Transport
 from node.net.wire import Wire
+from node.serving.reachability import RECHECK_SECONDS
+from node.store.chunkstore import ChunkStore
 from protocol.channel import Channel
 from protocol.identity import Identity, Network
 from protocol.ids import Address, NodeId

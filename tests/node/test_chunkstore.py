@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from node.errors import ConfigError, MachineError
 from node.store.chunkfile import MAX_LEASES, Draft, parse_name
 from node.store.chunkindex import ChunkIndex
 from node.store.chunkstore import ChunkStore
-from node.errors import ConfigError, MachineError
 from node.store.quota import HEADROOM_BYTES, charge, lease_charge
 from node.store.refusal import Refusal
 from protocol.identity import Identity, Network

@@ -16,7 +16,7 @@ from protocol.ids import SegmentId
 from protocol.links import Link, LinkKind
 from protocol.manifest import Entry, Kind, Manifest, SegmentRef, inline_content
 from protocol.segment import BLOCK_BYTES
-from tests.network.archipelago import tree
+from tests.trees import tree
 
 LINK = Link(LinkKind.READ, SegmentId(b"r" * 32), b"k" * 32)
 SIZES = {b"top/a": 100_000, b"top/b": 3 * BLOCK_BYTES, b"top/sub/c": 50_000, b"top/z": 0}
@@ -303,8 +303,9 @@ def test_a_destination_that_appears_meanwhile(tmp_path: Path) -> None:
     (tmp_path / "copy").write_bytes(b"mine")
     work = Restore(LINK, found.manifest, found.wanted(found.everything), found.everything, target)
     work.begin()
-    with pytest.raises(RefusedError, match="appeared during the fetch"):
+    with pytest.raises(RefusedError, match="exists") as caught:
         work.finish(force=False)
+    assert "appeared during the fetch" in str(caught.value.hint)
     work.close()
     assert (tmp_path / "copy").read_bytes() == b"mine"
     assert (tmp_path / "copy.part/state").exists()

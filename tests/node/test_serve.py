@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from node.serving.admission import BUSY_SECONDS, Connections, Memory
 from node.net.peers import PeerBroke, PeerUnreachable
-from node.store.refusal import Refusal
-from node.serving.serve import HANDSHAKE_SECONDS, IDLE_SECONDS, STEP_SECONDS
 from node.net.wire import HungUpError, Wire
+from node.serving.admission import BUSY_SECONDS, Connections, Memory
+from node.serving.serve import HANDSHAKE_SECONDS, IDLE_SECONDS, STEP_SECONDS
+from node.store.refusal import Refusal
 from protocol.channel import Channel
 from protocol.errors import RemoteProtocolError, WrongNetworkError
 from protocol.identity import Network, verify

@@ -1,0 +1,187 @@
+"""What a home remembers of its deposits (node/journal.py)."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from node.errors import MachineError, RefusedError
+from node.journal import DepositRow, Journal
+from protocol.ids import SegmentId
+from protocol.leases import Policy
+
+SALT = b"s" * 16
+
+
+def segment(number: int) -> SegmentId:
+    return SegmentId(bytes([number]) * 32)
+
+
+def source(number: int = 1) -> bytes:
+    return bytes([number]) * 32
+
+
+def row(root: int, deposit: bytes = b"d" * 16, **more: object) -> DepositRow:
+    fields: dict[str, object] = {"name": "naïve", "size": 5, "sequence": 7, "expiry": 9, "policy": Policy()}
+    return DepositRow(segment(root), deposit, **(fields | more))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "deposits.sqlite"
+
+
+def publish(journal: Journal, root: int, segments: list[int], deposit: bytes = b"d" * 16) -> DepositRow:
+    """One finished publish of its own source."""
+    attempt = journal.begin(source(root), deposit, b"")
+    found = row(root, deposit)
+    journal.finish(attempt, found, [(segment(number), 100 + number) for number in [root, *segments]])
+    return found
+
+
+def test_an_interrupted_attempt_is_taken_up(path: Path) -> None:
+    journal = Journal(path)
+    first = journal.begin(source(), b"1" * 16, b"")
+    journal.close()
+    again = Journal(path)
+    assert again.begin(source(), b"2" * 16, b"") == first
+    other = again.begin(source(2), b"3" * 16, b"")
+    assert (other.deposit, other.salt) == (b"3" * 16, b"")
+    again.close()
+
+
+def test_a_finished_one_keeps_its_deposit_id(path: Path) -> None:
+    journal = Journal(path)
+    publish(journal, 1, [2], b"1" * 16)
+    assert journal.begin(source(1), b"2" * 16, b"").deposit == b"1" * 16
+    journal.close()
+
+
+def test_a_fresh_one_is_fresh_once(path: Path) -> None:
+    """Interrupted it goes on under its salt; asked for again once finished, it gets a new one."""
+    journal = Journal(path)
+    first = journal.begin(source(), b"1" * 16, SALT)
+    assert journal.begin(source(), b"2" * 16, b"t" * 16) == first
+    journal.finish(first, row(1, b"1" * 16), [])
+    second = journal.begin(source(), b"2" * 16, b"t" * 16)
+    assert (second.deposit, second.salt) == (b"2" * 16, b"t" * 16)
+    journal.close()
+
+
+def test_what_was_put_is_known_for_good(path: Path) -> None:
+    journal = Journal(path)
+    assert not journal.seen(segment(1))
+    journal.putting(segment(1))
+    journal.putting(segment(1))
+    journal.close()
+    again = Journal(path)
+    assert again.seen(segment(1))
+    assert not again.seen(segment(2))
+    publish(again, 1, [])
+    again.forget(segment(1))
+    assert again.seen(segment(1))
+    again.close()
+
+
+def test_sequences_only_go_up(path: Path) -> None:
+    journal = Journal(path)
+    assert journal.next_terms(b"d" * 16, 1000, 50) == (1000, 50)
+    assert journal.next_terms(b"d" * 16, 900, 40) == (1001, 50)  # the clock was set back; a shorter lease
+    assert journal.next_terms(b"d" * 16, 1001, 60) == (1002, 60)
+    assert journal.next_terms(b"e" * 16, 5, 5) == (5, 5)
+    journal.close()
+    again = Journal(path)
+    assert again.next_terms(b"d" * 16, 2000, 10) == (2000, 60)
+    again.close()
+
+
+def test_a_deposit_is_read_as_it_was_written(path: Path) -> None:
+    journal = Journal(path)
+    policy = Policy(spread_countries=False, avoid=("DE", "FR"))
+    written = row(1, name="\N{SNOWMAN} 'quoted'", size=2**40, sequence=2**53, expiry=2**40, policy=policy)
+    journal.finish(journal.begin(source(), b"d" * 16, b""), written, [(segment(1), 10), (segment(2), 2**24)])
+    journal.close()
+    again = Journal(path)
+    assert again.deposits(segment(1)) == [written]
+    assert again.deposits(segment(2)) == []
+    assert sorted(again.segments(segment(1))) == [(segment(1), 10), (segment(2), 2**24)]
+    renewed = row(1, sequence=2**53 + 1, expiry=2**41)
+    again.update(renewed)
+    assert again.deposits(segment(1)) == [renewed]
+    again.forget(segment(1))
+    assert again.deposits(segment(1)) == []
+    assert again.segments(segment(1)) == []
+    again.close()
+
+
+def test_segments_only_one_version_needs(path: Path) -> None:
+    """Versions of one deposit id share segments; those of another deposit id have leases of their own."""
+    journal = Journal(path)
+    old = publish(journal, 1, [10, 11, 12])
+    assert len(journal.only_in(old)) == 4
+    new = publish(journal, 2, [11, 12, 13])
+    publish(journal, 3, [10, 13], b"other deposit id")
+
+    def only(found: DepositRow) -> set[SegmentId]:
+        return {identifier for identifier, _ in journal.only_in(found)}
+
+    assert only(old) == {segment(1), segment(10)}
+    assert only(new) == {segment(2), segment(13)}
+    journal.forget(old.root)
+    assert only(new) == {segment(2), segment(11), segment(12), segment(13)}
+    journal.close()
+
+
+def test_one_root_published_from_two_places(path: Path) -> None:
+    """The same content under two deposit ids: two deposits, whose leases are ended each for itself."""
+    journal = Journal(path)
+    one = row(1, b"1" * 16)
+    two = row(1, b"2" * 16)
+    segments = [(segment(1), 5), (segment(9), 6)]
+    journal.finish(journal.begin(source(1), b"1" * 16, b""), one, segments)
+    journal.finish(journal.begin(source(2), b"2" * 16, b""), two, segments)
+    assert journal.deposits(segment(1)) == [one, two]
+    assert len(journal.only_in(one)) == len(journal.only_in(two)) == 2
+    journal.forget(segment(1))
+    assert journal.deposits(segment(1)) == []
+    journal.close()
+
+
+def test_two_processes_cannot_publish_the_same(path: Path) -> None:
+    """Their leases would outdo each other's. The claim ends with the process."""
+    script = (
+        "import sys; from pathlib import Path; from node.journal import Journal\n"
+        "Journal(Path(sys.argv[1])).begin(bytes([1]) * 32, bytes(16), b'')\n"
+        "print('begun', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "begun\n"
+        journal = Journal(path)
+        with pytest.raises(RefusedError, match="published already"):
+            journal.begin(source(1), b"1" * 16, b"")
+        journal.begin(source(2), b"2" * 16, b"")
+        other.stdin.close()
+        other.wait()
+        assert journal.begin(source(1), b"1" * 16, b"").deposit == bytes(16)
+        journal.close()
+
+
+def test_nobody_else_reads_it(path: Path) -> None:
+    Journal(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_is_no_journal(path: Path) -> None:
+    path.write_bytes(b"not a database, but long enough to be one" * 100)
+    with pytest.raises(MachineError, match="cannot use the journal"):
+        Journal(path)
+    os.remove(path)
+    path.mkdir()
+    with pytest.raises(MachineError, match="cannot use the journal"):
+        Journal(path)

@@ -1,0 +1,17 @@
+"""Comparing files and folders."""
+
+from pathlib import Path
+
+
+def tree(path: Path) -> dict[str, tuple[object, ...]]:
+    """All there is at and beneath ``path``: kind, content, executable bit and time of everything, by relative path."""
+    return {str(place.relative_to(path.parent)): _fingerprint(place) for place in [path, *sorted(path.rglob("*"))]}
+
+
+def _fingerprint(path: Path) -> tuple[object, ...]:
+    found = path.lstat()
+    if path.is_symlink():
+        return "link", path.readlink(), found.st_mtime_ns
+    if path.is_dir():
+        return "folder", found.st_mtime_ns
+    return "file", path.read_bytes(), bool(found.st_mode & 0o100), found.st_mtime_ns
