@@ -15,8 +15,9 @@ from node.journal import Attempt, DepositRow, Journal
 from node.keeping.survival import Holding, Survival, survival
 from node.progress import Progress
 from node.publishing.source import Source, read_into
+from node.publishing.spread import Terms
 from node.publishing.stream import Pieces, cut
-from node.publishing.upload import Placed, Terms, Uploader
+from node.publishing.upload import Placed, Uploader
 from protocol.hashing import Bytes, digest, plain_digest
 from protocol.ids import SegmentId
 from protocol.leases import DEPOSIT_ID_BYTES, Policy
@@ -231,7 +232,7 @@ def _published(run: _Run, content: Content, link: Link, size: int, seconds: floa
         link=link,
         bytes=size,
         stored_bytes=sum(item.stored_bytes for item in placed),
-        sent_bytes=run.uploader.sent_bytes,
+        sent_bytes=run.uploader.pace.sent_bytes,
         segments=len(placed),
         chunks=sum(item.n for item in placed),
         placed=sum(len(item.holders) for item in placed),

@@ -63,13 +63,13 @@ def test_shares(alice: Person, bob: Person, tmp_path: Path, shares: str, k: int,
     assert snapshot(tmp_path / "copy") == snapshot(source)
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
-def test_fewer_nodes_than_chunks(tmp_path: Path, nodes: int) -> None:
+@pytest.mark.parametrize(("nodes", "ways"), [(1, ["8/12", "16/32"]), (2, ["16/32"])])
+def test_fewer_nodes_than_chunks(tmp_path: Path, nodes: int, ways: list[str]) -> None:
     source = tmp_path / "file"
     write(source, random_bytes(27, 3_000_000))
     with local_network(tmp_path, nodes=nodes, countries="NZ") as net:
         alice, bob = net.person(tmp_path / "alice"), net.person(tmp_path / "bob")
-        for shares in ("8/12", "16/32"):
+        for shares in ways:
             published = alice.publish(source, "--shares", shares)
             assert published["placed"] == published["chunks"]
             assert published["survives"]["not_country"] == ["NZ"]
@@ -102,7 +102,7 @@ def test_avoided_countries_get_nothing(alice: Person, tmp_path: Path) -> None:
 
 
 def test_countries_are_filled_evenly_unless_told_otherwise(calm: Net, alice: Person, tmp_path: Path) -> None:
-    for seed in range(4):
+    for seed in range(3):
         write(tmp_path / "file", random_bytes(seed, 16))
         even = root_of(alice.publish(tmp_path / "file", "--shares", "2/5", "--fresh")["link"])
         countries = [calm.node(name).country for name in calm.holders(even)]

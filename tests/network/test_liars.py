@@ -154,6 +154,7 @@ LIES: tuple[Lie, ...] = (
 )
 
 LIES_ABOUT_BLOCKS = (wrong_bytes, too_short, too_long, hangs_up, never_ends, drips)
+LIES_ABOUT_ROOTS = (wrong_bytes, wrong_descriptor, too_long, never_begins, drips)
 
 LENGTH = 7 * BLOCK_BYTES + 1000
 """Eight blocks, 8 of 12; the last one is short."""
@@ -196,8 +197,14 @@ def content_segment(islands: Archipelago, before: Iterable[str]) -> SegmentId:
 async def test_no_lie_is_believed_or_told_twice(autojump_clock: MockClock, base: Path) -> None:
     async with archipelago(base, 12) as islands, islands.user("alice") as alice:
         for lie in LIES:
-            for place in ("first", "last", "root") if lie in LIES_ABOUT_BLOCKS else ("first", "root"):
+            for place in _places(lie):
                 await _one_lie(islands, alice, lie, place)
+
+
+def _places(lie: Lie) -> tuple[str, ...]:
+    """Where a lie tells anything new: of the content's chunks the one asked first, or one asked later; or the root."""
+    last = ("last",) if lie in LIES_ABOUT_BLOCKS else ()
+    return ("first", *last, "root") if lie in LIES_ABOUT_ROOTS else ("first", *last)
 
 
 async def _one_lie(islands: Archipelago, alice: User, lie: Lie, place: str) -> None:

@@ -33,13 +33,13 @@ async def expiries(user: User, nodes: Iterable[Node], deposit: bytes) -> set[int
 
 
 async def test_renew_reaches_every_holder(autojump_clock: MockClock, base: Path) -> None:
-    async with archipelago(base, 12) as islands, islands.user("alice") as alice:
+    async with archipelago(base, 6) as islands, islands.user("alice") as alice:
         link = (await alice.publish(islands.file("film", MIB), options=Options(lease_seconds=DAY))).link
         (row,) = alice.journal.deposits(link.root)
         (before,) = await expiries(alice, islands.nodes, row.deposit)
         assert abs(before - wall_clock() - DAY) < 10
         renewed = await alice.renew(link, 30 * DAY)
-        assert (renewed.segments, renewed.holders, renewed.silent) == (2, 17, 0)
+        assert (renewed.segments, renewed.holders, renewed.silent) == (2, 11, 0)
         (after,) = await expiries(alice, islands.nodes, row.deposit)
         assert after == renewed.expiry
         assert abs(after - wall_clock() - 30 * DAY) < 10
@@ -66,12 +66,12 @@ async def test_what_is_not_renewed_ends(autojump_clock: MockClock, base: Path) -
 
 
 async def test_deleting_frees_the_holders(autojump_clock: MockClock, base: Path) -> None:
-    async with archipelago(base, 12) as islands, islands.user("alice") as alice:
+    async with archipelago(base, 6) as islands, islands.user("alice") as alice:
         source = islands.file("film", MIB)
         link = (await alice.publish(source)).link
         assert len(islands.holders()) == 2
         deleted = await alice.delete(link)
-        assert (deleted.segments, deleted.holders, deleted.silent) == (2, 17, 0)
+        assert (deleted.segments, deleted.holders, deleted.silent) == (2, 11, 0)
         assert not islands.holders()
         assert isinstance(await failure(alice.fetch(link, base / "copy")), NotFoundError)
         assert isinstance(await failure(alice.delete(link)), RefusedError)
@@ -85,7 +85,7 @@ async def test_deleting_frees_the_holders(autojump_clock: MockClock, base: Path)
 @pytest.mark.parametrize("first", [True, False])
 async def test_deposits_that_share_a_segment(autojump_clock: MockClock, base: Path, first: bool) -> None:
     """Deleting either leaves the other whole; deleting both leaves nothing."""
-    async with archipelago(base, 12) as islands, islands.user("alice") as alice:
+    async with archipelago(base, 6) as islands, islands.user("alice") as alice:
         folder = islands.file("album/film", MIB).parent
         islands.file("album/cover", 100_000)
         one, other = (await alice.publish(folder)).link, (await alice.publish(folder / "film")).link
@@ -106,7 +106,7 @@ async def test_deposits_that_share_a_segment(autojump_clock: MockClock, base: Pa
 @pytest.mark.parametrize("older", [True, False])
 async def test_versions_of_one_deposit(autojump_clock: MockClock, base: Path, older: bool) -> None:
     """A changed folder published again is the same deposit; deleting a version leaves the other's segments."""
-    async with archipelago(base, 12) as islands, islands.user("alice") as alice:
+    async with archipelago(base, 6) as islands, islands.user("alice") as alice:
         folder = islands.file("work/large", MIB).parent
         islands.file("work/notes", 100_000)
         old = (await alice.publish(folder)).link
@@ -160,7 +160,7 @@ async def test_a_deletion_some_holders_missed(autojump_clock: MockClock, base: P
 
 async def test_a_clock_that_was_set_back(autojump_clock: MockClock, base: Path) -> None:
     """Leases are numbered upwards all the same: what was deleted can be published again, and deleted again."""
-    async with archipelago(base, 12) as islands:
+    async with archipelago(base, 6) as islands:
         source = islands.file("film", MIB)
         async with islands.user("alice") as alice:
             link = (await alice.publish(source)).link

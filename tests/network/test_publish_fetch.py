@@ -187,3 +187,26 @@ async def test_an_interrupted_fetch_goes_on_where_it_was(autojump_clock: MockClo
         assert fetched.content_bytes == 3 * 8 * SEALED_BLOCK_BYTES
         copied = tree(base / "copy")
         assert {name.replace("copy", "films", 1): found for name, found in copied.items()} == tree(source)
+
+
+async def test_publishing_again_mends_what_was_lost(autojump_clock: MockClock, base: Path) -> None:
+    """A chunk counts as present only after an audit: one that rotted, one that is gone and one whose node is gone."""
+    async with archipelago(base, 16) as islands:
+        source = islands.file("film", MIB)
+        async with islands.user("alice") as alice:
+            published = await alice.publish(source)
+        content = next(segment for segment, held in islands.holders().items() if len(held) == 12)
+        held = {index: nodes[0] for index, nodes in islands.holders()[content].items()}
+        rotten = held[3].chunk_file((content, 3))
+        rotten.write_bytes(bytes(100) + rotten.read_bytes()[100:])
+        held[5].chunk_file((content, 5)).unlink()
+        dead = held[7]
+        dead.kill()
+        roots = sum(segment != content for segment, _ in dead.chunks())
+        async with islands.user("alice") as alice:
+            again = await alice.publish(source)
+            assert again.link == published.link
+            assert again.placed == again.chunks
+            root_bytes = islands.chunk_bytes([published.link.root.hex()]) // 5
+            assert again.sent_bytes == 3 * SEALED_BLOCK_BYTES + roots * root_bytes
+            assert (await alice.check(again.link)).healthy

@@ -90,7 +90,7 @@ MANY = ",".join(f"A{letter},B{letter}" for letter in "ABCDEFGHIJKLMNOPQ")
         (("node", "--listen", "::1:4110"), "write an IPv6 address as [ADDRESS]:PORT"),
         (("node", "--advertise", "127.0.0.1:0"), "want a port that others can dial"),
         (("node", "--advertise", "0.0.0.0:1"), "peers cannot reach 0.0.0.0:1"),
-        (("node", "--quota=-5GB"), "a quota is 0 bytes or more"),
+        (("node", "--quota=-5GB"), "want a size such as 50GB or 512MiB"),
         (("node", "--quota", "5 parrots"), "want a size such as 50GB or 512MiB, got '5 parrots'"),
         (("node", "--country", "FRA"), "a country is two upper-case letters"),
         (("--join", "nowhere", "ls", LINK), "want HOST:PORT, got 'nowhere'"),

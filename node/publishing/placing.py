@@ -1,0 +1,204 @@
+"""The puts of one segment: who gets which chunk, and who takes over from the slow and the refusing."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import trio
+
+from node.client import Client
+from node.errors import NetworkError, NodeError, RefusedError
+from node.net.peers import PeerError, PeerRefused
+from node.progress import ProgressPart
+from node.publishing.placement import Candidate, assign, why_not
+from node.publishing.spread import Spread
+from protocol.errors import ProtocolError
+from protocol.messages import Put, PutReply
+from protocol.records import open_provider, open_receipt
+
+STALL_SECONDS = 1.0
+"""A put without progress for this long, and for 4 times the usual pause, goes to another node as well."""
+GIVE_UP_SECONDS = 15.0
+"""Without a byte that any holder took, or a chunk that one acknowledged, for this long a publish ends."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """How fast the puts of one publish go, all segments together."""
+
+    moved_at: float = field(default_factory=trio.current_time)
+    """When any holder last took bytes or acknowledged a chunk."""
+    usual_pause: float = 0.0
+    """Seconds between two steps of a put, a moving average: a slow line is not a stalled holder."""
+    sent_bytes: int = 0
+    """Of chunks that were acknowledged."""
+
+    @property
+    def stall_seconds(self) -> float:
+        """A pause this long is a stall."""
+        return max(STALL_SECONDS, 4 * self.usual_pause)
+
+    @property
+    def gives_up_at(self) -> float:
+        """When the publish ends if nothing moves, by trio's clock."""
+        return self.moved_at + GIVE_UP_SECONDS
+
+    def moved(self, since: float) -> float:
+        """Note that a put went on after a pause that began at ``since``; returns now."""
+        self.moved_at = trio.current_time()
+        self.usual_pause += 0.2 * (self.moved_at - since - self.usual_pause)
+        return self.moved_at
+
+
+@dataclass(slots=True)
+class _Put:
+    """One put under way."""
+
+    index: int
+    candidate: Candidate
+    moved_at: float
+    stalled: bool = False
+
+
+class Placing:
+    """The puts of one segment's missing chunks."""
+
+    def __init__(self, client: Client, pace: Pace, spread: Spread, part: ProgressPart) -> None:
+        """Args:
+        client: Who asks.
+        pace: Of the whole publish.
+        spread: The segment; its holders and records are filled in.
+        part: Told of every chunk that is acknowledged.
+        """
+        self._client = client
+        self._pace = pace
+        self._spread = spread
+        self._part = part
+        self._layout = spread.layout
+        self._candidates = list(spread.candidates)
+        self._running: list[_Put] = []
+        self._failures: list[tuple[Candidate, Exception]] = []
+        self._chunk_bytes = max(self._layout.column_bytes(index) for index in range(self._layout.n))
+        self._event = trio.Event()
+
+    async def run(self) -> None:
+        """Return once every chunk has a holder, or nobody is left to ask and those there are suffice.
+
+        Raises:
+            RefusedError: The nodes that answer refuse.
+            NetworkError: Too few nodes can be reached, or nothing moved for 15 seconds.
+        """
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._event = trio.Event()
+                self._start(nursery)
+                if not any(not put.stalled for put in self._running) and (self._enough() or not self._running):
+                    break
+                with trio.move_on_at(self._next_check()):
+                    await self._event.wait()
+                self._mark_stalled()
+                if trio.current_time() >= self._pace.gives_up_at:
+                    break
+            nursery.cancel_scope.cancel()
+        if not self._enough():
+            raise self._failed()
+
+    def _start(self, nursery: trio.Nursery) -> None:
+        """Give every chunk without a holder, and without a put that moves, to somebody."""
+        moving = {put.index for put in self._running if not put.stalled}
+        missing = [index for index in self._spread.missing if index not in moving]
+        taken = {put.index: put.candidate for put in self._running if not put.stalled} | self._spread.holders
+        policy = self._spread.terms.policy
+        plan = assign(missing, self._candidates, taken, policy, chunk_bytes=self._chunk_bytes)
+        for index, candidate in plan.items():
+            put = _Put(index, candidate, trio.current_time())
+            self._running.append(put)
+            nursery.start_soon(self._put, put)
+
+    def _next_check(self) -> float:
+        """When to look again, by trio's clock: the same sums as below, or a rounding error has us look in vain."""
+        moving = [put.moved_at for put in self._running if not put.stalled]
+        oldest = min(moving, default=trio.current_time())
+        return min(oldest + self._pace.stall_seconds, self._pace.gives_up_at)
+
+    def _mark_stalled(self) -> None:
+        for put in self._running:
+            if not put.stalled and trio.current_time() >= put.moved_at + self._pace.stall_seconds:
+                put.stalled = True
+                self._client.suspect(put.candidate.contact)
+                self._leave_out(put.candidate)
+
+    def _leave_out(self, candidate: Candidate) -> None:
+        self._candidates = [c for c in self._candidates if c.node_id != candidate.node_id]
+
+    def _enough(self) -> bool:
+        """k+1 chunks (k if there is no parity) on as many distinct nodes as there are to be had."""
+        layout = self._layout
+        need = layout.k if layout.n == layout.k else layout.k + 1
+        nodes = {holder.node_id for holder in self._spread.holders.values()}
+        available = nodes | {c.node_id for c in self._candidates if self._why_not(c) is None}
+        return len(self._spread.holders) >= need and len(nodes) >= min(need, len(available))
+
+    def _why_not(self, candidate: Candidate) -> str | None:
+        """What keeps chunks from a node that answers."""
+        return why_not(candidate, self._spread.terms.policy, self._chunk_bytes)
+
+    async def _put(self, put: _Put) -> None:
+        sealed, contact = self._spread.sealed, put.candidate.contact
+        message = Put(
+            descriptor=sealed.descriptor.encode(),
+            index=put.index,
+            hashes=sealed.hashes[put.index],
+            lease=self._spread.lease,
+        )
+
+        def moved(_: int) -> None:
+            put.moved_at = self._pace.moved(put.moved_at)
+
+        try:
+            reply, _ = await self._client.peers.request(
+                contact, message, body=(sealed.columns[put.index],), on_body=moved
+            )
+            assert isinstance(reply, PutReply)
+            self._acknowledged(put, reply)
+        except (PeerError, ProtocolError) as exc:
+            self._failures.append((put.candidate, exc))
+            self._leave_out(put.candidate)
+            if not isinstance(exc, PeerRefused):
+                self._client.suspect(contact)
+        finally:
+            self._running.remove(put)
+            self._event.set()
+
+    def _acknowledged(self, put: _Put, reply: PutReply) -> None:
+        """Count a chunk once the holder's receipt and provider record are seen to be about it."""
+        network, sealed, key = self._client.network.id, self._spread.sealed, put.candidate.contact.key
+        receipt = open_receipt(reply.receipt, network)
+        provider = open_provider(network, sealed.id, reply.provider)
+        if (receipt.key, receipt.segment, receipt.index, receipt.chunk_id) != (
+            key,
+            sealed.id,
+            put.index,
+            sealed.descriptor.chunk_ids[put.index],
+        ) or (provider.key, provider.index) != (key, put.index):
+            raise ProtocolError("the receipt is for something else")
+        put.moved_at = self._pace.moved(put.moved_at)
+        if put.index in self._spread.holders:
+            return
+        self._spread.holders[put.index] = put.candidate
+        self._spread.records[put.index] = reply.provider
+        size = self._layout.column_bytes(put.index)
+        self._pace.sent_bytes += size
+        self._part.confirmed(len(self._spread.holders), moved=size)
+
+    def _failed(self) -> NodeError:
+        need = self._layout.k if self._layout.n == self._layout.k else self._layout.k + 1
+        refusals = [(c, why) for c in self._candidates if (why := self._why_not(c)) is not None]
+        reasons = Counter(f"{c.country or 'unknown country'}: {why}" for c, why in (*self._failures, *refusals))
+        told = "; ".join(f"{text}" + (f" ({count}x)" if count > 1 else "") for text, count in reasons.most_common(6))
+        stalled = sum(put.stalled for put in self._running)
+        told += f"; {stalled} stopped answering" if stalled else ""
+        summary = f"placed {len(self._spread.holders)} of {self._layout.n} chunks of a segment, {need} are needed"
+        message = f"{summary} ({told.lstrip('; ') or 'no node answers that stores'})"
+        if reasons and not stalled and all(isinstance(exc, PeerRefused) for _, exc in self._failures):
+            return RefusedError(message, hint="add nodes or space; what is stored is not sent twice")
+        return NetworkError(message, hint="publish again later: what is stored is not sent twice")
