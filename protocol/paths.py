@@ -5,6 +5,7 @@ Pure checks, used on the way in and out, and by a publisher to say beforehand wh
 
 MAX_PATH_BYTES = 4096
 MAX_COMPONENT_BYTES = 255
+MAX_COMPONENTS = 256
 
 
 def path_problem(path: bytes) -> str | None:
@@ -13,7 +14,10 @@ def path_problem(path: bytes) -> str | None:
         return f"a path has 1 to {MAX_PATH_BYTES} bytes, got {len(path)}"
     if b"\0" in path:
         return "a path holds NUL"
-    for component in path.split(b"/"):
+    components = path.split(b"/")
+    if len(components) > MAX_COMPONENTS:
+        return f"a path has at most {MAX_COMPONENTS} components, got {len(components)}"
+    for component in components:
         if component in (b"", b".", b".."):
             return "a path is absolute or holds an empty, '.' or '..' component"
         if len(component) > MAX_COMPONENT_BYTES:

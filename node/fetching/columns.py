@@ -107,6 +107,13 @@ class Columns:
         blocks = layout.rows if self.descriptor is None else layout.column_blocks(index)
         return min(lo, blocks), min(hi, blocks)
 
+    def span_bytes(self, index: int) -> int:
+        """Sealed bytes of the rows to ask of column ``index``."""
+        layout, (lo, hi) = self.layout, self.span(index)
+        if layout is None:
+            return (hi - lo) * SEALED_BLOCK_BYTES
+        return sum(layout.block_bytes(index, row) for row in range(lo, hi))
+
     def take_descriptor(self, data: bytes) -> Descriptor:
         """Check a descriptor that a holder sent.
 

@@ -16,6 +16,7 @@ from dht.contact import Contact
 from node.client import Client
 from node.errors import IntegrityFailure, NetworkError, NodeError, NotFoundError
 from node.fetching.columns import Column, Columns, Part
+from node.net.pace import Flight, Pace
 from node.net.peers import PeerError, PeerRefused
 from node.progress import Progress
 from protocol.errors import ProtocolError
@@ -25,10 +26,8 @@ from protocol.messages import Get, GetReply, Reply
 from protocol.records import ProviderRecord
 from protocol.segment import Layout
 
-HEDGE_SECONDS = 1.0
-"""A holder that sends nothing for this long gets company."""
 SLOW_FACTOR = 3.0
-"""So does one that takes this many times the median of its fellows."""
+"""A holder gets company when it is silent beyond the line's patience, or takes this many times its fellows' median."""
 SLOW_FLOOR_SECONDS = 0.25
 STUCK_SECONDS = 7.5
 """So does everybody when no block of the segment was verified for this long: who sends byte by byte is never silent."""
@@ -44,6 +43,7 @@ class Downloader:
 
     client: Client
     progress: Progress
+    pace: Pace = field(default_factory=Pace)
     verified_at: float = field(default_factory=trio.current_time)
     """When a block was last verified, for any segment."""
     received_bytes: int = 0
@@ -83,9 +83,12 @@ class _Job:
 
     index: int
     holder: ProviderRecord
-    began_at: float
-    heard_at: float
+    flight: Flight
     slow: bool = False
+
+    @property
+    def whose(self) -> tuple[int, PublicKey]:
+        return self.index, self.holder.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,7 @@ class _SegmentDownload:
             return
         if next(self._untried(), None) is None:
             self._looked_again = True
-            self._asked = {item for item in self._asked if item[1] in self._liars}
+            self._asked = {item for item in self._asked if item[1] in self._liars} | {job.whose for job in self._jobs}
             self._discover(nursery)
 
     def _untried(self) -> Iterator[ProviderRecord]:
@@ -181,7 +184,7 @@ class _SegmentDownload:
     # Who is asked
 
     def _start(self, nursery: trio.Nursery) -> None:
-        """Ask as many holders as it takes; one counted as slow does not count as asked."""
+        """Ask as many holders as it takes and the line can feed; one counted as slow does not count as asked."""
         busy = {job.index for job in self._jobs if not job.slow}
         layout = self._columns.layout
         if layout is None:
@@ -193,15 +196,17 @@ class _SegmentDownload:
             if missing <= 0:
                 break
             if holder.index not in busy:
+                size = self._columns.span_bytes(holder.index)
+                if not self._downloader.pace.room(size, self._event):
+                    break
                 busy.add(holder.index)
                 missing -= 1
-                self._begin(nursery, holder)
+                self._begin(nursery, holder, size)
 
-    def _begin(self, nursery: trio.Nursery, holder: ProviderRecord) -> None:
-        now = trio.current_time()
-        job = _Job(holder.index, holder, now, now)
+    def _begin(self, nursery: trio.Nursery, holder: ProviderRecord, size: int) -> None:
+        job = _Job(holder.index, holder, self._downloader.pace.begin(size))
         self._jobs.append(job)
-        self._asked.add((holder.index, holder.key))
+        self._asked.add(job.whose)
         nursery.start_soon(self._get, job)
 
     def _missing(self, layout: Layout, busy: set[int]) -> int:
@@ -241,8 +246,9 @@ class _SegmentDownload:
 
     def _patience(self, job: _Job) -> tuple[float, float, float]:
         """When a job counts as slow: it is silent, or its fellows outdo it, or nothing comes of any."""
-        stuck_at = max(job.began_at, self._verified_at) + STUCK_SECONDS
-        return job.heard_at + HEDGE_SECONDS, job.began_at + self._slow_after(), stuck_at
+        began_at = job.flight.began_at
+        stuck_at = max(began_at, self._verified_at) + STUCK_SECONDS
+        return job.flight.stalled_at, began_at + self._slow_after(), stuck_at
 
     def _slow_after(self) -> float:
         """Seconds after which a job counts as slow beside its fellows."""
@@ -254,8 +260,9 @@ class _SegmentDownload:
             silent_at, outdone_at, stuck_at = self._patience(job)
             if not job.slow and now >= min(silent_at, outdone_at, stuck_at):
                 job.slow = True
+                job.flight.end()
                 # Outdone, it is suspect only if it sent not one byte while its fellows were done.
-                if now >= min(silent_at, stuck_at) or job.heard_at == job.began_at:
+                if now >= min(silent_at, stuck_at) or job.flight.silent:
                     self._client.suspect(_contact(job.holder))
 
     def _hopeless(self) -> bool:
@@ -268,10 +275,11 @@ class _SegmentDownload:
     async def _get(self, job: _Job) -> None:
         try:
             await self._request(job)
-            self._took.append(trio.current_time() - job.began_at)
+            self._took.append(trio.current_time() - job.flight.began_at)
         except (PeerError, ProtocolError) as exc:
             self._note_failure(job, exc)
         finally:
+            job.flight.end()
             self._jobs.remove(job)
             self._event.set()
 
@@ -283,23 +291,23 @@ class _SegmentDownload:
 
         def into(reply: Reply, body_bytes: int) -> memoryview:
             nonlocal column
-            job.heard_at = trio.current_time()
+            job.flight.moved()
             assert isinstance(reply, GetReply)
             column = self._columns.begin(job.index, span, reply.descriptor, reply.hashes, body_bytes)
             return column.data
 
         def on_body(received: int) -> None:
-            job.heard_at = trio.current_time()
             assert column is not None
+            job.flight.moved(len(column.data) - received)
             for size in column.verify(received):
-                self._verified_at = job.heard_at
+                self._verified_at = job.flight.moved_at
                 self._downloader.verified(size)
 
         await self._client.peers.request(_contact(job.holder), message, into=into, on_body=on_body)
         assert column is not None
         assert column.whole
         if not self._columns.add(job.index, column):
-            self._asked.discard((job.index, job.holder.key))  # now that it is known what to ask for
+            self._asked.discard(job.whose)  # now that it is known what to ask for
 
     def _note_failure(self, job: _Job, exc: Exception) -> None:
         lied = isinstance(exc, ProtocolError)
@@ -321,6 +329,8 @@ class _SegmentDownload:
         layout = self._columns.layout
         have, need = self._columns.count(), layout.k if layout is not None else 1
         lies = {failure.holder.index for failure in self._failures if failure.lied}
+        if not have and self._failures and all(failure.reason == "not found" for failure in self._failures):
+            return NotFoundError("none of its holders has it any more", hint="it has expired or been deleted")
         message = f"have {have} of {need if layout is not None else '?'} chunks of a segment ({self._reasons()})"
         if lies and have + len(lies) >= need:
             return IntegrityFailure(message, hint="some holders send wrong bytes: try later, or ask the publisher")

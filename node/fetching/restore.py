@@ -1,8 +1,11 @@
 """Writing what was fetched to disk: beside the destination, resumable, and moved there only when it is whole."""
 
+import contextlib
 import fcntl
 import os
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +16,14 @@ from node.fetching.reader import Run, Step, plan_steps, runs_of, segments_ahead
 from protocol.hashing import digest
 from protocol.links import Link
 from protocol.manifest import Kind, Manifest, inline_content
+from protocol.paths import MAX_COMPONENT_BYTES
 
 Wanted = tuple[int, int, int]
 """(entry index, start, stop): a run of a file's bytes."""
 
-_STATE_BYTES = 32
+_MAGIC = b"archipel fetch 1\n"
+"""Begins the ``state`` of a staging folder: without it a folder is somebody else's."""
+_HEAD_BYTES = len(_MAGIC) + 32
 _RECORD_BYTES = 4 + 32
 
 
@@ -43,7 +49,7 @@ def choose_target(manifest: Manifest, chosen: Sequence[int], dest: Path | None, 
 
     Raises:
         RefusedError: A destination exists.
-        MachineError: The folder to write to does not exist.
+        MachineError: The folder to write to does not exist, or the system cannot hold such a name.
     """
     paths = {manifest.entries[index].path for index in chosen}
     tops = [path for path in sorted(paths) if path.rpartition(b"/")[0] not in paths]
@@ -54,15 +60,59 @@ def choose_target(manifest: Manifest, chosen: Sequence[int], dest: Path | None, 
     else:
         moves = [(top, dest / os.fsdecode(top.rpartition(b"/")[2])) for top in tops]
     for _, place in moves:
-        if os.path.lexists(place) and not force:
+        if _exists(place) and not force:
             raise RefusedError(f"{str(place)!r} exists", hint="choose another place with -o, or replace it: --force")
     base = dest if dest is not None else moves[0][1] if len(moves) == 1 else Path(f"archipel-{root[:4].hex()}")
     if not base.name:
         raise ConfigError(f"{str(base)!r} is no name for a file or folder", hint="choose another place with -o")
-    staging = base.with_name(base.name + ".part")
+    staging = base.with_name(_staging_name(base.name))
     if not staging.parent.is_dir():
         raise MachineError(f"the folder {str(staging.parent)!r} does not exist")
     return Target(staging, tuple(moves))
+
+
+def _exists(place: Path) -> bool:
+    try:
+        os.lstat(place)
+    except FileNotFoundError:
+        return False
+    except OSError as exc:
+        raise machine_error("write", exc) from exc
+    return True
+
+
+def _staging_name(name: str) -> str:
+    """``name`` and ``.part``; of a name too long for that its beginning and a digest of it."""
+    raw = os.fsencode(name)
+    if len(raw) + len(".part") <= MAX_COMPONENT_BYTES:
+        return name + ".part"
+    cut = MAX_COMPONENT_BYTES - len(".part") - 8
+    while raw[cut] & 0xC0 == 0x80 and cut > MAX_COMPONENT_BYTES - 16:  # not within a character of UTF-8
+        cut -= 1
+    return f"{os.fsdecode(raw[:cut])}{digest('local', raw)[:4].hex()}.part"
+
+
+def _is_ours(staging: Path) -> bool:
+    """Whether a fetch made this folder, or might have: it is empty, or holds our state and maybe content."""
+    if not stat.S_ISDIR(os.lstat(staging).st_mode):
+        return False
+    kinds = {name: stat.S_IFMT(os.lstat(staging / name).st_mode) for name in os.listdir(staging)}
+    if not kinds:
+        return True
+    if kinds.pop("state", 0) != stat.S_IFREG or kinds not in ({}, {"content": stat.S_IFDIR}):
+        return False
+    with (staging / "state").open("rb") as handle:
+        head = handle.read(len(_MAGIC))
+    return head == _MAGIC or (not head and not kinds)  # killed before it wrote anything
+
+
+def _remove_tree(path: Path) -> None:
+    try:
+        shutil.rmtree(path)
+    except RecursionError:
+        raise MachineError(f"cannot remove {str(path)!r}: its folders lie too deep in each other") from None
+    except OSError as exc:
+        raise machine_error("remove", exc) from exc
 
 
 class Restore:
@@ -83,25 +133,61 @@ class Restore:
         self._open: tuple[int, int] | None = None
 
     def begin(self) -> None:
-        """Take up what an earlier run left, if it was the same fetch; make folders and empty files.
+        """Take the staging folder, and up what an earlier run left there, if it was the same fetch.
 
         Raises:
-            RefusedError: Another process is at it.
+            RefusedError: Another process is at it, or the folder is not ours.
             MachineError: The disk says no.
         """
         try:
-            self._target.staging.mkdir(mode=0o700, exist_ok=True)
-            self._state = os.open(self._target.staging / "state", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._state, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.pread(self._state, _STATE_BYTES, 0) != self._token:
-                shutil.rmtree(os.fsdecode(self._content), ignore_errors=True)
+            self._lock_staging()
+            head = _MAGIC + self._token
+            if os.pread(self._state, _HEAD_BYTES, 0) != head:
                 if os.path.lexists(self._content):
-                    os.unlink(self._content)
-                os.ftruncate(self._state, 0)
-                os.pwrite(self._state, self._token, 0)
-            self._make_places()
+                    _remove_tree(Path(os.fsdecode(self._content)))
+                os.pwrite(self._state, head, 0)
+                os.ftruncate(self._state, _HEAD_BYTES)
         except BlockingIOError:
             raise RefusedError(f"another fetch is writing to {str(self._target.staging)!r}") from None
+        except OSError as exc:
+            raise machine_error("write", exc) from exc
+
+    def _lock_staging(self) -> None:
+        staging = self._target.staging
+        try:
+            staging.mkdir(mode=0o700)
+        except FileExistsError:
+            if not _is_ours(staging):
+                raise RefusedError(
+                    f"{str(staging)!r} is in the way: no fetch made it",
+                    hint="move it away, or choose another place with -o",
+                ) from None
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._state = os.open(staging / "state", flags, 0o600)
+        fcntl.flock(self._state, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.fstat(self._state).st_nlink:
+            raise BlockingIOError  # the other fetch finished, and removed it, after we opened it
+
+    def make_places(self, size: int) -> None:
+        """Make folders and empty files, if there is room for ``size`` bytes more.
+
+        A manifest of a few bytes may name one segment again and again: nothing else bounds what it fills.
+
+        Raises:
+            MachineError: There is not, or the disk says no.
+        """
+        try:
+            disk = os.statvfs(self._target.staging.parent)
+            free = disk.f_bavail * disk.f_frsize
+            if disk.f_blocks and size > free:  # some file systems do not know their size
+                if not os.path.lexists(self._content):
+                    self._remove_staging()
+                where = str(self._target.staging.parent)
+                raise MachineError(
+                    f"{size} bytes are to be fetched, but {where!r} has room for {free}",
+                    hint="free some space, or choose another place with -o",
+                )
+            self._make_places()
         except OSError as exc:
             raise machine_error("write", exc) from exc
 
@@ -126,14 +212,14 @@ class Restore:
 
     def finished_before(self, steps: Sequence[Step]) -> set[int]:
         """Numbers of the steps whose bytes lie here already, read back and compared with what was noted."""
-        noted = os.pread(self._state, len(steps) * _RECORD_BYTES * 2, _STATE_BYTES)
+        noted = os.pread(self._state, len(steps) * _RECORD_BYTES * 2, _HEAD_BYTES)
         good: dict[int, bytes] = {}
         for start in range(0, len(noted) - _RECORD_BYTES + 1, _RECORD_BYTES):
             number = int.from_bytes(noted[start : start + 4], "big")
             if number < len(steps) and self._digest_of(steps[number]) == noted[start + 4 : start + _RECORD_BYTES]:
                 good[number] = noted[start : start + _RECORD_BYTES]
-        os.ftruncate(self._state, _STATE_BYTES)
-        os.pwrite(self._state, b"".join(good.values()), _STATE_BYTES)
+        os.ftruncate(self._state, _HEAD_BYTES)
+        os.pwrite(self._state, b"".join(good.values()), _HEAD_BYTES)
         os.lseek(self._state, 0, os.SEEK_END)
         return set(good)
 
@@ -190,7 +276,7 @@ class Restore:
             self._finish_entries()
             for path, place in self._target.moves:
                 self._move(os.path.join(self._content, path), place, force=force)
-            shutil.rmtree(self._target.staging)
+            self._remove_staging()
         except OSError as exc:
             raise machine_error("write", exc) from exc
 
@@ -209,23 +295,24 @@ class Restore:
             if entry.mtime_ns:  # 0: it has no time of its own, such as what came from standard input
                 os.utime(place, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 
+    def _remove_staging(self) -> None:
+        if os.path.lexists(self._content):
+            _remove_tree(Path(os.fsdecode(self._content)))
+        os.unlink(self._target.staging / "state")
+        with contextlib.suppress(OSError):  # somebody put something there: it is not ours to remove
+            os.rmdir(self._target.staging)
+
     @staticmethod
     def _move(staged: bytes, place: Path, *, force: bool) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
-        if os.path.lexists(place):
-            if not force:
-                raise RefusedError(
-                    f"{str(place)!r} exists", hint="it appeared during the fetch; run again with --force"
-                )
-            aside = place.with_name(f".{place.name}.replaced-{os.getpid()}")
-            place.rename(aside)
+        if not os.path.lexists(place):
             os.rename(staged, place)
-            if aside.is_dir() and not aside.is_symlink():
-                shutil.rmtree(aside)
-            else:
-                aside.unlink()
-            return
-        os.rename(staged, place)
+        elif not force:
+            raise RefusedError(f"{str(place)!r} exists", hint="it appeared during the fetch; run again with --force")
+        elif any(stat.S_ISDIR(os.lstat(path).st_mode) for path in (staged, place)):
+            _swap_folder(staged, place)
+        else:
+            os.replace(staged, place)
 
     def close(self) -> None:
         """Release files and the lock. What is unfinished stays for the next run."""
@@ -233,6 +320,23 @@ class Restore:
         if self._state >= 0:
             os.close(self._state)
             self._state = -1
+
+
+def _swap_folder(staged: bytes, place: Path) -> None:
+    """Put ``staged`` where ``place`` is; a folder is involved, so it takes two steps."""
+    aside = Path(tempfile.mkdtemp(prefix=".replaced-", dir=place.parent))
+    try:
+        place.rename(aside / place.name)
+        try:
+            os.rename(staged, place)
+        except OSError:
+            (aside / place.name).rename(place)
+            raise
+    except OSError:
+        with contextlib.suppress(OSError):  # what could not be put back is still in it
+            aside.rmdir()
+        raise
+    _remove_tree(aside)
 
 
 async def restore(
@@ -258,12 +362,12 @@ async def restore(
     work = Restore(link, manifest, wanted, chosen, target)
     try:
         await blocking(work.begin)
-        kept = 0
+        steps = list(plan_steps(manifest, wanted)) if manifest.segments else []
+        finished = await blocking(work.finished_before, steps)
+        kept = sum(item.size for number in finished for item in steps[number].slices)
+        await blocking(work.make_places, sum(stop - start for _, start, stop in wanted) - kept)
+        downloader.progress.step(done=kept)
         if manifest.segments:
-            steps = list(plan_steps(manifest, wanted))
-            finished = await blocking(work.finished_before, steps)
-            kept = sum(item.size for number in finished for item in steps[number].slices)
-            downloader.progress.step(done=kept)
             await _fetch_steps(downloader, work, [(n, s) for n, s in enumerate(steps) if n not in finished])
         else:
             for run in _inline_runs(manifest, wanted):

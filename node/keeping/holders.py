@@ -1,13 +1,13 @@
 """Everybody who says they hold a chunk of a segment, and one question put to each of them."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import trio
 
 from dht.contact import Contact
 from node.client import Client
-from node.net.peers import PeerError
+from node.net.peers import PeerError, PeerUnreachable
 from protocol.errors import ProtocolError
 from protocol.ids import PublicKey, SegmentId
 from protocol.messages import Get, GetReply
@@ -15,7 +15,55 @@ from protocol.records import ProviderRecord
 from protocol.segment import Descriptor
 
 ANSWER_SECONDS = 5.0
-"""How long one holder may take over one small question."""
+"""How long one holder may be silent over one question."""
+DESCRIPTOR_SECONDS = 1.0
+"""After so long another holder is asked for the descriptor as well."""
+SLOW_SECONDS = 2.0
+"""An answer that takes longer says that too much is under way at once."""
+_MOST, _FEWEST = 16, 2
+_STEP_BYTES = 32 * 1024  # of an answer: who sends less at a time gains no time by it
+
+
+class Pace:
+    """Bounds the questions with long answers under way at once: fewer while answers are slow.
+
+    Our own line is what they share. Were they all asked at once, a slow line would make every holder look silent.
+    """
+
+    def __init__(self) -> None:
+        self._places = trio.CapacityLimiter(_MOST)
+
+    async def ask(self, seconds: float, question: Callable[[Callable[[int], None]], Awaitable[bool]]) -> bool:
+        """Put a question when there is a place, and let it take as long as its answer moves.
+
+        Args:
+            seconds: At most so long without 32 KiB more of the answer.
+            question: Given what is to be told how many bytes of the answer have come.
+
+        Raises:
+            PeerUnreachable: No answer.
+        """
+        async with self._places:
+            began = trio.current_time()
+            answer = await _while_it_moves(seconds, question)
+            most = int(self._places.total_tokens)
+            slow = trio.current_time() - began > SLOW_SECONDS
+            self._places.total_tokens = max(_FEWEST, most // 2) if slow else min(_MOST, most + 1)
+            return answer
+
+
+async def _while_it_moves(seconds: float, question: Callable[[Callable[[int], None]], Awaitable[bool]]) -> bool:
+    counted = 0
+
+    def on_body(come: int) -> None:
+        nonlocal counted
+        if come - counted >= _STEP_BYTES:
+            counted = come
+            scope.deadline = trio.current_time() + seconds
+
+    with trio.move_on_after(seconds) as scope:
+        return await question(on_body)
+    raise PeerUnreachable("no answer")
 
 
 async def find_holders(client: Client, segment: SegmentId) -> list[ProviderRecord]:
@@ -28,23 +76,30 @@ async def find_holders(client: Client, segment: SegmentId) -> list[ProviderRecor
 
 
 async def read_descriptor(client: Client, segment: SegmentId, holders: Sequence[ProviderRecord]) -> Descriptor | None:
-    """The descriptor, from the first holder that sends the right one; None if nobody does."""
-    for holder in holders:
-        contact = Contact(holder.key, holder.address)
-        if client.is_suspect(contact):
-            continue
-        with trio.move_on_after(ANSWER_SECONDS) as scope:
-            try:
-                reply, _ = await client.peers.request(
-                    contact, Get(segment=segment, index=holder.index, count=0, proof=True)
-                )
-                if isinstance(reply, GetReply):
-                    return Descriptor.decode(reply.descriptor, segment)
-            except (PeerError, ProtocolError):
-                continue
-        if scope.cancelled_caught:
-            client.suspect(contact)
-    return None
+    """The descriptor, from the first holder that sends the right one; None if nobody does.
+
+    Who takes more than a second gets company.
+    """
+    found: Descriptor | None = None
+
+    async def ask(holder: ProviderRecord, over: trio.Event) -> None:
+        nonlocal found
+        with trio.move_on_after(ANSWER_SECONDS), suppress(PeerError, ProtocolError):
+            reply, _ = await client.peers.request(
+                Contact(holder.key, holder.address), Get(segment=segment, index=holder.index, count=0, proof=True)
+            )
+            if isinstance(reply, GetReply):
+                found = Descriptor.decode(reply.descriptor, segment)
+                nursery.cancel_scope.cancel()
+        over.set()
+
+    async with trio.open_nursery() as nursery:
+        for holder in sorted(holders, key=lambda h: client.is_suspect(Contact(h.key, h.address))):
+            over = trio.Event()
+            nursery.start_soon(ask, holder, over)
+            with trio.move_on_after(DESCRIPTOR_SECONDS):
+                await over.wait()
+    return found
 
 
 async def ask_each(

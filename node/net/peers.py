@@ -171,6 +171,10 @@ class Peers:
                 except WrongNetworkError as exc:
                     raise PeerBroke("is of another network") from exc
                 return await self._exchange(pool, connection, message, body, into, on_body)
+        except PeerRefused as exc:
+            if exc.code in (ErrorCode.FULL, ErrorCode.NOT_STORING):
+                self._records.pop(contact, None)  # it promises room that is gone
+            raise
         finally:
             pool.users -= 1
             self._forget_if_unused(contact, pool)

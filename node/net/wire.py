@@ -17,6 +17,8 @@ from protocol.messages import Message
 RECEIVE_BYTES: Final = 256 * 1024
 """Asked of the socket at once: about four records."""
 _DRAIN_BYTES: Final = 64 * 1024
+_SEND_BYTES: Final = 64 * 1024
+"""Given at once to a stream that says nothing until it has taken all of it."""
 
 
 class HungUpError(Exception):
@@ -29,6 +31,9 @@ class Wire:
     def __init__(self, stream: Stream, channel: Channel) -> None:
         self._stream = stream
         self._channel = channel
+        self.on_progress: Callable[[], None] = _nothing
+        """Called whenever the peer took some of what is sent (a record's worth at most between two calls, as far as the
+        system tells), or a record of a body came from it."""
         self.heard = False
         """Whether anything was received since the last :meth:`send`."""
 
@@ -69,7 +74,7 @@ class Wire:
         Args:
             message: A request from the initiator, a reply from the responder.
             body: Views, sent one behind the other; empty ones are allowed.
-            on_body: Told how many bytes of the body have been handed to the system so far.
+            on_body: Told how many bytes of the body have been handed to the system so far, as they are.
 
         Raises:
             HungUpError: The peer hung up.
@@ -78,22 +83,24 @@ class Wire:
         await self.send_header(message, total)
         sent = 0
         for view in body:
-            for start in range(0, len(view), MAX_SEND_BODY):
-                part = view[start : start + MAX_SEND_BODY]
-                await self.send_body(part)
-                sent += len(part)
-                if on_body is not None:
-                    on_body(sent)
+            await self.send_body(view, on_body=None if on_body is None else _counted_from(sent, on_body))
+            sent += len(view)
 
     async def send_header(self, message: Message, body_bytes: int) -> None:
         """Begin a message; exactly ``body_bytes`` must follow by :meth:`send_body`."""
         self.heard = False
         await self._send(self._channel.send(message, body_bytes))
 
-    async def send_body(self, view: memoryview) -> None:
-        """Send a part of the body, of any length above 0."""
+    async def send_body(self, view: memoryview, *, on_body: Callable[[int], None] | None = None) -> None:
+        """Send a part of the body; ``on_body`` is told how many bytes of ``view`` have gone so far."""
         for start in range(0, len(view), MAX_SEND_BODY):
-            await self._send(self._channel.send_body(view[start : start + MAX_SEND_BODY]))
+            part = view[start : start + MAX_SEND_BODY]
+            records = self._channel.send_body(part)
+            left = len(records)
+            while left:
+                left -= await self._send_some(records[-left:])
+                if on_body is not None:
+                    on_body(start + len(part) * (len(records) - left) // len(records))
 
     async def receive_header(self) -> Header | None:
         """The next message; None when the peer closed the connection between two messages.
@@ -127,6 +134,7 @@ class Wire:
             got = self._channel.receive_body_into(target[filled:])
             if got:
                 filled += got
+                self.on_progress()
                 if on_body is not None:
                     on_body(filled)
             elif not await self._feed():
@@ -150,12 +158,26 @@ class Wire:
         await trio.aclose_forcefully(self._stream)
 
     async def _send(self, data: bytes | memoryview) -> None:
-        if not data:
-            return
+        view = memoryview(data)
+        while view:
+            view = view[await self._send_some(view) :]
+
+    async def _send_some(self, data: memoryview) -> int:
+        """Send as much of ``data`` as goes at once; returns how much that was.
+
+        A system socket is asked itself: ``send_all`` of a large part would show no progress for minutes on a slow line,
+        and many small ones cost more calls than the fast path needs.
+        """
         try:
-            await self._stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            if isinstance(self._stream, trio.SocketStream):
+                sent = await self._stream.socket.send(data)
+            else:
+                sent = min(len(data), _SEND_BYTES)
+                await self._stream.send_all(data[:sent])
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
             raise HungUpError("connection lost") from exc
+        self.on_progress()
+        return sent
 
     async def _feed(self) -> bool:
         """Receive some bytes; False at the end of the stream."""
@@ -168,3 +190,11 @@ class Wire:
         self.heard = True
         self._channel.receive_data(data)
         return True
+
+
+def _nothing() -> None:
+    """Nobody asked to be told."""
+
+
+def _counted_from(before: int, on_body: Callable[[int], None]) -> Callable[[int], None]:
+    return lambda sent: on_body(before + sent)

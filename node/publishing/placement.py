@@ -85,6 +85,7 @@ def why_not(candidate: Candidate, policy: Policy, chunk_bytes: int) -> str | Non
     return "too little space" if candidate.free_bytes < chunk_bytes else None
 
 
-def country_bound_met(holders: Iterable[Candidate], n: int, k: int) -> bool:
-    """Whether no country holds more than n-k of a segment's chunks: it survives the loss of any one country."""
-    return max(Counter(holder.country for holder in holders).values(), default=0) <= n - k
+def country_bound_met(holders: Iterable[Candidate], k: int) -> bool:
+    """Whether the chunks that have a holder outlive the loss of any one country: k are left without the largest."""
+    countries = Counter(holder.country for holder in holders)
+    return countries.total() - max(countries.values(), default=0) >= k

@@ -1,12 +1,13 @@
 """The puts of one segment: who gets which chunk, and who takes over from the slow and the refusing."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import trio
 
 from node.client import Client
 from node.errors import NetworkError, NodeError, RefusedError
+from node.net.pace import Flight, Pace
 from node.net.peers import PeerError, PeerRefused
 from node.progress import ProgressPart
 from node.publishing.placement import Candidate, assign, why_not
@@ -15,38 +16,8 @@ from protocol.errors import ProtocolError
 from protocol.messages import Put, PutReply
 from protocol.records import open_provider, open_receipt
 
-STALL_SECONDS = 1.0
-"""A put without progress for this long, and for 4 times the usual pause, goes to another node as well."""
 GIVE_UP_SECONDS = 15.0
 """Without a byte that any holder took, or a chunk that one acknowledged, for this long a publish ends."""
-
-
-@dataclass(slots=True)
-class Pace:
-    """How fast the puts of one publish go, all segments together."""
-
-    moved_at: float = field(default_factory=trio.current_time)
-    """When any holder last took bytes or acknowledged a chunk."""
-    usual_pause: float = 0.0
-    """Seconds between two steps of a put, a moving average: a slow line is not a stalled holder."""
-    sent_bytes: int = 0
-    """Of chunks that were acknowledged."""
-
-    @property
-    def stall_seconds(self) -> float:
-        """A pause this long is a stall."""
-        return max(STALL_SECONDS, 4 * self.usual_pause)
-
-    @property
-    def gives_up_at(self) -> float:
-        """When the publish ends if nothing moves, by trio's clock."""
-        return self.moved_at + GIVE_UP_SECONDS
-
-    def moved(self, since: float) -> float:
-        """Note that a put went on after a pause that began at ``since``; returns now."""
-        self.moved_at = trio.current_time()
-        self.usual_pause += 0.2 * (self.moved_at - since - self.usual_pause)
-        return self.moved_at
 
 
 @dataclass(slots=True)
@@ -55,7 +26,7 @@ class _Put:
 
     index: int
     candidate: Candidate
-    moved_at: float
+    flight: Flight
     stalled: bool = False
 
 
@@ -75,6 +46,8 @@ class Placing:
         self._part = part
         self._layout = spread.layout
         self._candidates = list(spread.candidates)
+        self.sent_bytes = 0
+        """Of chunks that were acknowledged."""
         self._running: list[_Put] = []
         self._failures: list[tuple[Candidate, Exception]] = []
         self._chunk_bytes = max(self._layout.column_bytes(index) for index in range(self._layout.n))
@@ -90,40 +63,53 @@ class Placing:
         async with trio.open_nursery() as nursery:
             while True:
                 self._event = trio.Event()
-                self._start(nursery)
-                if not any(not put.stalled for put in self._running) and (self._enough() or not self._running):
+                waiting = self._start(nursery)
+                if not waiting and self._settled():
                     break
                 with trio.move_on_at(self._next_check()):
                     await self._event.wait()
                 self._mark_stalled()
-                if trio.current_time() >= self._pace.gives_up_at:
+                if trio.current_time() >= self._pace.moved_at + GIVE_UP_SECONDS:
                     break
             nursery.cancel_scope.cancel()
         if not self._enough():
             raise self._failed()
 
-    def _start(self, nursery: trio.Nursery) -> None:
-        """Give every chunk without a holder, and without a put that moves, to somebody."""
+    def _start(self, nursery: trio.Nursery) -> bool:
+        """Give every chunk without a holder, and without a put that moves, to somebody.
+
+        Returns:
+            Whether some have to wait until the line has room.
+        """
         moving = {put.index for put in self._running if not put.stalled}
         missing = [index for index in self._spread.missing if index not in moving]
         taken = {put.index: put.candidate for put in self._running if not put.stalled} | self._spread.holders
         policy = self._spread.terms.policy
         plan = assign(missing, self._candidates, taken, policy, chunk_bytes=self._chunk_bytes)
         for index, candidate in plan.items():
-            put = _Put(index, candidate, trio.current_time())
+            size = self._layout.column_bytes(index)
+            if not self._pace.room(size, self._event):
+                return True
+            put = _Put(index, candidate, self._pace.begin(size))
             self._running.append(put)
             nursery.start_soon(self._put, put)
+        return False
+
+    def _settled(self) -> bool:
+        """Whether nothing moves any more, and nothing more need: what is stalled is not waited for."""
+        moving = any(not put.stalled for put in self._running)
+        return not moving and (self._enough() or not self._running)
 
     def _next_check(self) -> float:
         """When to look again, by trio's clock: the same sums as below, or a rounding error has us look in vain."""
-        moving = [put.moved_at for put in self._running if not put.stalled]
-        oldest = min(moving, default=trio.current_time())
-        return min(oldest + self._pace.stall_seconds, self._pace.gives_up_at)
+        stalls = [put.flight.stalled_at for put in self._running if not put.stalled]
+        return min([*stalls, self._pace.moved_at + GIVE_UP_SECONDS])
 
     def _mark_stalled(self) -> None:
         for put in self._running:
-            if not put.stalled and trio.current_time() >= put.moved_at + self._pace.stall_seconds:
+            if not put.stalled and trio.current_time() >= put.flight.stalled_at:
                 put.stalled = True
+                put.flight.end()
                 self._client.suspect(put.candidate.contact)
                 self._leave_out(put.candidate)
 
@@ -151,8 +137,10 @@ class Placing:
             lease=self._spread.lease,
         )
 
-        def moved(_: int) -> None:
-            put.moved_at = self._pace.moved(put.moved_at)
+        size = self._layout.column_bytes(put.index)
+
+        def moved(sent: int) -> None:
+            put.flight.moved(size - sent)
 
         try:
             reply, _ = await self._client.peers.request(
@@ -166,6 +154,7 @@ class Placing:
             if not isinstance(exc, PeerRefused):
                 self._client.suspect(contact)
         finally:
+            put.flight.end()
             self._running.remove(put)
             self._event.set()
 
@@ -181,13 +170,13 @@ class Placing:
             sealed.descriptor.chunk_ids[put.index],
         ) or (provider.key, provider.index) != (key, put.index):
             raise ProtocolError("the receipt is for something else")
-        put.moved_at = self._pace.moved(put.moved_at)
+        put.flight.moved()
         if put.index in self._spread.holders:
             return
         self._spread.holders[put.index] = put.candidate
         self._spread.records[put.index] = reply.provider
         size = self._layout.column_bytes(put.index)
-        self._pace.sent_bytes += size
+        self.sent_bytes += size
         self._part.confirmed(len(self._spread.holders), moved=size)
 
     def _failed(self) -> NodeError:

@@ -1,6 +1,7 @@
 """Which chunks of a segment the network has already: counted only after an audit, on nodes that suit the policy."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import trio
 
@@ -14,7 +15,7 @@ from node.publishing.spread import Spread
 from protocol.errors import ProtocolError
 from protocol.ids import PublicKey
 from protocol.messages import Have, HaveReply, LeaseReply, PutLease
-from protocol.records import open_provider
+from protocol.records import ProviderRecord, open_provider
 
 _ENOUGH_LEASE = 0.9
 """A lease that still runs for this share of the time asked is not renewed."""
@@ -26,9 +27,11 @@ async def find_present(client: Client, depositor: PublicKey, spread: Spread) -> 
     Fills ``spread.holders``, and ``spread.records`` with what has yet to be announced: an earlier run may have
     been killed between a put and its announcement.
     """
-    policy, candidates = spread.terms.policy, spread.candidates
+    policy = spread.terms.policy
+    known = await find_holders(client, spread.sealed.id)
+    announced = {(holder.index, holder.key) for holder in known}
+    candidates = spread.candidates + _farther(known, spread.candidates)
     suitable = [c for c in candidates if c.country not in policy.avoid]
-    announced = {(h.index, h.key) for h in await find_holders(client, spread.sealed.id)}
     proved: list[tuple[int, Candidate, bytes | None]] = []
 
     async def ask(candidate: Candidate) -> None:
@@ -40,7 +43,8 @@ async def find_present(client: Client, depositor: PublicKey, spread: Spread) -> 
 
     async with trio.open_nursery() as nursery:
         for candidate in suitable:
-            nursery.start_soon(ask, candidate)
+            if not client.is_suspect(candidate.contact):
+                nursery.start_soon(ask, candidate)
     layout = spread.layout
     order = {candidate.node_id: rank for rank, candidate in enumerate(candidates)}
     many = len({c.country for c in suitable}) >= 3 and policy.spread_countries
@@ -52,6 +56,13 @@ async def find_present(client: Client, depositor: PublicKey, spread: Spread) -> 
         per_country[candidate.country] += 1
         if record is not None:
             spread.records[index] = record
+
+
+def _farther(known: Sequence[ProviderRecord], candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Holders that are not among the nearest nodes any more: the network has grown since. They get nothing new."""
+    near = {candidate.node_id for candidate in candidates}
+    farther = {holder.key: Candidate(Contact(holder.key, holder.address), holder.country, 0) for holder in known}
+    return [candidate for candidate in farther.values() if candidate.node_id not in near]
 
 
 async def _proved(

@@ -232,7 +232,7 @@ def _published(run: _Run, content: Content, link: Link, size: int, seconds: floa
         link=link,
         bytes=size,
         stored_bytes=sum(item.stored_bytes for item in placed),
-        sent_bytes=run.uploader.pace.sent_bytes,
+        sent_bytes=run.uploader.sent_bytes,
         segments=len(placed),
         chunks=sum(item.n for item in placed),
         placed=sum(len(item.holders) for item in placed),

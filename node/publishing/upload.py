@@ -10,9 +10,10 @@ from dht.search import Found
 from node.client import Client
 from node.errors import NetworkError
 from node.journal import Journal
+from node.net.pace import Pace
 from node.progress import Progress
 from node.publishing.placement import Candidate, country_bound_met
-from node.publishing.placing import Pace, Placing
+from node.publishing.placing import Placing
 from node.publishing.present import find_present
 from node.publishing.spread import Spread, Terms
 from protocol.identity import Identity
@@ -20,8 +21,10 @@ from protocol.ids import NodeId, SegmentId
 from protocol.leases import Lease, sign_lease
 from protocol.seal import SealedSegment
 
-HELLO_SECONDS = 1.0
+HELLO_SECONDS = 5.0
 """A node that does not say hello for this long is no candidate for a while."""
+QUIET_SECONDS = 1.0
+"""Nor is one that has not said it this long after the last of the others: most of them answered, it is not the line."""
 _WIDEN_BY = 40
 _ENOUGH_COUNTRIES = 3
 """With so many, none need hold more than n-k chunks of a segment (docs/design.md, "Placement")."""
@@ -52,6 +55,8 @@ class Uploader:
     terms: Terms
     progress: Progress
     pace: Pace = field(default_factory=Pace)
+    sent_bytes: int = 0
+    """Of chunks that were acknowledged."""
 
     async def store(self, sealed: SealedSegment, size: int) -> Placed:
         """Place and announce every chunk that the network lacks.
@@ -72,14 +77,16 @@ class Uploader:
         if self.journal.seen(sealed.id):
             await find_present(self.client, self.identity.key, spread)
             part.confirmed(len(spread.holders))
-            self.pace.moved_at = trio.current_time()
         else:
             self.journal.putting(sealed.id)
         if spread.missing:
-            await Placing(self.client, self.pace, spread, part).run()
+            self.pace.moved_at = trio.current_time()  # reading, sealing and lookup have taken their time
+            placing = Placing(self.client, self.pace, spread, part)
+            await placing.run()
+            self.sent_bytes += placing.sent_bytes
         await self._announce(sealed.id, spread.records, found)
         part.confirmed(layout.n)  # some may have found no holder: it is done all the same
-        bound = country_bound_met(spread.holders.values(), layout.n, layout.k)
+        bound = country_bound_met(spread.holders.values(), layout.k)
         stored = sum(layout.column_bytes(index) for index in spread.holders)
         return Placed(sealed.id, layout.length, layout.k, layout.n, stored, spread.holders, bound)
 
@@ -113,17 +120,26 @@ class Uploader:
 
     async def _ask_records(self, contacts: Sequence[Contact]) -> list[Candidate]:
         answers: dict[NodeId, Candidate] = {}
+        # A peer that stalled a moment ago is not waited for again.
+        asked = [contact for contact in contacts if not self.client.is_suspect(contact)]
+        ends_at = trio.current_time() + HELLO_SECONDS
+        deadline = trio.CancelScope(deadline=ends_at)
 
         async def ask(contact: Contact) -> None:
-            record = await self.client.record(contact, HELLO_SECONDS)
-            if record is not None and record.storing:
-                answers[contact.node_id] = Candidate(contact, record.country, record.free_bytes)
+            record = await self.client.record(contact)
+            waiting.discard(contact)
+            if record is not None:
+                deadline.deadline = min(ends_at, trio.current_time() + QUIET_SECONDS)
+                if record.storing:
+                    answers[contact.node_id] = Candidate(contact, record.country, record.free_bytes)
 
-        async with trio.open_nursery() as nursery:
-            for contact in contacts:
-                # A peer that stalled a moment ago is not waited for again.
-                if not self.client.is_suspect(contact):
+        waiting = set(asked)
+        with deadline:
+            async with trio.open_nursery() as nursery:
+                for contact in asked:
                     nursery.start_soon(ask, contact)
+        for contact in waiting:
+            self.client.suspect(contact)
         return [answers[contact.node_id] for contact in contacts if contact.node_id in answers]
 
     async def _announce(self, segment: SegmentId, records: dict[int, bytes], found: Sequence[Found]) -> None:

@@ -1,12 +1,14 @@
 """How much a server takes on at once: connections, in all and from one neighbour, and memory for bodies."""
 
 import ipaddress
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import trio
 
+from dht.contact import subnet
 from node.store.refusal import Refusal
 from protocol.messages import ErrorCode
 
@@ -15,6 +17,8 @@ MAX_PER_NEIGHBOUR = 64
 """From one public IPv4 address or IPv6 /64. Loopback and private ranges are one neighbour to us, and share all."""
 BUDGET_BLOCKS = 96
 """Blocks of all bodies on their way at once: 12 MiB. With it a node stays below 100 MB, whatever peers do."""
+NEIGHBOUR_SHARE = 4
+"""One neighbour, here a public /24 or /48, may hold one part in so many of the budget."""
 STEP_BLOCKS = 8
 """Blocks of one body on their way at once, when there is room: 1 MiB."""
 BUSY_SECONDS = 5.0
@@ -63,48 +67,80 @@ def _neighbour(host: str | None) -> str:
 
 
 class Memory:
-    """Shares out memory for bodies. The fewer blocks are left, the shorter the steps: slow peers cannot take all."""
+    """Shares out memory for bodies. The fewer blocks are left, the shorter the steps.
+
+    Peers that hold what they have been granted for long cannot take all: those of one neighbour have a share, which is
+    shared out among them by the same rule. Loopback and private addresses have no share but the whole.
+    """
 
     def __init__(self, blocks: int = BUDGET_BLOCKS) -> None:
         self._free = blocks
-        self._waiting: deque[trio.Event] = deque()
+        self._share = max(1, blocks // NEIGHBOUR_SHARE)
+        self._held: Counter[bytes] = Counter()
+        self._waiting: list[_Waiter] = []
 
     @asynccontextmanager
-    async def take(self, wanted: int) -> AsyncIterator[int]:
+    async def take(self, wanted: int, host: str | None = None) -> AsyncIterator[int]:
         """Grant 1 to ``wanted`` blocks until the end of the ``with``; first come, first served.
+
+        Args:
+            wanted: Blocks.
+            host: Who holds them.
 
         Raises:
             Refusal: busy.
         """
-        if self._free and not self._waiting:
-            granted = max(1, min(wanted, self._free // STEP_BLOCKS, STEP_BLOCKS))
-            self._free -= granted
+        neighbour = None if host is None else subnet(host)
+        room = self._room(neighbour)
+        if room and not any(self._room(waiter.neighbour) for waiter in self._waiting):
+            granted = max(1, min(wanted, room // STEP_BLOCKS, STEP_BLOCKS))
+            self._grant(granted, neighbour)
         else:
-            await self._queue()
+            await self._queue(neighbour)
             granted = 1
         try:
             yield granted
         finally:
-            self._release(granted)
+            self._release(granted, neighbour)
 
-    async def _queue(self) -> None:
+    def _room(self, neighbour: bytes | None) -> int:
+        """Blocks that this neighbour may have now."""
+        return self._free if neighbour is None else min(self._free, self._share - self._held[neighbour])
+
+    def _grant(self, blocks: int, neighbour: bytes | None) -> None:
+        self._free -= blocks
+        if neighbour is not None:
+            self._held[neighbour] += blocks
+
+    async def _queue(self, neighbour: bytes | None) -> None:
         """Wait for one block, which whoever releases it hands over."""
-        event = trio.Event()
-        self._waiting.append(event)
+        waiter = _Waiter(neighbour)
+        self._waiting.append(waiter)
         try:
             with trio.fail_after(BUSY_SECONDS):
-                await event.wait()
+                await waiter.granted.wait()
         except BaseException as exc:  # also when cancelled: a block handed over just now goes to the next
-            if event.is_set():
-                self._release(1)
+            if waiter.granted.is_set():
+                self._release(1, neighbour)
             else:
-                self._waiting.remove(event)
+                self._waiting.remove(waiter)
             if isinstance(exc, trio.TooSlowError):
                 raise Refusal(ErrorCode.BUSY, "too many requests at once") from exc
             raise
 
-    def _release(self, blocks: int) -> None:
+    def _release(self, blocks: int, neighbour: bytes | None) -> None:
         self._free += blocks
-        while self._free and self._waiting:
-            self._free -= 1
-            self._waiting.popleft().set()
+        if neighbour is not None:
+            self._held[neighbour] -= blocks
+            if not self._held[neighbour]:
+                del self._held[neighbour]
+        while waiter := next((waiter for waiter in self._waiting if self._room(waiter.neighbour)), None):
+            self._waiting.remove(waiter)
+            self._grant(1, waiter.neighbour)
+            waiter.granted.set()
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    neighbour: bytes | None
+    granted: trio.Event = field(default_factory=trio.Event)

@@ -5,7 +5,8 @@ task as an exception is a bug, and is meant to be loud.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import trio
 from trio.abc import Stream
@@ -41,8 +42,9 @@ log = logging.getLogger(__name__)
 HANDSHAKE_SECONDS = 5.0
 IDLE_SECONDS = 120.0
 """A connection without a request is closed after this."""
-STEP_SECONDS = 30.0
-"""A peer that takes or gives less than one step (1 MiB at most) in this time is hung up on."""
+STALL_SECONDS = 30.0
+"""A peer that within a message gives and takes not a single record (64 KiB at most) in this time is hung up on. Slow
+is no fault: a request has no limit in all."""
 _SEED_BYTES = 32
 
 
@@ -142,7 +144,7 @@ class _Exchange:
                 raise HungUpError("the chunk was damaged while it was being sent") from refusal
             reply, body = ErrorReply(code=refusal.code, text=refusal.text[:256]), None
         if reply is not None:
-            with trio.fail_after(STEP_SECONDS):
+            with self._moving():
                 await self._wire.send(reply, () if body is None else (body,))
         await self._drain()
         self._wire.end_body()
@@ -156,26 +158,26 @@ class _Exchange:
             case Have():
                 return await self._requests.have(message), None
             case Get():
-                await self._get(message)
+                await self._get(message, address.host)
                 return None, None
             case Put():
-                return await self._put(message), None
+                return await self._put(message, address.host), None
             case PutLease():
                 return await self._requests.lease(message), None
             case Audit():
-                async with self._memory.take(1):
+                async with self._memory.take(1, address.host):
                     return await self._requests.audit(message)
             case DialBack():
                 return await self._requests.dial_back(message, peer, address), None
             case _:
                 raise AssertionError("a channel gives a responder nothing but requests")
 
-    async def _put(self, message: Put) -> PutReply:
+    async def _put(self, message: Put, host: str) -> PutReply:
         """Take the body step by step: each is received, then hashed and written in one hop to a thread."""
         writer = self._requests.begin_put(message, self._unread)
         try:
             blocks = -(-self._unread // SEALED_BLOCK_BYTES)
-            async with self._memory.take(min(blocks, STEP_BLOCKS)) as granted:
+            async with self._memory.take(min(blocks, STEP_BLOCKS), host) as granted:
                 return await self._receive(writer, granted * SEALED_BLOCK_BYTES)
         finally:
             writer.abort()
@@ -184,27 +186,27 @@ class _Exchange:
         buffer = memoryview(bytearray(min(step_bytes, self._unread)))
         while True:
             part = buffer[: self._unread]
-            with trio.fail_after(STEP_SECONDS):
+            with self._moving():
                 await self._wire.receive_body(part)
             self._unread -= len(part)
             if not self._unread:
                 return await self._blocking(self._requests.end_put, writer, part)
             await self._blocking(writer.write, part)
 
-    async def _get(self, message: Get) -> None:
+    async def _get(self, message: Get, host: str) -> None:
         """Send the body step by step: each is read and checked in one hop to a thread."""
-        async with self._memory.take(max(1, min(message.count, STEP_BLOCKS))) as granted:
+        async with self._memory.take(max(1, min(message.count, STEP_BLOCKS)), host) as granted:
             buffer = memoryview(bytearray(granted * SEALED_BLOCK_BYTES))
             reader, size = await self._blocking(self._requests.begin_get, message, buffer)
             try:
                 total = reader.range_bytes(message.first, message.count)
                 descriptor, hashes = reader.proof if message.proof else (b"", b"")
                 self._replying = True
-                with trio.fail_after(STEP_SECONDS):
+                with self._moving():
                     await self._wire.send_header(GetReply(descriptor=descriptor, hashes=hashes), total)
                 block, end = message.first, message.first + message.count
                 while True:
-                    with trio.fail_after(STEP_SECONDS):
+                    with self._moving():
                         await self._wire.send_body(buffer[:size])
                     block += granted
                     if block >= end:
@@ -215,8 +217,17 @@ class _Exchange:
 
     async def _drain(self) -> None:
         """Read and drop what an early error reply left of the body, so that the next request can be read."""
-        while self._unread:
-            part = min(self._unread, STEP_BLOCKS * SEALED_BLOCK_BYTES)
-            with trio.fail_after(STEP_SECONDS):
-                await self._wire.drain(part)
-            self._unread -= part
+        with self._moving():
+            await self._wire.drain(self._unread)
+        self._unread = 0
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Go on as long as bytes move. Raises trio.TooSlowError when none have for STALL_SECONDS."""
+        with trio.fail_after(STALL_SECONDS) as scope:
+
+            def moved() -> None:
+                scope.deadline = trio.current_time() + STALL_SECONDS
+
+            self._wire.on_progress = moved
+            yield

@@ -122,10 +122,11 @@ class ChunkIndex:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
-            except BaseException:  # undone and passed on, whatever it was
-                self._db.execute("ROLLBACK")
+                self._db.execute("COMMIT")
+            except BaseException:  # undone and passed on, whatever it was: a failed COMMIT may leave the transaction open
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     @contextmanager
     def faults(self) -> Iterator[None]:

@@ -209,18 +209,26 @@ class ChunkStore:
         return PutWriter(self, descriptor, index, split, trailer, held_lease(lease, lease_data), reserved)
 
     def _start(self, segment: SegmentId, index: int, lease: HeldLease) -> Draft | None:
-        """A draft for a chunk; None when the chunk is held already."""
-        with self._index.faults():
+        """A draft for a chunk; None when the chunk is held already, and was read and found sound."""
+        with self._index.faults(), self._folder(segment):
             self._book.check_fresh(segment, lease)
-            if self._index.chunk(segment, index) is not None:
-                return None
-            return Draft(self._book.draft())
+            return None if self._holds(segment, index) else Draft(self._book.draft())
+
+    def _holds(self, segment: SegmentId, index: int) -> bool:
+        """Whether a chunk is held, and sound. A damaged or missing one, which no receipt may be given for, is dropped."""
+        if self._index.chunk(segment, index) is None:
+            return False
+        if self._sound(segment, index):
+            return True
+        self._book.drop(segment, index)
+        log.warning("chunk %s.%d is damaged and has been dropped: it is being put again", short(segment), index)
+        return False
 
     def _finish(self, chunk: HeldChunk, size: int, draft: Draft | None, lease: HeldLease, reserved: int) -> None:
         """Put a complete draft in its place, or only add the lease when the chunk is held already."""
         with self._index.faults(), self._folder(chunk.segment):
             self._book.check_fresh(chunk.segment, lease)
-            if self._index.chunk(chunk.segment, chunk.index) is not None:
+            if self._holds(chunk.segment, chunk.index):
                 if draft is not None:
                     draft.discard()
                 self._book.add(chunk.segment, lease)

@@ -8,7 +8,7 @@ import pytest
 from protocol.ids import SegmentId
 from protocol.links import Link, LinkKind
 from tests.e2e.trees import write
-from tests.e2e.world import Net, Nodes, Person
+from tests.e2e.world import Net, Person
 
 LINK = str(Link(LinkKind.READ, SegmentId(bytes(range(32))), bytes(32)))
 
@@ -47,15 +47,6 @@ def test_one_that_is_there_is_enough(calm: Net, tmp_path: Path) -> None:
 def test_a_host_that_nobody_knows(tmp_path: Path) -> None:
     told = Person(tmp_path / "home", "devnet", ("no-such-host.invalid:4110",)).run("ls", LINK, code=2)
     assert "cannot look up 'no-such-host.invalid'" in told.err
-
-
-def test_nodes_of_different_networks_never_talk(nodes: Nodes) -> None:
-    first = nodes.start("first")
-    nodes.network = "other islands"
-    second = nodes.start("second", join=[first.address])
-    assert second.said["network"] == "other islands"
-    assert not second.said["storing"]
-    assert "nobody answered" in second.log.read_text()
 
 
 def test_a_home_that_cannot_be_written(calm: Net) -> None:

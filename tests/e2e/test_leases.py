@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+from protocol.ids import SegmentId
+from protocol.links import Link, LinkKind
 from tests.e2e.trees import random_bytes, snapshot, write
 from tests.e2e.world import Net, Person, root_of, until
 
@@ -72,9 +74,6 @@ def test_deleting_leaves_what_another_deposit_needs(alice: Person, bob: Person, 
 
 
 def test_a_link_that_nobody_has_announced(bob: Person, calm: Net, tmp_path: Path) -> None:
-    from protocol.ids import SegmentId
-    from protocol.links import Link, LinkKind
-
     link = str(Link(LinkKind.READ, SegmentId(bytes(range(32))), bytes(32)))
     for command in (("fetch", link, "-o", str(tmp_path / "copy")), ("ls", link), ("check", link)):
         told = bob.run(*command, code=3)

@@ -68,13 +68,13 @@ def test_a_whole_network_that_starts_again(nodes: Nodes, tmp_path: Path) -> None
     source = tmp_path / "source"
     write(source, random_bytes(72, 3_000_000))
     first = nodes.start("first")
-    others = [nodes.start(f"other-{number}", join=[first.address]) for number in range(3)]
-    link = nodes.person("alice", first).publish(source, "--shares", "2/4")["link"]
+    others = [nodes.start(f"other-{number}", join=[first.address]) for number in range(2)]
+    link = nodes.person("alice", first).publish(source, "--shares", "2/3")["link"]
     for node in (first, *others):
         assert node.stop() == 0
     again = [nodes.start("first", listen=first.address)]
     again += [nodes.start(f"other-{number}", listen=node.address) for number, node in enumerate(others)]
-    bob = nodes.person("bob", again[3])
+    bob = nodes.person("bob", again[2])
     until(lambda: bool(bob.json("check", link)["healthy"]))
     bob.run("fetch", link, "-o", tmp_path / "copy")
     assert snapshot(tmp_path / "copy") == snapshot(source)

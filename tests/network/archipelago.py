@@ -5,7 +5,7 @@ the disk, and clients opened as the command line opens them.
 """
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -16,10 +16,8 @@ from random import Random
 import trio
 import trio.testing
 from trio._core import _run as trio_run
-from trio.abc import Listener, Stream
 
 from dht.contact import Contact
-from dht.socket import DatagramSocket
 from node.app import NodeConfig, NodeInfo, run_node
 from node.blocking import InlineBlocking
 from node.client import Client, World, open_client
@@ -45,6 +43,7 @@ from protocol.links import Link
 from protocol.manifest import Kind, Manifest
 from protocol.segment import Descriptor
 from tests.network.memory import MemoryHost, MemoryNetwork
+from tests.network.meter import Meter
 from tests.network.swarm import START, wall_clock
 
 NETWORK = Network("archipelago")
@@ -122,45 +121,6 @@ class Node:
         segment, index = chunk
         with closing(ChunkFile.open(self.chunk_file(chunk), SegmentId(bytes.fromhex(segment)), index)) as file:
             return file.trailer
-
-
-class Meter:
-    """A host's transport that counts what comes in by TCP. Satisfies ``node.net.transport.Transport``."""
-
-    def __init__(self, host: MemoryHost) -> None:
-        self._host = host
-        self.received: Counter[str] = Counter()
-        """Bytes by the IP address they came from."""
-
-    async def dial(self, address: Address) -> Stream:
-        return _MeteredStream(await self._host.dial(address), self.received, address.host)
-
-    async def listen(self, address: Address) -> tuple[Listener[Stream], Address]:
-        raise AssertionError("a client does not listen")
-
-    async def open_udp(self, address: Address) -> DatagramSocket:
-        return await self._host.open_udp(address)
-
-
-class _MeteredStream(Stream):
-    def __init__(self, stream: Stream, received: Counter[str], peer: str) -> None:
-        self._stream = stream
-        self._received = received
-        self._peer = peer
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        data = await self._stream.receive_some(max_bytes)
-        self._received[self._peer] += len(data)
-        return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
 
 @dataclass(eq=False)

@@ -224,17 +224,42 @@ async def _one_lie(islands: Archipelago, alice: User, lie: Lie, place: str) -> N
         assert liar.lies <= 1, name
 
 
+async def test_a_liar_is_not_asked_for_another_chunk(autojump_clock: MockClock, base: Path) -> None:
+    """Who lied about one chunk of a segment is not asked for the others it claims."""
+    async with archipelago(base, 12) as islands, islands.user("alice") as alice:
+        source = islands.file("film", LENGTH)
+        link = (await alice.publish(source)).link
+        content = content_segment(islands, ())
+        held = islands.holders()[content.hex()]
+        liar = Liar(wrong_hashes, Truth.of(held[0][0], content.hex(), 0))
+        for index in range(4):
+            held[index][0].chunk_file((content.hex(), index)).unlink()
+        async with holder(islands, liar) as found:
+            await found.announce(content, *range(12))
+            async with islands.user("bob") as bob:
+                await bob.fetch(link, base / "copy")
+            assert (base / "copy").read_bytes() == source.read_bytes()
+            assert liar.gets == liar.lies == 1
+            held[4][0].chunk_file((content.hex(), 4)).unlink()
+            async with islands.user("carol") as carol:
+                await failure(carol.fetch(link, base / "other"))  # nobody else is left to ask, and yet
+            assert liar.gets == liar.lies == 2
+
+
 async def test_only_liars_are_left(autojump_clock: MockClock, base: Path) -> None:
     async with archipelago(base, 12) as islands, AsyncExitStack() as liars:
         async with islands.user("alice") as alice:
             link = (await alice.publish(islands.file("film", LENGTH))).link
         content = content_segment(islands, ())
-        for index in range(5):
+        found = [
             await liars.enter_async_context(liar_instead(islands, wrong_bytes, content, index, "QQ"))
+            for index in range(5)
+        ]
         async with islands.user("bob") as bob:
             began = trio.current_time()
             error = await failure(bob.fetch(link, base / "copy"))
             assert trio.current_time() - began < 5
+        assert all(liar.lies == 1 and liar.gets <= 2 for liar in found)
         assert isinstance(error, IntegrityFailure)
         assert "have 7 of 8 chunks" in str(error)
         assert "QQ: 5 a block does not match its hash" in str(error)
@@ -322,21 +347,32 @@ async def _signs_wrongly(liar: Holder, wire: Wire, message: Message) -> None:
     if not isinstance(message, Audit):
         return await holds_nothing(liar, wire, message)
     truth = _truths[message.segment, message.index]
-    hashed = block_hash(truth.body[:SEALED_BLOCK_BYTES])
+    return await _answer(liar, wire, message, truth, truth.body, nonce=bytes(16))
+
+
+async def _proves_another_block(liar: Holder, wire: Wire, message: Message) -> None:
+    """A block that is not the right one, under a good signature for it."""
+    if not isinstance(message, Audit):
+        return await holds_nothing(liar, wire, message)
+    truth = _truths[message.segment, message.index]
+    return await _answer(liar, wire, message, truth, flip(truth.body), nonce=message.nonce)
+
+
+async def _answer(liar: Holder, wire: Wire, message: Audit, truth: Truth, block: bytes, *, nonce: bytes) -> None:
     statement = audit_statement(
         network=NETWORK.id,
-        nonce=bytes(16),
+        nonce=nonce,
         segment=message.segment,
         index=message.index,
         block=message.block,
-        block_hash=hashed,
+        block_hash=block_hash(block),
     )
     signature = liar.identity.sign("audit", statement)
     reply = AuditReply(descriptor=truth.descriptor, hashes=truth.hashes, signature=signature)
-    return await wire.send(reply, (memoryview(truth.body),))
+    await wire.send(reply, (memoryview(block),))
 
 
-@pytest.mark.parametrize("behaviour", [holds_nothing, _signs_wrongly, _ignores])
+@pytest.mark.parametrize("behaviour", [holds_nothing, _signs_wrongly, _proves_another_block, _ignores])
 async def test_check_counts_what_is_proved(autojump_clock: MockClock, base: Path, behaviour: Behaviour) -> None:
     """A holder that only says it holds, one whose copy rotted, and one that is dead are not counted."""
     async with archipelago(base, 12) as islands:

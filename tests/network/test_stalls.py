@@ -205,6 +205,20 @@ async def test_slow_holders_are_not_waited_for(autojump_clock: MockClock, base: 
         assert (base / "copy").read_bytes() == source.read_bytes()
 
 
+async def test_a_steady_but_slow_holder_is_outdone(autojump_clock: MockClock, base: Path) -> None:
+    """Never silent for a second, but many times slower than its fellows."""
+    async with archipelago(base, 13) as islands:
+        source = islands.file("film", 4 * MIB)
+        async with islands.user("alice") as alice:
+            published = await alice.publish(source)
+        for node in islands.nodes:
+            node.host.bytes_per_second = BANDWIDTH
+        content_holders(islands)[2].host.bytes_per_second = 150_000  # a piece every 0.44 s, a chunk in 3.5 s
+        async with islands.user("bob") as bob:
+            assert await timed(bob.fetch(published.link, base / "copy")) < 3
+        assert (base / "copy").read_bytes() == source.read_bytes()
+
+
 async def test_slow_nodes_get_nothing(autojump_clock: MockClock, base: Path) -> None:
     far: set[str] = set()
 

@@ -1,17 +1,20 @@
 """Writing what was fetched to disk, and going on after an interruption (node/fetching/restore.py)."""
 
+import errno
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
-from node.errors import ConfigError, MachineError, RefusedError
+from node.errors import MachineError, RefusedError
 from node.fetching.reader import Run, plan_steps
-from node.fetching.restore import Restore, Target, Wanted, choose_target
+from node.fetching.restore import Restore, Wanted, choose_target
 from protocol.ids import SegmentId
 from protocol.links import Link, LinkKind
 from protocol.manifest import Entry, Kind, Manifest, SegmentRef, inline_content
@@ -20,6 +23,8 @@ from tests.trees import tree
 
 LINK = Link(LinkKind.READ, SegmentId(b"r" * 32), b"k" * 32)
 SIZES = {b"top/a": 100_000, b"top/b": 3 * BLOCK_BYTES, b"top/sub/c": 50_000, b"top/z": 0}
+MAGIC = b"archipel fetch 1\n"
+HEAD_BYTES = len(MAGIC) + 32
 CUTS = (150_000, 300_000, 50_000)
 """Lengths of all segments but the last: they cut files anywhere."""
 
@@ -114,14 +119,16 @@ def fetch(
     work = Restore(link, found.manifest, wanted, chosen, target)
     try:
         work.begin()
+        plan = list(plan_steps(found.manifest, wanted)) if found.manifest.segments else []
+        done = work.finished_before(plan)
+        kept = sum(item.size for number in done for item in plan[number].slices)
+        work.make_places(sum(stop - start for _, start, stop in wanted) - kept)
         if not found.manifest.segments:
             for entry, start, stop in wanted:
                 data = inline_content(found.manifest, found.manifest.entries[entry], start, stop)
                 work.write_run(Run(entry, start, memoryview(data)))
             work.finish(force=force)
             return 0
-        plan = list(plan_steps(found.manifest, wanted))
-        done = work.finished_before(plan)
         for number, step in enumerate(plan):
             if number in done:
                 continue
@@ -133,7 +140,7 @@ def fetch(
             begin = step.first * BLOCK_BYTES
             work.write(number, step, bytearray(plaintext[begin : begin + step.count * BLOCK_BYTES]))
         work.finish(force=force)
-        return sum(item.size for number in done for item in plan[number].slices)
+        return kept
     finally:
         work.close()
 
@@ -227,7 +234,7 @@ def test_what_was_added_is_cut_off(tmp_path: Path) -> None:
 def test_a_damaged_state_file_means_to_begin_anew(tmp_path: Path, damage: bytes) -> None:
     found = deposit()
     interrupted(found, tmp_path / "copy", 3)
-    (tmp_path / "copy.part/state").write_bytes(damage)
+    (tmp_path / "copy.part/state").write_bytes(MAGIC + damage)
     assert fetch(found, tmp_path / "copy") == 0
     assert found.fetched == [0, 1, 2, 3]
     assert_whole(found, tmp_path / "copy")
@@ -237,9 +244,9 @@ def test_records_that_make_no_sense_are_ignored(tmp_path: Path) -> None:
     found = deposit()
     interrupted(found, tmp_path / "copy", 2)
     state = tmp_path / "copy.part/state"
-    first, second = state.read_bytes()[32:68], state.read_bytes()[68:]
+    first, second = state.read_bytes()[HEAD_BYTES:][:36], state.read_bytes()[HEAD_BYTES + 36 :]
     rubbish = b"\xff\xff\xff\xff" + bytes(32) + (1).to_bytes(4, "big") + first[4:]
-    state.write_bytes(state.read_bytes()[:32] + rubbish + first + second + second[:20])
+    state.write_bytes(state.read_bytes()[:HEAD_BYTES] + rubbish + first + second + second[:20])
     assert fetch(found, tmp_path / "copy") == CUTS[0] + CUTS[1]
     assert_whole(found, tmp_path / "copy")
 
@@ -360,30 +367,6 @@ def test_what_has_no_time_gets_none(tmp_path: Path) -> None:
     assert (tmp_path / "f").stat().st_mtime_ns > 10**18
 
 
-def _targets(dest: Path | None, *tops: bytes, force: bool = False) -> Target:
-    entries = tuple(Entry(path=top, kind=Kind.FILE) for top in sorted(tops))
-    return choose_target(Manifest(entries=entries), range(len(tops)), dest, LINK.root, force=force)
-
-
-def test_where_things_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert _targets(None, b"a") == Target(Path("a.part"), ((b"a", Path("a")),))
-    assert _targets(Path("x"), b"a") == Target(Path("x.part"), ((b"a", Path("x")),))
-    assert _targets(Path("x"), b"a", b"b") == Target(Path("x.part"), ((b"a", Path("x/a")), (b"b", Path("x/b"))))
-    assert _targets(None, b"a", b"b").staging == Path("archipel-72727272.part")
-    inner = Manifest(entries=deposit().manifest.entries)
-    chosen = [i for i, entry in enumerate(inner.entries) if entry.path.startswith(b"top/sub")]
-    assert choose_target(inner, chosen, None, LINK.root, force=False).moves == ((b"top/sub", Path("sub")),)
-    with pytest.raises(MachineError, match="does not exist"):
-        _targets(Path("no/such/x"), b"a")
-    for bad in (Path("/"), Path("..") / "..", Path()):
-        with pytest.raises((ConfigError, RefusedError)):
-            _targets(bad, b"a")
-    (tmp_path / "dangling").symlink_to("nowhere")
-    with pytest.raises(RefusedError, match="exists"):
-        _targets(Path("dangling"), b"a")
-
-
 def test_several_trees(tmp_path: Path) -> None:
     entries = (Entry(path=b"a", kind=Kind.FILE, size=2), Entry(path=b"b", kind=Kind.FILE, size=1, offset=2))
     fetch(Deposit(Manifest(entries=entries, inline=b"xyz")), tmp_path / "both")
@@ -394,9 +377,267 @@ def test_several_trees(tmp_path: Path) -> None:
 
 def test_the_disk_says_no(tmp_path: Path) -> None:
     found = deposit()
-    (tmp_path / "copy.part").write_bytes(b"a file where the folder belongs")
+    interrupted(found, tmp_path / "copy", 0)
+    shutil.rmtree(tmp_path / "copy.part/content/top/sub")
+    (tmp_path / "copy.part/content/top/sub").write_bytes(b"a file where the folder belongs")
     with pytest.raises(MachineError, match="cannot write"):
         fetch(found, tmp_path / "copy")
-    long = "x" * 255
     with pytest.raises(MachineError, match="File name too long"):
-        fetch(found, tmp_path / long)
+        fetch(found, tmp_path / ("x" * 256))
+    assert not found.fetched
+
+
+def _plant(staging: Path, what: str) -> None:
+    """Something at the place of the staging folder that is somebody else's."""
+    elsewhere = staging.with_name("elsewhere")
+    elsewhere.mkdir()
+    if what == "a file":
+        staging.write_bytes(b"mine")
+    elif what == "a link":
+        staging.symlink_to(elsewhere)
+    else:
+        staging.mkdir()
+        (elsewhere / "file").write_bytes(MAGIC + b"mine")
+    match what:
+        case "a folder":
+            (staging / "content").mkdir()
+            (staging / "content/file").write_bytes(b"mine")
+        case "their state":
+            (staging / "state").write_bytes(b"mine")
+        case "an empty state, and content":
+            (staging / "state").write_bytes(b"")
+            (staging / "content").mkdir()
+        case "a state elsewhere":
+            (staging / "state").symlink_to(elsewhere / "file")
+        case "a folder for a state":
+            (staging / "state").mkdir()
+        case "our state, and more":
+            (staging / "state").write_bytes(MAGIC)
+            (staging / "file").write_bytes(b"mine")
+        case "our state, and content elsewhere":
+            (staging / "state").write_bytes(MAGIC)
+            (staging / "content").symlink_to(elsewhere)
+
+
+STRANGERS = (
+    "a file",
+    "a link",
+    "a folder",
+    "their state",
+    "an empty state, and content",
+    "a state elsewhere",
+    "a folder for a state",
+    "our state, and more",
+    "our state, and content elsewhere",
+)
+
+
+@pytest.mark.parametrize("what", STRANGERS)
+def test_a_strangers_folder_is_left_alone(tmp_path: Path, what: str) -> None:
+    _plant(tmp_path / "copy.part", what)
+    before = tree(tmp_path)
+    with pytest.raises(RefusedError, match="no fetch made it") as caught:
+        fetch(deposit(), tmp_path / "copy")
+    assert caught.value.exit_code == 4
+    assert "move it away" in str(caught.value.hint)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("killed", ["before the state", "before its first byte"])
+def test_a_folder_of_a_fetch_that_had_just_begun(tmp_path: Path, killed: str) -> None:
+    found = deposit()
+    (tmp_path / "copy.part").mkdir()
+    if killed == "before its first byte":
+        (tmp_path / "copy.part/state").touch()
+    fetch(found, tmp_path / "copy")
+    assert_whole(found, tmp_path / "copy")
+
+
+def test_what_appears_beside_the_content_stays(tmp_path: Path) -> None:
+    found = deposit()
+    interrupted(found, tmp_path / "copy", 3)
+    target = choose_target(found.manifest, found.everything, tmp_path / "copy", LINK.root, force=False)
+    work = Restore(LINK, found.manifest, found.wanted(found.everything), found.everything, target)
+    work.begin()
+    (target.staging / "file").write_bytes(b"mine")
+    work.finish(force=False)
+    work.close()
+    assert list(tree(target.staging)) == ["copy.part", "copy.part/file"]
+    assert (tmp_path / "copy/a").exists() or (tmp_path / "copy/sub").exists()
+
+
+def test_the_other_fetch_finished_between_open_and_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = deposit()
+    interrupted(found, tmp_path / "copy", 0)
+
+    def finish(state: int, how: int) -> None:
+        (tmp_path / "copy.part/state").unlink()
+
+    monkeypatch.setattr("fcntl.flock", finish)
+    with pytest.raises(RefusedError, match="another fetch"):
+        fetch(found, tmp_path / "copy")
+
+
+def _one_file(content: bytes) -> Deposit:
+    return Deposit(Manifest(entries=(Entry(path=b"f", kind=Kind.FILE, size=len(content)),), inline=content))
+
+
+@pytest.mark.parametrize("there", ["file", "link"])
+def test_a_file_is_replaced_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str) -> None:
+    """There is no moment at which neither is there: the old one is never moved away."""
+    place = tmp_path / "f"
+    if there == "file":
+        place.write_bytes(b"old")
+    else:
+        place.symlink_to("nowhere")
+
+    def refuse(*paths: object) -> None:
+        raise OSError(errno.EIO, "moved in two steps")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    fetch(_one_file(b"new"), place, force=True)
+    assert place.read_bytes() == b"new"
+    assert not place.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f"]
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_a_folder_that_cannot_be_replaced_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int
+) -> None:
+    found, place, rename, calls = deposit(), tmp_path / "copy", os.rename, 0
+    place.mkdir()
+    (place / "file").write_bytes(b"old")
+    before = tree(place)
+
+    def failing(source: str | bytes | Path, to: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == fails:
+            raise OSError(errno.EIO, "no")
+        rename(source, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", failing)
+        with pytest.raises(MachineError, match="cannot write"):
+            fetch(found, place, force=True)
+    assert calls == (1 if fails == 1 else 3)
+    assert tree(place) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "copy.part"]
+    fetch(found, place, force=True)
+    assert_whole(found, place)
+
+
+@pytest.mark.parametrize("there", ["file", "folder"])
+def test_a_folder_for_a_file_and_a_file_for_a_folder(tmp_path: Path, there: str) -> None:
+    place = tmp_path / "copy"
+    if there == "file":
+        place.write_bytes(b"old")
+        fetch(deposit(), place, force=True)
+        assert_whole(deposit(), place)
+    else:
+        place.mkdir()
+        fetch(_one_file(b"new"), place, force=True)
+        assert place.read_bytes() == b"new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"x" * 250, b"x" * 251, b"x" * 255, "é".encode() * 127, b"y" + "é".encode() * 127, b"\xff" * 255, b"\x80" * 255],
+)
+def test_a_name_as_long_as_can_be(tmp_path: Path, name: bytes) -> None:
+    place = tmp_path / os.fsdecode(name)
+    found = deposit()
+    interrupted(found, place, 3)
+    (part,) = tmp_path.iterdir()
+    assert part.name.endswith(".part")
+    assert name.startswith(os.fsencode(part.name)[:200])
+    assert b"\xff" in name or b"\x80" * 2 in name or part.name.isprintable(), "no character is cut in two"
+    fetch(found, place)
+    assert found.fetched == [3]
+    assert_whole(found, place)
+    fetch(found, place, force=True)
+    assert_whole(found, place)
+
+
+def test_long_names_that_begin_alike(tmp_path: Path) -> None:
+    assert _targets(tmp_path / ("x" * 254 + "a"), b"f").staging != _targets(tmp_path / ("x" * 254 + "b"), b"f").staging
+
+
+def _deep(levels: int) -> Manifest:
+    paths = [b"/".join([b"d"] * level) for level in range(1, levels)]
+    folders = [Entry(path=path, kind=Kind.FOLDER) for path in paths]
+    return Manifest(entries=(*folders, Entry(path=paths[-1] + b"/f", kind=Kind.FILE, size=1)), inline=b"x")
+
+
+def test_the_deepest_tree(tmp_path: Path) -> None:
+    found = Deposit(Manifest.decode(_deep(256).encode()))
+    place = tmp_path / "copy"
+    for force in (False, True):
+        fetch(found, place, force=force)
+        assert sum(len(files) for _, _, files in os.walk(place)) == 1
+    with pytest.raises(Exception, match="256 components"):
+        _deep(257).encode()
+
+
+def test_a_tree_too_deep_to_remove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is replaced may be of any depth, since it did not come from a deposit."""
+    place = tmp_path / "copy"
+    place.mkdir()
+
+    def too_deep(path: Path) -> None:
+        raise RecursionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", too_deep)
+        with pytest.raises(MachineError, match="too deep in each other"):
+            fetch(deposit(), place, force=True)
+    assert (place / "a").exists()
+
+
+def _free(monkeypatch: pytest.MonkeyPatch, free: int, *, blocks: int = 1000) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=free, f_frsize=1, f_blocks=blocks))
+
+
+def test_what_does_not_fit_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, size = deposit(), sum(SIZES.values())
+    _free(monkeypatch, size - 1)
+    with pytest.raises(MachineError, match=f"{size} bytes are to be fetched, but .* has room for {size - 1}$"):
+        fetch(found, tmp_path / "copy")
+    assert not found.fetched
+    assert not list(tmp_path.iterdir())
+    _free(monkeypatch, size)
+    fetch(found, tmp_path / "copy")
+    assert_whole(found, tmp_path / "copy")
+
+
+def test_one_segment_named_again_and_again_does_not_fill_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = SegmentRef(id=SegmentId(bytes(32)), length=BLOCK_BYTES, key=bytes(32))
+    entry = Entry(path=b"bomb", kind=Kind.FILE, size=1000 * BLOCK_BYTES)
+    manifest = Manifest.decode(Manifest(entries=(entry,), segments=(ref,) * 1000).encode())
+    found = Deposit(manifest, [bytes(BLOCK_BYTES)])
+    _free(monkeypatch, 10 * BLOCK_BYTES)
+    with pytest.raises(MachineError, match=f"{1000 * BLOCK_BYTES} .* {10 * BLOCK_BYTES}$"):
+        fetch(found, tmp_path / "copy")
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_the_rest_has_to_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, rest = deposit(), sum(SIZES.values()) - sum(CUTS)
+    interrupted(found, tmp_path / "copy", 3)
+    _free(monkeypatch, rest - 1)
+    with pytest.raises(MachineError, match="has room for"):
+        fetch(found, tmp_path / "copy")
+    _free(monkeypatch, rest)
+    assert fetch(found, tmp_path / "copy") == sum(CUTS)
+    assert_whole(found, tmp_path / "copy")
+
+
+def test_a_file_system_that_does_not_know_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = deposit()
+    _free(monkeypatch, 0, blocks=0)
+    fetch(found, tmp_path / "copy")
+    assert_whole(found, tmp_path / "copy")

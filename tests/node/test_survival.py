@@ -64,3 +64,5 @@ def test_two_of_three_on_three_nodes() -> None:
     assert survival([(3, holdings(held))]) == Survival(0, (), ("DE", "FR", "IS"))
     assert survival([(2, holdings(held)), (1, holdings(held[:1]))]) == Survival(0, ("FR", "IS"), ("DE",))
     assert survival([(1, [])]) == Survival(-1, (), ())
+    # An index held twice counts on the node that holds fewest: here any one node may go.
+    assert survival([(1, holdings([(0, 0), (1, 0), (0, 2)]))]).nodes == 1

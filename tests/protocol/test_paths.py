@@ -24,6 +24,7 @@ from protocol.paths import MAX_PATH_BYTES, path_problem, target_problem
         b"a\\..\\b",
         b"x" * 255,
         (b"x" * 204 + b"/") * 19 + b"y",
+        b"d/" * 255 + b"f",
     ],
 )
 def test_paths_that_are_allowed(path: bytes) -> None:
@@ -49,6 +50,7 @@ def test_paths_that_are_allowed(path: bytes) -> None:
         b"x" * 256,
         b"a/" + b"x" * 256,
         (b"x" * 255 + b"/") * 16 + b"y",
+        b"d/" * 256 + b"f",
     ],
 )
 def test_paths_that_are_not(path: bytes) -> None:
