@@ -1,33 +1,45 @@
 """What this depositor has published, and what it was publishing when it was interrupted.
 
-One SQLite file in the home folder. It holds no key and no link: only ids, which mean nothing without them.
+One SQLite file in the home folder: names, sizes, ids, expiries, and the salts of ``--fresh``. It holds no key and no
+link, so that nothing can be read with it; but whoever reads it knows what was published, and the mode is 0600.
+
+A home may be used in several networks: every row belongs to one of them, and a journal shows those of its own.
 """
 
 import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from node.errors import MachineError, RefusedError, machine_error
-from protocol.ids import SegmentId
+from protocol.ids import NetworkId, SegmentId
 from protocol.leases import Policy
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS attempt (
-    source BLOB PRIMARY KEY, deposit BLOB NOT NULL, salt BLOB NOT NULL, finished INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS terms (
-    deposit BLOB PRIMARY KEY, sequence INTEGER NOT NULL, expiry INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS put (segment BLOB PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS deposit (
-    root BLOB NOT NULL, deposit BLOB NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL,
-    sequence INTEGER NOT NULL, expiry INTEGER NOT NULL, policy TEXT NOT NULL, PRIMARY KEY (root, deposit));
-CREATE TABLE IF NOT EXISTS deposit_segment (
-    root BLOB NOT NULL, segment BLOB NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (root, segment)) WITHOUT ROWID;
-PRAGMA user_version = 1;
-"""
+_FORMAT = 2
+_TABLES = (
+    """CREATE TABLE attempt (
+        network BLOB NOT NULL, source BLOB NOT NULL, deposit BLOB NOT NULL, salt BLOB NOT NULL,
+        finished INTEGER NOT NULL,
+        PRIMARY KEY (network, source)) WITHOUT ROWID""",
+    """CREATE TABLE terms (
+        network BLOB NOT NULL, deposit BLOB NOT NULL, sequence INTEGER NOT NULL, expiry INTEGER NOT NULL,
+        PRIMARY KEY (network, deposit)) WITHOUT ROWID""",
+    """CREATE TABLE put (
+        network BLOB NOT NULL, segment BLOB NOT NULL,
+        PRIMARY KEY (network, segment)) WITHOUT ROWID""",
+    """CREATE TABLE deposit (
+        network BLOB NOT NULL, root BLOB NOT NULL, deposit BLOB NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL,
+        sequence INTEGER NOT NULL, expiry INTEGER NOT NULL, policy TEXT NOT NULL,
+        PRIMARY KEY (network, root, deposit)) WITHOUT ROWID""",
+    """CREATE TABLE deposit_segment (
+        network BLOB NOT NULL, root BLOB NOT NULL, segment BLOB NOT NULL, size INTEGER NOT NULL,
+        PRIMARY KEY (network, root, segment)) WITHOUT ROWID""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +68,22 @@ class DepositRow:
 
 
 class Journal:
-    """The journal's file. Every call is short; what it has answered is in the system's cache, safe from kill -9."""
+    """The journal's file. Every call is short; what it has answered is in the system's cache, safe from kill -9.
 
-    def __init__(self, path: Path) -> None:
+    Every call may raise MachineError: the file cannot be read or written, is damaged, or is locked for too long.
+    """
+
+    def __init__(self, path: Path, network: NetworkId) -> None:
+        """
+        Args:
+            path: The file, made when there is none.
+            network: The network whose deposits these are.
+        """
+        self._network = network
         try:
-            self._db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_SCHEMA)
-            path.chmod(0o600)
+            self._db = _Database(path)
             self._claims = os.open(path.with_name("publishing.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except (sqlite3.Error, OSError) as exc:
+        except OSError as exc:
             raise MachineError(f"cannot use the journal {path}: {exc}") from exc
 
     def close(self) -> None:
@@ -83,11 +100,12 @@ class Journal:
             RefusedError: Another process is publishing the same source: their leases would outdo each other's.
         """
         self._claim(source)
-        row = self._db.execute("SELECT deposit, salt, finished FROM attempt WHERE source = ?", (source,)).fetchone()
-        if row is not None and not (row[2] and salt):
-            self._db.execute("UPDATE attempt SET finished = 0 WHERE source = ?", (source,))
-            return Attempt(source, row[0], row[1])
-        self._db.execute("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, 0)", (source, deposit, salt))
+        key = (self._network, source)
+        rows = self._db.execute("SELECT deposit, salt, finished FROM attempt WHERE network = ? AND source = ?", key)
+        if rows and not (rows[0][2] and salt):
+            self._db.execute("UPDATE attempt SET finished = 0 WHERE network = ? AND source = ?", key)
+            return Attempt(source, rows[0][0], rows[0][1])
+        self._db.execute("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, 0)", (*key, deposit, salt))
         return Attempt(source, deposit, salt)
 
     def next_terms(self, deposit: bytes, sequence: int, expiry: int) -> tuple[int, int]:
@@ -102,16 +120,18 @@ class Journal:
             The sequence they must carry, higher than any before; and the latest expiry of all ever signed, which a
             deletion must not come before.
         """
-        row = self._db.execute("SELECT sequence, expiry FROM terms WHERE deposit = ?", (deposit,)).fetchone()
-        if row is not None:
-            sequence, expiry = max(sequence, row[0] + 1), max(expiry, row[1])
-        self._db.execute("INSERT OR REPLACE INTO terms VALUES (?, ?, ?)", (deposit, sequence, expiry))
+        key = (self._network, deposit)
+        with self._db.transaction():
+            for known in self._db.execute("SELECT sequence, expiry FROM terms WHERE network = ? AND deposit = ?", key):
+                sequence, expiry = max(sequence, known[0] + 1), max(expiry, known[1])
+            self._db.execute("INSERT OR REPLACE INTO terms VALUES (?, ?, ?, ?)", (*key, sequence, expiry))
         return sequence, expiry
 
     def _claim(self, source: bytes) -> None:
         """Lock the byte of a file that stands for a source, until this process closes the journal or dies."""
         try:
-            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int.from_bytes(source[:7], "big"))
+            place = int.from_bytes(source[:7], "big") ^ int.from_bytes(self._network[:7], "big")
+            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
         except (BlockingIOError, PermissionError):
             raise RefusedError("this is being published already", hint="wait until the other publish ends") from None
         except OSError as exc:
@@ -119,61 +139,64 @@ class Journal:
 
     def seen(self, segment: SegmentId) -> bool:
         """Whether this home began to put this segment before; if not, the network cannot have it from us."""
-        row = self._db.execute("SELECT 1 FROM put WHERE segment = ?", (segment,)).fetchone()
-        return row is not None
+        return bool(self._db.execute("SELECT 1 FROM put WHERE network = ? AND segment = ?", (self._network, segment)))
 
     def putting(self, segment: SegmentId) -> None:
         """Note, before its first put, that this segment may be on the network from now on."""
-        self._db.execute("INSERT OR IGNORE INTO put VALUES (?)", (segment,))
+        self._db.execute("INSERT OR IGNORE INTO put VALUES (?, ?)", (self._network, segment))
 
     def finish(self, attempt: Attempt, row: DepositRow, segments: Iterable[tuple[SegmentId, int]]) -> None:
         """Record a deposit that is stored whole."""
-        with self._transaction():
-            self._db.execute("UPDATE attempt SET finished = 1 WHERE source = ?", (attempt.source,))
+        key = (self._network, attempt.source)
+        with self._db.transaction():
+            self._db.execute("UPDATE attempt SET finished = 1 WHERE network = ? AND source = ?", key)
             self._save(row)
-            self._db.executemany(
-                "INSERT OR IGNORE INTO deposit_segment VALUES (?, ?, ?)",
-                [(row.root, segment, size) for segment, size in segments],
+            self._db.execute_many(
+                "INSERT OR IGNORE INTO deposit_segment VALUES (?, ?, ?, ?)",
+                [(self._network, row.root, segment, size) for segment, size in segments],
             )
 
     def deposits(self, root: SegmentId) -> list[DepositRow]:
         """The deposits with this root that this home published: more than one, if the same was published from
         several places, each with leases of its own."""
-        found = self._db.execute("SELECT * FROM deposit WHERE root = ? ORDER BY deposit", (root,)).fetchall()
+        found = self._db.execute(
+            """SELECT root, deposit, name, bytes, sequence, expiry, policy FROM deposit
+               WHERE network = ? AND root = ? ORDER BY deposit""",
+            (self._network, root),
+        )
         return [_deposit_row(row) for row in found]
 
     def update(self, row: DepositRow) -> None:
         """Record a renewal."""
-        with self._transaction():
-            self._save(row)
+        self._save(row)
 
     def only_in(self, row: DepositRow) -> list[tuple[SegmentId, int]]:
         """(segment, size) of a root's segments that no other root of the same deposit id needs."""
         return self._db.execute(
-            """SELECT segment, size FROM deposit_segment WHERE root = ?1 AND segment NOT IN (
-                   SELECT segment FROM deposit_segment JOIN deposit USING (root) WHERE deposit = ?2 AND root != ?1)""",
-            (row.root, row.deposit),
-        ).fetchall()
+            """SELECT segment, size FROM deposit_segment WHERE network = ?1 AND root = ?2 AND segment NOT IN (
+                   SELECT segment FROM deposit_segment JOIN deposit USING (network, root)
+                   WHERE network = ?1 AND root != ?2 AND deposit = ?3)""",
+            (self._network, row.root, row.deposit),
+        )
 
     def segments(self, root: SegmentId) -> list[tuple[SegmentId, int]]:
         """(segment, size) of all segments of a root, the root segment included."""
-        return self._db.execute("SELECT segment, size FROM deposit_segment WHERE root = ?", (root,)).fetchall()
+        key = (self._network, root)
+        return self._db.execute("SELECT segment, size FROM deposit_segment WHERE network = ? AND root = ?", key)
 
     def forget(self, root: SegmentId) -> None:
         """Drop the deposits of a root. What was ever put stays noted: a holder that was away may still have it."""
-        with self._transaction():
-            self._db.execute("DELETE FROM deposit WHERE root = ?", (root,))
-            self._db.execute("DELETE FROM deposit_segment WHERE root = ?", (root,))
+        key = (self._network, root)
+        with self._db.transaction():
+            self._db.execute("DELETE FROM deposit WHERE network = ? AND root = ?", key)
+            self._db.execute("DELETE FROM deposit_segment WHERE network = ? AND root = ?", key)
 
     def _save(self, row: DepositRow) -> None:
         policy = json.dumps({"spread_countries": row.policy.spread_countries, "avoid": row.policy.avoid})
         self._db.execute(
-            "INSERT OR REPLACE INTO deposit VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (row.root, row.deposit, row.name, row.size, row.sequence, row.expiry, policy),
+            "INSERT OR REPLACE INTO deposit VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (self._network, row.root, row.deposit, row.name, row.size, row.sequence, row.expiry, policy),
         )
-
-    def _transaction(self) -> "_Transaction":
-        return _Transaction(self._db)
 
 
 def _deposit_row(row: tuple[bytes, bytes, str, int, int, int, str]) -> DepositRow:
@@ -183,14 +206,66 @@ def _deposit_row(row: tuple[bytes, bytes, str, int, int, int, str]) -> DepositRo
     return DepositRow(SegmentId(root), deposit, name, size, sequence, expiry, lease_policy)
 
 
-class _Transaction:
-    """BEGIN IMMEDIATE ... COMMIT, or ROLLBACK when the block raises."""
+class _Database:
+    """One connection. Whatever SQLite has to complain about is a matter of this machine: MachineError."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with suppress(FileExistsError):  # made first: SQLite gives -wal and -shm the mode that the file has
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        if path.is_file():
+            path.chmod(0o600)
+        with self._faults():
+            self._db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+        try:
+            self.execute("PRAGMA journal_mode = WAL")
+            self.execute("PRAGMA synchronous = NORMAL")
+            self._prepare()
+        except BaseException:  # whatever it was, the file must not stay open
+            self._db.close()
+            raise
 
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
+    def _prepare(self) -> None:
+        with self.transaction():  # of two processes that come first at once, one makes the tables
+            ((version,),) = self.execute("PRAGMA user_version")
+            if version == 0:
+                for statement in (*_TABLES, f"PRAGMA user_version = {_FORMAT}"):
+                    self.execute(statement)
+            elif version != _FORMAT:
+                raise MachineError(
+                    f"cannot use the journal {self._path}: it has format {version}, this version reads {_FORMAT}",
+                    hint="use the version that wrote it, or move it away, and with it the means to renew and delete",
+                )
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+    def execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        """Run a statement; returns its rows."""
+        with self._faults():
+            return self._db.execute(sql, values).fetchall()
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run a statement once for every row."""
+        with self._faults():
+            self._db.executemany(sql, rows)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything inside is done, or nothing."""
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:  # undone and passed on, whatever it was
+            if self._db.in_transaction:
+                self.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        with self._faults():
+            self._db.close()
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise MachineError(f"cannot use the journal {self._path}: {exc}") from exc

@@ -27,7 +27,6 @@ MAX_MANIFEST_BYTES = 268_435_456
 MAX_ENTRIES = 1_048_576
 MAX_SEGMENTS = 262_144  # 40 bytes each in an index, which shares a root of 16 MiB with 1 MiB of manifest
 
-_MAX_PART_BYTES = MAX_INLINE_MANIFEST_BYTES + 64
 _IN_ROOT, _IN_SEGMENTS = 0, 1
 
 

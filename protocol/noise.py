@@ -23,7 +23,6 @@ from protocol.hashing import Bytes
 DH_BYTES: Final = 32
 HASH_BYTES: Final = 64
 TAG_BYTES: Final = 16
-MAX_MESSAGE_BYTES: Final = 65_535
 MAX_NONCE: Final = 2**64 - 1
 """Reserved by the framework: a cipher state ends before it (section 5.1)."""
 

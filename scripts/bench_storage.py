@@ -26,11 +26,12 @@ import trio
 from node.client import open_client
 from node.config import Config
 from node.fetching.download import Downloader
+from node.fetching.reader import read_contents
+from node.home import Home
 from node.journal import Journal
 from node.progress import Progress
 from node.publishing.publish import Options, StreamContent, publish
-from node.fetching.reader import read_contents
-from node.home import Home
+from protocol.identity import Network
 
 MIB = 1 << 20
 NODES = 12
@@ -175,7 +176,7 @@ async def warm(bench: Bench) -> None:
         join=tuple(bench.environment["ARCHIPEL_JOIN"].split(",")),
     )
     home = Home(config.home)
-    depositor, journal = home.depositor(), Journal(home.journal)
+    depositor, journal = home.depositor(), Journal(home.journal, Network(config.network).id)
     up, down = [], []
     async with open_client(config) as client:
         for number in range(WARM_FILES):

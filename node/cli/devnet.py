@@ -156,7 +156,8 @@ def down(folder: str | None) -> None:
     found = local.load(_folder(folder))
     local.down(found)
     note(f"ended {len(found.nodes)} nodes")
-    show("", {"nodes": len(found.nodes)}) if settings().json else None
+    if settings().json:
+        show("", {"nodes": len(found.nodes)})
 
 
 def _told(done: str, nodes: Sequence[DevNode]) -> None:

@@ -22,6 +22,7 @@ from node.keeping.lifetime import Changed
 from node.keeping.lifetime import delete as delete_deposit
 from node.keeping.lifetime import renew as renew_deposit
 from node.progress import Progress
+from protocol.identity import Network
 from protocol.links import Link
 
 
@@ -113,8 +114,6 @@ def delete(link: str) -> None:
       archipel delete archipel:...
     """
     changed = _change(read_link(link), "deleting", _delete)
-    if changed.silent:
-        note(f"note: {count_text(changed.silent, 'holder')} did not answer; they drop their chunks when the lease ends")
     show(
         f"deleted {_reached(changed)}",
         _fields(changed),
@@ -136,7 +135,7 @@ def _change(link: Link, doing: str, change: _Change) -> Changed:
     config = settings().config()
     home = Home(config.home)
     home.create()
-    journal = Journal(home.journal)
+    journal = Journal(home.journal, Network(config.network).id)
 
     async def work(progress: Progress) -> Changed:
         async with open_client(config, hints=link.hints) as client:

@@ -29,6 +29,7 @@ from node.publishing.publish import (
 from node.publishing.source import scan
 from protocol.errors import LocalProtocolError
 from protocol.hashing import digest
+from protocol.identity import Network
 from protocol.leases import MAX_AVOIDED, Policy
 from protocol.links import Link
 from protocol.paths import path_problem
@@ -79,7 +80,7 @@ def publish(
     home = Home(config.home)
     content = _content(paths, name)
     depositor = home.depositor()
-    journal = Journal(home.journal)
+    journal = Journal(home.journal, Network(config.network).id)
 
     async def work(progress: Progress) -> Published:
         async with open_client(config) as client:

@@ -154,8 +154,8 @@ def _say(message: str, hint: str | None) -> None:
 
 
 def _keep_traceback(exc: BaseException) -> str:
-    """Write the traceback, which holds no values, where it can be sent from; returns the hint."""
-    text = "".join(traceback.format_exception(exc))
+    """Write the traceback where it can be sent from; returns the hint."""
+    text = "".join(_without_values(exc))
     try:
         path = Path(settings().config().home) / "crash.log"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -164,3 +164,19 @@ def _keep_traceback(exc: BaseException) -> str:
     except (OSError, NodeError, RuntimeError):
         return "please report it, with what you did"
     return f"please report it, with {path}"
+
+
+def _without_values(exc: BaseException, depth: int = 0) -> Iterator[str]:
+    """Where it went wrong and what kind of error it was: messages may hold names, links and addresses."""
+    indent = "  " * depth
+    before = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
+    if before is not None:
+        yield from _without_values(before, depth)
+        yield f"{indent}then:\n"
+    yield f"{indent}Traceback (most recent call last):\n"
+    for frame in traceback.extract_tb(exc.__traceback__):
+        yield f"{indent}  {frame.filename}:{frame.lineno} {frame.name}\n"
+    yield f"{indent}{type(exc).__module__}.{type(exc).__qualname__}\n"
+    if isinstance(exc, BaseExceptionGroup):
+        for inner in exc.exceptions:
+            yield from _without_values(inner, depth + 1)

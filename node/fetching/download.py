@@ -252,7 +252,9 @@ class _SegmentDownload:
 
     def _slow_after(self) -> float:
         """Seconds after which a job counts as slow beside its fellows."""
-        return max(SLOW_FLOOR_SECONDS, SLOW_FACTOR * median(self._took)) if len(self._took) > 1 else float("inf")
+        if len(self._took) < 2:
+            return float("inf")
+        return max(SLOW_FLOOR_SECONDS, self._downloader.pace.share_seconds, SLOW_FACTOR * median(self._took))
 
     def _mark_slow(self) -> None:
         now = trio.current_time()
@@ -291,14 +293,14 @@ class _SegmentDownload:
 
         def into(reply: Reply, body_bytes: int) -> memoryview:
             nonlocal column
-            job.flight.moved()
+            job.flight.expect(body_bytes)
             assert isinstance(reply, GetReply)
             column = self._columns.begin(job.index, span, reply.descriptor, reply.hashes, body_bytes)
             return column.data
 
         def on_body(received: int) -> None:
             assert column is not None
-            job.flight.moved(len(column.data) - received)
+            job.flight.arrived(len(column.data) - received)
             for size in column.verify(received):
                 self._verified_at = job.flight.moved_at
                 self._downloader.verified(size)

@@ -1,24 +1,41 @@
-"""Counting what is really there: every chunk of every segment, by audit."""
+"""Counting what is really there: every chunk of every segment, by audit.
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+What cannot be told from our own slow line must not be taken for a dead holder. So nothing is looked up while blocks are
+on their way, the audits under way at once are bounded, each has a deadline of its own, and who gave no answer is asked
+once more at the end, when the line is quiet.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+
+import trio
 
 from dht.contact import Contact
 from node.client import Client
 from node.fetching.download import Downloader
 from node.fetching.reader import read_index
-from node.keeping.audit import audit
-from node.keeping.holders import ask_each, contacts_of, find_holders, in_parallel, read_descriptor
+from node.keeping.audit import answered_rightly
+from node.keeping.holders import ANSWER_SECONDS, Pace, contacts_of, find_holders, in_parallel, read_descriptor
 from node.keeping.survival import Holding, Survival, survival
+from node.net.peers import PeerError, PeerUnreachable
 from node.progress import Progress
+from protocol.errors import ProtocolError
 from protocol.ids import NodeId, PublicKey, SegmentId
 from protocol.links import Link
-from protocol.messages import Have, HaveReply
+from protocol.messages import MAX_HAVE_SEGMENTS, Have, HaveReply
 from protocol.records import ProviderRecord
 from protocol.segment import Descriptor
 
-SEGMENTS_AT_ONCE = 4
+LOOKUPS_AT_ONCE = 4
+SEGMENTS_AT_ONCE = 64
+"""Looked up, then audited: what is remembered of them meanwhile is bounded."""
+ALONE_SECONDS = 15.0
+"""How long a holder may be silent when it is asked again and nothing else is on the line."""
+_HELLOS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,51 +96,164 @@ async def check(client: Client, link: Link, progress: Progress) -> Health:
     index, root = await read_index(Downloader(client, Progress()), link)
     lengths = {root: 0} | {entry.id: entry.length for entry in index}
     progress.total = sum(lengths.values())
-    found: dict[SegmentId, SegmentHealth] = {}
-
-    async def one(segment: SegmentId) -> None:
-        found[segment] = await _check_segment(client, segment)
-        progress.step(done=lengths[segment])
-
-    await in_parallel(list(lengths), SEGMENTS_AT_ONCE, one)
-    segments = tuple(found[segment] for segment in lengths)
+    counts = [_Count(segment, length) for segment, length in lengths.items()]
+    work = _Check(client, progress)
+    remaining = iter(counts)
+    while some := list(islice(remaining, SEGMENTS_AT_ONCE)):
+        await work.count(some)
+    await work.ask_again()
+    segments = tuple(count.health() for count in counts)
     return Health(segments, survival((segment.k or 1, segment.holdings) for segment in segments))
 
 
-async def _check_segment(client: Client, segment: SegmentId) -> SegmentHealth:
-    holders = await find_holders(client, segment)
-    descriptor = await read_descriptor(client, segment, holders)
-    if descriptor is None:
-        return SegmentHealth(segment, 0, 0, (), 0)
-    expires: dict[NodeId, int] = {}
-    live: list[Holding] = []
+@dataclass(slots=True, eq=False)
+class _Count:
+    """What is known of one segment so far."""
 
-    async def question(contact: Contact) -> bool:
-        mine = [h for h in holders if h.key == contact.key and h.index < descriptor.layout.n]
-        live.extend(await _audited(client, contact, descriptor, mine))
-        expires[contact.node_id] = await _expiry(client, contact, segment)
-        return True
+    id: SegmentId
+    length: int
+    """Bytes of plaintext not told to the progress yet."""
+    k: int = 0
+    n: int = 0
+    live: list[Holding] = field(default_factory=list)
+    expires: dict[NodeId, int] = field(default_factory=dict)
+    unasked: int = 0
+    """Questions of the first round that are open."""
 
-    await ask_each(client, contacts_of(holders), question)
-    first = min((expires.get(holding.node, 0) for holding in live), default=0)
-    live.sort(key=lambda holding: (holding.index, holding.node))
-    return SegmentHealth(segment, descriptor.layout.k, descriptor.layout.n, tuple(live), first)
-
-
-async def _audited(
-    client: Client, contact: Contact, descriptor: Descriptor, holders: Sequence[ProviderRecord]
-) -> list[Holding]:
-    """The chunks of one node that passed."""
-    passed = []
-    for holder in holders:
-        if await audit(client, contact, descriptor, holder.index):
-            passed.append(Holding(holder.index, contact.node_id, holder.country))
-    return passed
+    def health(self) -> SegmentHealth:
+        first = min((self.expires.get(holding.node, 0) for holding in self.live), default=0)
+        self.live.sort(key=lambda holding: (holding.index, holding.node))
+        return SegmentHealth(self.id, self.k, self.n, tuple(self.live), first)
 
 
-async def _expiry(client: Client, contact: Contact, segment: SegmentId) -> int:
-    """When the last lease at this node ends, whoever's it is: a deposit of zeros asks for that."""
-    reply, _ = await client.peers.request(
-        contact, Have(depositor=PublicKey(bytes(32)), deposit=bytes(16), segments=(segment,))
-    )
-    return reply.held[0].expiry if isinstance(reply, HaveReply) and len(reply.held) == 1 else 0
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One chunk that somebody says they hold."""
+
+    count: _Count
+    descriptor: Descriptor
+    holder: ProviderRecord
+
+
+_Questions = dict[Contact, list[_Question]]
+
+
+class _Check:
+    """Two rounds of questions: everybody, and then, one by one, those who gave no answer."""
+
+    def __init__(self, client: Client, progress: Progress) -> None:
+        self._client = client
+        self._progress = progress
+        self._pace = Pace()
+        self._unanswered: _Questions = defaultdict(list)
+        self._unread: list[_Count] = []
+        """Segments whose descriptor nobody has shown."""
+
+    async def count(self, counts: Sequence[_Count]) -> None:
+        """The first round, for some of the segments: look them all up, then audit."""
+        questions = await self._look_up(counts)
+        for count in counts:
+            if not count.unasked:
+                self._told(count)
+        async with trio.open_nursery() as nursery:
+            for contact, asked in questions.items():
+                nursery.start_soon(self._ask_holder, contact, asked)
+
+    async def ask_again(self) -> None:
+        """The second round, on a quiet line: every holder that was silent, by itself."""
+        questions, self._unanswered = self._unanswered, defaultdict(list)
+        unread, self._unread = self._unread, []
+        for contact, asked in (await self._look_up(unread)).items():
+            questions[contact] += asked
+        for contact in await self._who_is_there(questions):
+            await self._ask(contact, questions[contact], ALONE_SECONDS)
+
+    async def _look_up(self, counts: Iterable[_Count]) -> _Questions:
+        """What to ask whom."""
+        by_id = {count.id: count for count in counts}
+        questions: _Questions = defaultdict(list)
+
+        async def one(segment: SegmentId) -> None:
+            count = by_id[segment]
+            holders = await find_holders(self._client, segment)
+            away = [h for h in holders if Contact(h.key, h.address) in self._unanswered]
+            descriptor = await read_descriptor(self._client, segment, [h for h in holders if h not in away])
+            if descriptor is None:
+                self._unread.append(count)
+                return
+            count.k, count.n = descriptor.layout.k, descriptor.layout.n
+            for contact in contacts_of(holders):
+                mine = [h for h in holders if h.key == contact.key and h.index < count.n]
+                questions[contact] += [_Question(count, descriptor, holder) for holder in mine]
+                count.unasked += len(mine)
+
+        await in_parallel(list(by_id), LOOKUPS_AT_ONCE, one)
+        return questions
+
+    async def _ask_holder(self, contact: Contact, questions: Sequence[_Question]) -> None:
+        """First round: what it does not answer is kept for the second."""
+        answered = 0 if contact in self._unanswered else await self._ask(contact, questions, ANSWER_SECONDS)
+        if answered < len(questions):
+            self._unanswered[contact] += questions[answered:]
+        for question in questions[answered:]:
+            self._done(question)
+
+    async def _ask(self, contact: Contact, questions: Sequence[_Question], seconds: float) -> int:
+        """Audit chunk after chunk until the holder is silent; returns how many questions it answered."""
+        passed: dict[SegmentId, _Count] = {}
+        answered = 0
+        for question in questions:
+            audit = partial(answered_rightly, self._client, contact, question.descriptor, question.holder.index)
+            try:
+                good = await self._pace.ask(seconds, audit)
+            except PeerUnreachable:
+                break
+            answered += 1
+            if good:
+                holding = Holding(question.holder.index, contact.node_id, question.holder.country)
+                question.count.live.append(holding)
+                passed[question.count.id] = question.count
+            self._done(question)
+        await self._read_expiries(contact, list(passed.values()))
+        return answered
+
+    def _done(self, question: _Question) -> None:
+        question.count.unasked -= 1
+        if question.count.unasked == 0:
+            self._told(question.count)
+
+    def _told(self, count: _Count) -> None:
+        self._progress.step(done=count.length)
+        count.length = 0
+
+    async def _read_expiries(self, contact: Contact, counts: Sequence[_Count]) -> None:
+        """When the last lease of each at this node ends, whoever's it is: a deposit of zeros asks for that."""
+        remaining = iter(counts)
+        while some := list(islice(remaining, MAX_HAVE_SEGMENTS)):
+            ask = Have(depositor=PublicKey(bytes(32)), deposit=bytes(16), segments=tuple(count.id for count in some))
+            with trio.move_on_after(ANSWER_SECONDS), suppress(PeerError, ProtocolError):
+                reply, _ = await self._client.peers.request(contact, ask)
+                if isinstance(reply, HaveReply) and len(reply.held) == len(some):
+                    for count, held in zip(some, reply.held, strict=True):
+                        count.expires[contact.node_id] = held.expiry
+
+    async def _who_is_there(self, contacts: Iterable[Contact]) -> list[Contact]:
+        """Those who answer the shortest of questions: the dead cost seconds together, not one by one."""
+        there: list[Contact] = []
+        places = trio.Semaphore(_HELLOS_AT_ONCE)
+
+        async def ask(contact: Contact) -> None:
+            async with places:
+                with trio.move_on_after(ANSWER_SECONDS):
+                    try:
+                        await self._client.peers.hello(contact)
+                    except PeerUnreachable:
+                        return
+                    except PeerError:
+                        pass  # an answer all the same
+                    there.append(contact)
+
+        async with trio.open_nursery() as nursery:
+            for contact in contacts:
+                nursery.start_soon(ask, contact)
+        return there

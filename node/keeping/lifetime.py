@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from dht.contact import Contact
 from node.client import Client
@@ -9,14 +10,17 @@ from node.errors import NotFoundError, RefusedError
 from node.home import Depositor
 from node.journal import DepositRow, Journal
 from node.keeping.holders import ask_each, contacts_of, find_holders, in_parallel
+from node.net.peers import PeerRefused
 from node.progress import Progress
-from protocol.ids import SegmentId
+from protocol.ids import NodeId, SegmentId
 from protocol.leases import Lease, sign_lease
 from protocol.links import Link
-from protocol.messages import LeaseReply, PutLease
+from protocol.messages import ErrorCode, LeaseReply, PutLease
 from protocol.records import open_provider
 
 SEGMENTS_AT_ONCE = 8
+_LAST_DATE = 253_402_300_799
+"""The end of the year 9999, behind which a calendar does not go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +74,43 @@ async def renew(
 
 
 async def delete(client: Client, depositor: Depositor, journal: Journal, link: Link, progress: Progress) -> Changed:
-    """End every lease of a deposit. Segments that another version of it still needs are left alone.
+    """End every lease of a deposit, then forget it. Segments that another version of it still needs are left alone.
+
+    A segment that nobody announces, and leases that have expired, need nobody's answer.
 
     Raises:
         RefusedError: This home did not publish it.
-        NotFoundError: No holder of any segment could be asked; nothing is forgotten.
+        NotFoundError: Some holder did not answer; the deposit is kept in mind, so that this can be called again.
     """
     changed = Changed(0)
     now = client.world.clock.wall()
-    rows = _own(journal, link)
-    for old in rows:
+    told: set[NodeId] = set()
+    missed: set[NodeId] = set()
+    unasked = 0
+    for old in _own(journal, link):
         sequence, longest = journal.next_terms(old.deposit, int(now * 1000), old.expiry)
-        if longest <= now and len(rows) > 1:
-            continue  # its leases have ended: nobody would take a deletion
         row = replace(old, sequence=sequence, expiry=longest)
         segments = journal.only_in(row)
         work = _Change(client, depositor, row, True, progress)
-        await work.run(segments)
-        if segments and not work.holders:
-            raise NotFoundError("no holder could be asked", hint="try again later; what is not renewed ends by itself")
+        if longest > now:  # else its leases have ended: nobody would take a deletion
+            await work.run(segments)
+        told |= work.told
+        missed |= work.missed
+        unasked += work.unasked
         changed = replace(changed, segments=max(changed.segments, len(segments))).and_also(work, longest)
+    if missed or unasked:
+        raise _unfinished(len(told - missed), len(missed), unasked, changed.expiry)
     journal.forget(link.root)
     return changed
+
+
+def _unfinished(told: int, missed: int, unasked: int, expiry: int) -> NotFoundError:
+    date = datetime.fromtimestamp(min(expiry, _LAST_DATE), UTC).strftime("%Y-%m-%d")
+    silent = f"{missed} did not answer" if missed else f"holders of {unasked} segments could not be looked up"
+    return NotFoundError(
+        f"deleted at {told} holder{'' if told == 1 else 's'}, {silent}: run it again later",
+        hint=f"who was not told drops the chunks when the lease ends anyway: {date}",
+    )
 
 
 def _own(journal: Journal, link: Link) -> list[DepositRow]:
@@ -120,6 +139,11 @@ class _Change:
         self.silent = 0
         self.unreached = 0
         """Segments that not even one holder answered for."""
+        self.unasked = 0
+        """Segments of which it is not known whether anybody holds them: nobody could be asked."""
+        self.told: set[NodeId] = set()
+        self.missed: set[NodeId] = set()
+        """Nodes that took a lease, and that did not; some may be in both."""
 
     async def run(self, segments: Sequence[tuple[SegmentId, int]]) -> None:
         sizes = dict(segments)
@@ -150,7 +174,12 @@ class _Change:
         records: list[bytes] = []
 
         async def question(contact: Contact) -> bool:
-            reply, _ = await client.peers.request(contact, PutLease(lease=lease))
+            try:
+                reply, _ = await client.peers.request(contact, PutLease(lease=lease))
+            except PeerRefused as exc:
+                if self._deleted and exc.code is ErrorCode.NOT_FOUND:
+                    return True  # it was told before, or has lost it: nothing is left there
+                raise
             if not isinstance(reply, LeaseReply):
                 return False
             for data in reply.providers:
@@ -158,9 +187,14 @@ class _Change:
                     records.append(data)
             return True
 
-        good, bad = await ask_each(client, contacts_of(await find_holders(client, segment)), question)
+        contacts = contacts_of(await find_holders(client, segment))
+        if not contacts:  # nobody announces it; or is it that nobody answers us?
+            self.unasked += not await client.dht.lookup(segment)
+        good, bad = await ask_each(client, contacts, question)
         self.holders += len(good)
         self.silent += len(bad)
+        self.told |= {contact.node_id for contact in good}
+        self.missed |= {contact.node_id for contact in bad}
         self.unreached += not good
         if records:
             await client.dht.announce(segment, records, await client.dht.lookup(segment))

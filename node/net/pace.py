@@ -8,46 +8,57 @@ from dataclasses import dataclass, field
 import trio
 
 SILENCE_SECONDS = 1.0
-"""A request on which nothing moves for this long, and for 4 times the usual pause, is stalled."""
+"""A request on which nothing moves for this long is stalled, if the line is fast enough to tell."""
+FIRST_SILENCE_SECONDS = 5.0
+"""Until anything has arrived anywhere, nobody knows how fast the line is."""
 WINDOW_SECONDS = 4.0
 """So many seconds' worth of bytes may be under way at once."""
-MIN_WINDOW_BYTES = 4 << 20
+MIN_WINDOW_BYTES = 9 << 19
 """And so many in any case, until the line's rate is known: two columns of a full segment."""
 
+_STEP_BYTES = 64 * 1024
+"""What a request moves between two signs of life, if its peer is well: one record."""
+_STEPS_MISSED = 8
 _HALF_LIFE_SECONDS = 1.0
 _SHORTEST_SECONDS = 0.02
-_PAUSE_WEIGHT = 0.2
 
 
 @dataclass(slots=True)
 class Pace:
-    """What moved lately, and what is under way."""
+    """What arrived lately, and what is under way."""
 
     moved_at: float = field(default_factory=trio.current_time)
-    """When anything last moved, by trio's clock."""
-    usual_pause: float = 0.0
-    """Seconds between two steps of one request, a moving average."""
+    """When there was a last sign of life on any request, by trio's clock."""
     under_way: int = 0
-    """Bytes asked for or offered, and not moved yet."""
+    """Bytes asked for or offered that have not arrived."""
+    flights: int = 0
+    """Requests under way."""
     _bytes: float = 0.0
     _seconds: float = 0.0
     _counted_at: float = 0.0
     _waiting: list[trio.Event] = field(default_factory=list)
 
     @property
-    def patience(self) -> float:
-        """Seconds of silence after which a request is stalled."""
-        return max(SILENCE_SECONDS, 4 * self.usual_pause)
+    def rate(self) -> float:
+        """Bytes per second that arrive, lately; 0: nothing has yet."""
+        return self._bytes / max(self._seconds, _SHORTEST_SECONDS)
 
     @property
-    def window(self) -> float:
-        """Bytes that may be under way."""
-        rate = self._bytes / max(self._seconds, _SHORTEST_SECONDS)
-        return max(MIN_WINDOW_BYTES, rate * WINDOW_SECONDS)
+    def share_seconds(self) -> float:
+        """Seconds in which every request's share of the line would have brought it several steps on."""
+        if not self._bytes:
+            return FIRST_SILENCE_SECONDS
+        return _STEPS_MISSED * _STEP_BYTES * self.flights / self.rate
+
+    @property
+    def patience(self) -> float:
+        """Seconds of silence after which a request is stalled."""
+        return max(SILENCE_SECONDS, self.share_seconds)
 
     def room(self, size: int, event: trio.Event) -> bool:
         """Whether a request of ``size`` bytes may begin now; if not, ``event`` is set when it may be asked again."""
-        if not self.under_way or self.under_way + size <= self.window:
+        window = max(MIN_WINDOW_BYTES, self.rate * WINDOW_SECONDS)
+        if not self.under_way or self.under_way + size <= window:
             return True
         self._waiting.append(event)
         return False
@@ -55,20 +66,20 @@ class Pace:
     def begin(self, size: int) -> "Flight":
         """A request of ``size`` bytes is under way from now."""
         now = trio.current_time()
-        if not self.under_way:
+        if not self.flights:
             self._counted_at = now
         self.under_way += size
+        self.flights += 1
         return Flight(self, size, now, now)
 
-    def count(self, size: int, pause: float) -> None:
-        """``size`` bytes moved after a pause of so many seconds."""
-        self.moved_at = trio.current_time()
-        self.usual_pause += _PAUSE_WEIGHT * (pause - self.usual_pause)
-        passed = self.moved_at - self._counted_at
+    def count(self, size: int) -> None:
+        """``size`` bytes arrived."""
+        now = trio.current_time()
+        passed = now - self._counted_at
         keep = 0.5 ** (passed / _HALF_LIFE_SECONDS)
         self._bytes = self._bytes * keep + size
         self._seconds = self._seconds * keep + passed
-        self._counted_at = self.moved_at
+        self._counted_at = now
 
     def less(self, size: int) -> None:
         """``size`` bytes are under way no more: whoever waits for room may ask again."""
@@ -84,10 +95,10 @@ class Flight:
 
     _pace: Pace
     left: int
-    """Bytes that have not moved yet."""
+    """Bytes that have not arrived yet."""
     began_at: float
     moved_at: float
-    """When something last moved, by trio's clock."""
+    """When there was a last sign of life, by trio's clock."""
     _over: bool = False
 
     @property
@@ -100,12 +111,22 @@ class Flight:
         """Whether nothing has moved at all."""
         return self.moved_at == self.began_at
 
-    def moved(self, left: int | None = None) -> None:
-        """Something moved: a sign of life, or bytes, of which ``left`` have yet to come."""
-        size = 0 if left is None else self.left - left
-        self._pace.count(size, trio.current_time() - self.moved_at)
-        self.moved_at = self._pace.moved_at
-        self.left -= size
+    def alive(self) -> None:
+        """A sign of life: bytes were handed to the system, which is not to say that they arrived."""
+        self.moved_at = self._pace.moved_at = trio.current_time()
+
+    def expect(self, size: int) -> None:
+        """An answer begins, and is of another size than was assumed."""
+        self.alive()
+        less, self.left = self.left - size, size
+        if not self._over:
+            self._pace.less(less)
+
+    def arrived(self, left: int) -> None:
+        """Bytes arrived; so many have yet to."""
+        self.alive()
+        size, self.left = self.left - left, left
+        self._pace.count(size)
         if not self._over:
             self._pace.less(size)
 
@@ -113,4 +134,5 @@ class Flight:
         """It is over, or no longer counted on: what is left of it takes no room. May be called twice."""
         if not self._over:
             self._over = True
+            self._pace.flights -= 1
             self._pace.less(self.left)

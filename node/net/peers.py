@@ -21,7 +21,7 @@ from protocol.segment import SEALED_BLOCK_BYTES
 CONNECTIONS_PER_PEER = 4
 CONNECTIONS = 128
 """In all, idle ones included: the ones idle longest are closed for new ones."""
-DIAL_SECONDS = 5.0
+DIAL_SECONDS = 15.0
 """For the connection and the handshake together: a host that drops our packets would keep us for minutes."""
 IDLE_SECONDS = 60.0
 """An idle connection is closed after this; a server's own limit is longer, so that we are first."""

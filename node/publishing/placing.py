@@ -137,10 +137,8 @@ class Placing:
             lease=self._spread.lease,
         )
 
-        size = self._layout.column_bytes(put.index)
-
-        def moved(sent: int) -> None:
-            put.flight.moved(size - sent)
+        def moved(_: int) -> None:
+            put.flight.alive()
 
         try:
             reply, _ = await self._client.peers.request(
@@ -170,7 +168,7 @@ class Placing:
             sealed.descriptor.chunk_ids[put.index],
         ) or (provider.key, provider.index) != (key, put.index):
             raise ProtocolError("the receipt is for something else")
-        put.flight.moved()
+        put.flight.arrived(0)
         if put.index in self._spread.holders:
             return
         self._spread.holders[put.index] = put.candidate

@@ -23,11 +23,10 @@ from protocol.ids import SegmentId
 from protocol.leases import DEPOSIT_ID_BYTES, Policy
 from protocol.links import Link, LinkKind
 from protocol.manifest import MAX_INLINE_BYTES, Entry, Kind, Manifest, SegmentRef, make_root, spill_parts
-from protocol.seal import SealedSegment, fresh_secret, plaintext_key, root_key, seal_segment, verify_key
+from protocol.seal import SALT_BYTES, SealedSegment, fresh_secret, plaintext_key, root_key, seal_segment, verify_key
 from protocol.segment import SEGMENT_BYTES, Shares
 
 SEGMENTS_AHEAD = 3
-_SALT_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +198,7 @@ async def publish(
 def _begin(client: Client, journal: Journal, content: Content, options: Options) -> Attempt:
     how = f"{options.shares} {options.fresh}".encode()
     source = digest("local", plain_digest(how), content.identity)
-    salt = client.world.random_bytes(_SALT_BYTES) if options.fresh else b""
+    salt = client.world.random_bytes(SALT_BYTES) if options.fresh else b""
     return journal.begin(source, client.world.random_bytes(DEPOSIT_ID_BYTES), salt)
 
 

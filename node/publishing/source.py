@@ -91,6 +91,9 @@ def _walk(location: bytes, path: bytes, found: os.stat_result) -> Iterator[Sourc
     stack = [(location, path, found)]
     while stack:
         folder, folder_path, folder_stat = stack.pop()
+        if (problem := path_problem(folder_path)) is not None:
+            yield f"{os.fsdecode(folder_path)}: {problem}"
+            continue
         yield SourceEntry(folder_path, Kind.FOLDER, mtime_ns=folder_stat.st_mtime_ns, location=folder)
         try:
             with os.scandir(folder) as listing:

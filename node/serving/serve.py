@@ -39,7 +39,7 @@ from protocol.segment import SEALED_BLOCK_BYTES
 
 log = logging.getLogger(__name__)
 
-HANDSHAKE_SECONDS = 5.0
+HANDSHAKE_SECONDS = 15.0
 IDLE_SECONDS = 120.0
 """A connection without a request is closed after this."""
 STALL_SECONDS = 30.0

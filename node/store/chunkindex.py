@@ -123,7 +123,7 @@ class ChunkIndex:
             try:
                 yield
                 self._db.execute("COMMIT")
-            except BaseException:  # undone and passed on, whatever it was: a failed COMMIT may leave the transaction open
+            except BaseException:  # undone and passed on, whatever it was, a COMMIT that failed included
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise

@@ -215,7 +215,7 @@ class ChunkStore:
             return None if self._holds(segment, index) else Draft(self._book.draft())
 
     def _holds(self, segment: SegmentId, index: int) -> bool:
-        """Whether a chunk is held, and sound. A damaged or missing one, which no receipt may be given for, is dropped."""
+        """Whether a chunk is held, and sound. A damaged or missing one is dropped: it deserves no receipt."""
         if self._index.chunk(segment, index) is None:
             return False
         if self._sound(segment, index):

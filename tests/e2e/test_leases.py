@@ -48,7 +48,7 @@ def test_what_was_deleted_is_gone(calm: Net, alice: Person, bob: Person, tmp_pat
     assert deleted["silent"] == 0
     until(lambda: not segments & set(calm.chunks()), seconds=5)
     told = bob.run("fetch", link, "-o", tmp_path / "copy", code=3)
-    assert "not found" in told.err
+    assert "none of its holders has it any more" in told.err
     bob.run("ls", link, code=3)
     assert "only the depositor" in alice.run("delete", link, code=4).err, "there is nothing to delete twice"
 

@@ -281,7 +281,7 @@ class Archipelago:
         random = Random(f"{self.seed} {name} {self.users}")
         world = World(meter, WallClock(clock_error), InlineBlocking(), random.randbytes)
         join = tuple(str(node.info.address) for node in self.nodes)
-        journal = Journal(home.journal)
+        journal = Journal(home.journal, NETWORK.id)
         try:
             async with open_client(Config(home.path, NETWORK.name, join), world=world) as client:
                 yield User(client, depositor, journal, host, meter)

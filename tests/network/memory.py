@@ -22,7 +22,7 @@ import trio
 from dht.socket import DatagramSocket
 from protocol.ids import Address
 from tests.network.lot import Lot
-from tests.network.streams import WINDOW_BYTES, MemoryListener, MemoryStream, Pipe
+from tests.network.streams import Line, MemoryListener, MemoryStream, Pipe, WINDOW_BYTES
 
 INBOX = 1024
 """Datagrams a socket keeps; the kernel drops more, too."""
@@ -97,6 +97,8 @@ class MemoryHost:
         self.ip = ip
         self.bytes_per_second = math.inf
         """Of each stream it sends on."""
+        self.uplink = Line()
+        self.downlink = Line()
         self.is_cut = False
         self.is_frozen = False
         self.datagram_sockets: dict[int, MemoryDatagrams] = {}

@@ -16,6 +16,21 @@ WINDOW_BYTES = 256 * 1024
 _PIECE_BYTES = 64 * 1024
 
 
+class Line:
+    """One direction of a host's line, shared by all its streams in the order in which they send."""
+
+    def __init__(self) -> None:
+        self.bytes_per_second = math.inf
+        self._free_at = 0.0
+
+    def passes(self, size: int, ready_at: float) -> float:
+        """When ``size`` bytes that are ready then have passed."""
+        if math.isinf(self.bytes_per_second):
+            return ready_at
+        self._free_at = max(self._free_at, ready_at) + size / self.bytes_per_second
+        return self._free_at
+
+
 class Pipe:
     """One direction of a stream: pieces of bytes, each with the moment it arrives. An empty one is the end."""
 
@@ -43,6 +58,8 @@ class Pipe:
     def put(self, data: bytes) -> None:
         now = trio.current_time()
         self.free_at = max(self.free_at, now) + len(data) / self.source.bytes_per_second
+        self.free_at = self.source.uplink.passes(len(data), self.free_at)
+        self.free_at = self.to.downlink.passes(len(data), self.free_at)
         self.pieces.append((self.free_at + self.network.delay(self.source.ip, self.to.ip), self.network.spoil(data)))
         self.size += len(data)
         self.lot.wake()

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from node.errors import NotFoundError, RefusedError
+from node.keeping import lifetime
 from node.publishing.publish import Options
 from protocol.ids import SegmentId
 from protocol.messages import Have, HaveReply
@@ -144,18 +146,63 @@ async def test_only_the_depositor_may(autojump_clock: MockClock, base: Path) -> 
 
 
 async def test_a_deletion_some_holders_missed(autojump_clock: MockClock, base: Path) -> None:
-    """A holder that was away keeps its chunks until the lease ends; it is counted, and deleting is not undone."""
+    """It is said, and nothing is forgotten: deleting again, once they are back, finishes it."""
     async with archipelago(base, 6) as islands, islands.user("alice") as alice:
-        link = (await alice.publish(islands.file("film", MIB), options=Options(lease_seconds=3600))).link
+        link = (await alice.publish(islands.file("film", MIB))).link
         away = islands.nodes[2]
         assert away.chunks()
         away.host.freeze()
-        deleted = await alice.delete(link)
-        assert deleted.silent
+        unfinished = await failure(alice.delete(link))
+        assert isinstance(unfinished, NotFoundError)
+        assert "deleted at 5 holders, 1 did not answer" in str(unfinished)
+        (row,) = alice.journal.deposits(link.root)
+        assert str(datetime.fromtimestamp(row.expiry, UTC).date()) in str(unfinished.hint)
         assert [node for node in islands.nodes if node.chunks()] == [away]
         away.host.freeze(False)
-        await trio.sleep(2 * 3600)
+        await trio.sleep(60)
+        deleted = await alice.delete(link)
+        assert deleted.silent == 0
         assert not islands.holders()
+        assert isinstance(await failure(alice.delete(link)), RefusedError)
+
+
+async def test_leases_that_have_expired_are_deleted_without_anybody(autojump_clock: MockClock, base: Path) -> None:
+    """Holders that never come back do not keep a deposit in the journal for ever."""
+    async with archipelago(base, 6) as islands, islands.user("alice") as alice:
+        link = (await alice.publish(islands.file("film", MIB), options=Options(lease_seconds=3600))).link
+        islands.nodes[2].host.freeze()
+        assert isinstance(await failure(alice.delete(link)), NotFoundError)
+        await trio.sleep(2 * 3600)
+        for node in islands.nodes:
+            node.host.freeze()
+        deleted = await alice.delete(link)
+        assert (deleted.holders, deleted.silent) == (0, 0)
+        assert isinstance(await failure(alice.delete(link)), RefusedError)
+        for node in islands.nodes:
+            node.host.freeze(False)
+        await trio.sleep(600)
+        assert not islands.holders()
+
+
+async def test_a_segment_nobody_announces_is_as_good_as_deleted(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless nobody could be asked at all: then nothing is known, and nothing forgotten."""
+
+    async def nobody(*_: object) -> list[object]:
+        return []
+
+    async with archipelago(base, 6) as islands, islands.user("alice") as alice:
+        link = (await alice.publish(islands.file("film", MIB))).link
+        monkeypatch.setattr(lifetime, "find_holders", nobody)
+        with monkeypatch.context() as deaf:
+            deaf.setattr(alice.client.dht, "lookup", nobody)
+            unfinished = await failure(alice.delete(link))
+        assert isinstance(unfinished, NotFoundError)
+        assert "could not be looked up" in str(unfinished)
+        deleted = await alice.delete(link)
+        assert (deleted.segments, deleted.holders, deleted.silent) == (2, 0, 0)
+        assert alice.journal.deposits(link.root) == []
 
 
 async def test_a_clock_that_was_set_back(autojump_clock: MockClock, base: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -409,6 +410,38 @@ def test_damaged_files_are_never_indexed(tmp_path: Path, name: str, damage: Call
     store.close()
 
 
+@pytest.mark.parametrize("missing", [True, False])
+@pytest.mark.parametrize("late", [True, False])
+def test_a_put_of_a_damaged_chunk_mends_it(tmp_path: Path, missing: bool, late: bool) -> None:
+    """A receipt is given for what can be read, not for a row of the index."""
+    store, segment = open_store(tmp_path), sample()
+    put(store, segment, 0)
+    file = chunk_path(tmp_path, segment, 0)
+
+    def damage() -> None:
+        if missing:
+            file.unlink()
+        else:
+            data = bytearray(file.read_bytes())
+            data[len(data) // 2] ^= 1
+            file.write_bytes(data)
+
+    if not late:
+        damage()
+    writer = store.begin_put(segment.descriptor, 0, segment.hashes[0], *lease_for(segment, BOB))
+    writer.write(memoryview(segment.columns[0]))
+    if late:  # while the second put was on its way, and kept nothing of it
+        damage()
+        assert refused(writer.commit) is ErrorCode.BUSY
+        writer.abort()
+        put(store, segment, 0, lease_for(segment, BOB))
+    else:
+        writer.commit()
+    assert read_whole(store, segment, 0) == segment.columns[0]
+    assert_sound(store, tmp_path)
+    store.close()
+
+
 def test_a_file_that_was_removed_is_dropped(tmp_path: Path) -> None:
     store, segment = open_store(tmp_path), sample()
     put(store, segment, 0)
@@ -509,6 +542,26 @@ def test_any_fsync_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fai
     assert len(store.holdings()) == (failing == 2)
     assert_sound(store, tmp_path)
     store.close()
+
+
+def test_a_commit_that_fails_leaves_no_transaction_open(tmp_path: Path) -> None:
+    class Failing(sqlite3.Connection):
+        fails = True
+
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if sql == "COMMIT" and self.fails:
+                self.fails = False
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(sql, *values)
+
+    path = tmp_path / "index.sqlite"
+    ChunkIndex.open(path, NETWORK.id).close()
+    index = ChunkIndex(sqlite3.connect(path, isolation_level=None, factory=Failing))
+    with pytest.raises(sqlite3.OperationalError):
+        index.keep_folders({1: 5})
+    index.keep_folders({2: 7})
+    assert index.take_folders() == {2: 7}
+    index.close()
 
 
 def test_a_failing_index_is_reported_and_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

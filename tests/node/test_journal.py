@@ -1,18 +1,22 @@
 """What a home remembers of its deposits (node/journal.py)."""
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from node.errors import MachineError, RefusedError
-from node.journal import DepositRow, Journal
-from protocol.ids import SegmentId
+from node.journal import Attempt, DepositRow, Journal
+from protocol.ids import NetworkId, SegmentId
 from protocol.leases import Policy
 
 SALT = b"s" * 16
+NETWORK = NetworkId(bytes(32))
+OTHER = NetworkId(b"o" * 32)
 
 
 def segment(number: int) -> SegmentId:
@@ -42,10 +46,10 @@ def publish(journal: Journal, root: int, segments: list[int], deposit: bytes = b
 
 
 def test_an_interrupted_attempt_is_taken_up(path: Path) -> None:
-    journal = Journal(path)
+    journal = Journal(path, NETWORK)
     first = journal.begin(source(), b"1" * 16, b"")
     journal.close()
-    again = Journal(path)
+    again = Journal(path, NETWORK)
     assert again.begin(source(), b"2" * 16, b"") == first
     other = again.begin(source(2), b"3" * 16, b"")
     assert (other.deposit, other.salt) == (b"3" * 16, b"")
@@ -53,7 +57,7 @@ def test_an_interrupted_attempt_is_taken_up(path: Path) -> None:
 
 
 def test_a_finished_one_keeps_its_deposit_id(path: Path) -> None:
-    journal = Journal(path)
+    journal = Journal(path, NETWORK)
     publish(journal, 1, [2], b"1" * 16)
     assert journal.begin(source(1), b"2" * 16, b"").deposit == b"1" * 16
     journal.close()
@@ -61,7 +65,7 @@ def test_a_finished_one_keeps_its_deposit_id(path: Path) -> None:
 
 def test_a_fresh_one_is_fresh_once(path: Path) -> None:
     """Interrupted it goes on under its salt; asked for again once finished, it gets a new one."""
-    journal = Journal(path)
+    journal = Journal(path, NETWORK)
     first = journal.begin(source(), b"1" * 16, SALT)
     assert journal.begin(source(), b"2" * 16, b"t" * 16) == first
     journal.finish(first, row(1, b"1" * 16), [])
@@ -71,12 +75,12 @@ def test_a_fresh_one_is_fresh_once(path: Path) -> None:
 
 
 def test_what_was_put_is_known_for_good(path: Path) -> None:
-    journal = Journal(path)
+    journal = Journal(path, NETWORK)
     assert not journal.seen(segment(1))
     journal.putting(segment(1))
     journal.putting(segment(1))
     journal.close()
-    again = Journal(path)
+    again = Journal(path, NETWORK)
     assert again.seen(segment(1))
     assert not again.seen(segment(2))
     publish(again, 1, [])
@@ -86,24 +90,24 @@ def test_what_was_put_is_known_for_good(path: Path) -> None:
 
 
 def test_sequences_only_go_up(path: Path) -> None:
-    journal = Journal(path)
+    journal = Journal(path, NETWORK)
     assert journal.next_terms(b"d" * 16, 1000, 50) == (1000, 50)
     assert journal.next_terms(b"d" * 16, 900, 40) == (1001, 50)  # the clock was set back; a shorter lease
     assert journal.next_terms(b"d" * 16, 1001, 60) == (1002, 60)
     assert journal.next_terms(b"e" * 16, 5, 5) == (5, 5)
     journal.close()
-    again = Journal(path)
+    again = Journal(path, NETWORK)
     assert again.next_terms(b"d" * 16, 2000, 10) == (2000, 60)
     again.close()
 
 
 def test_a_deposit_is_read_as_it_was_written(path: Path) -> None:
-    journal = Journal(path)
+    journal = Journal(path, NETWORK)
     policy = Policy(spread_countries=False, avoid=("DE", "FR"))
     written = row(1, name="\N{SNOWMAN} 'quoted'", size=2**40, sequence=2**53, expiry=2**40, policy=policy)
     journal.finish(journal.begin(source(), b"d" * 16, b""), written, [(segment(1), 10), (segment(2), 2**24)])
     journal.close()
-    again = Journal(path)
+    again = Journal(path, NETWORK)
     assert again.deposits(segment(1)) == [written]
     assert again.deposits(segment(2)) == []
     assert sorted(again.segments(segment(1))) == [(segment(1), 10), (segment(2), 2**24)]
@@ -118,7 +122,7 @@ def test_a_deposit_is_read_as_it_was_written(path: Path) -> None:
 
 def test_segments_only_one_version_needs(path: Path) -> None:
     """Versions of one deposit id share segments; those of another deposit id have leases of their own."""
-    journal = Journal(path)
+    journal = Journal(path, NETWORK)
     old = publish(journal, 1, [10, 11, 12])
     assert len(journal.only_in(old)) == 4
     new = publish(journal, 2, [11, 12, 13])
@@ -136,7 +140,7 @@ def test_segments_only_one_version_needs(path: Path) -> None:
 
 def test_one_root_published_from_two_places(path: Path) -> None:
     """The same content under two deposit ids: two deposits, whose leases are ended each for itself."""
-    journal = Journal(path)
+    journal = Journal(path, NETWORK)
     one = row(1, b"1" * 16)
     two = row(1, b"2" * 16)
     segments = [(segment(1), 5), (segment(9), 6)]
@@ -152,8 +156,8 @@ def test_one_root_published_from_two_places(path: Path) -> None:
 def test_two_processes_cannot_publish_the_same(path: Path) -> None:
     """Their leases would outdo each other's. The claim ends with the process."""
     script = (
-        "import sys; from pathlib import Path; from node.journal import Journal\n"
-        "Journal(Path(sys.argv[1])).begin(bytes([1]) * 32, bytes(16), b'')\n"
+        "import sys; from pathlib import Path; from node.journal import Journal; from protocol.ids import NetworkId\n"
+        "Journal(Path(sys.argv[1]), NetworkId(bytes(32))).begin(bytes([1]) * 32, bytes(16), b'')\n"
         "print('begun', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -162,7 +166,7 @@ def test_two_processes_cannot_publish_the_same(path: Path) -> None:
         assert other.stdin is not None
         assert other.stdout is not None
         assert other.stdout.readline() == "begun\n"
-        journal = Journal(path)
+        journal = Journal(path, NETWORK)
         with pytest.raises(RefusedError, match="published already"):
             journal.begin(source(1), b"1" * 16, b"")
         journal.begin(source(2), b"2" * 16, b"")
@@ -173,15 +177,82 @@ def test_two_processes_cannot_publish_the_same(path: Path) -> None:
 
 
 def test_nobody_else_reads_it(path: Path) -> None:
-    Journal(path).close()
+    Journal(path, NETWORK).close()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_nobody_else_reads_its_companions(path: Path) -> None:
+    """SQLite gives -wal and -shm the mode of the file, so that it must have its own before they are there."""
+    journal = Journal(path, NETWORK)
+    publish(journal, 1, [2])
+    modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+    assert {f"{path.name}-wal", f"{path.name}-shm", path.name} <= set(modes)
+    assert set(modes.values()) == {0o600}
+    journal.close()
+
+
+def test_two_networks_in_one_home(path: Path) -> None:
+    """The same folder published on both: nothing of the one is taken for the other's."""
+    here, there = Journal(path, NETWORK), Journal(path, OTHER)
+    written = publish(here, 1, [2, 3], b"1" * 16)
+    here.putting(segment(2))
+    assert here.next_terms(b"1" * 16, 1000, 50) == (1000, 50)
+    assert not there.seen(segment(2))
+    assert there.deposits(segment(1)) == []
+    assert there.segments(segment(1)) == []
+    attempt = there.begin(source(1), b"2" * 16, b"")
+    assert attempt.deposit == b"2" * 16
+    assert there.next_terms(b"1" * 16, 10, 5) == (10, 5)
+    there.finish(attempt, row(1, b"1" * 16, size=7), [(segment(1), 5)])
+    there.finish(there.begin(source(4), b"1" * 16, b""), row(4, b"1" * 16), [(segment(2), 5)])
+    assert len(here.only_in(written)) == 3, "the other network's deposits need nothing of this one's"
+    there.forget(segment(1))
+    assert here.deposits(segment(1)) == [written]
+    assert len(here.segments(segment(1))) == 3
+    here.close()
+    there.close()
+
+
+def test_whatever_the_database_says_is_this_machines_fault(path: Path) -> None:
+    journal = Journal(path, NETWORK)
+    found = publish(journal, 1, [2])
+    other = sqlite3.connect(path, isolation_level=None)
+    for table in ("attempt", "terms", "put", "deposit", "deposit_segment"):
+        other.execute(f"ALTER TABLE {table} RENAME TO gone_{table}")
+    for call in (
+        lambda: journal.begin(source(2), b"1" * 16, b""),
+        lambda: journal.next_terms(b"d" * 16, 1, 1),
+        lambda: journal.seen(segment(1)),
+        lambda: journal.putting(segment(1)),
+        lambda: journal.finish(Attempt(source(), b"d" * 16, b""), found, []),
+        lambda: journal.deposits(segment(1)),
+        lambda: journal.update(found),
+        lambda: journal.only_in(found),
+        lambda: journal.segments(segment(1)),
+        lambda: journal.forget(segment(1)),
+    ):
+        with pytest.raises(MachineError, match=r"cannot use the journal .*no such table") as caught:
+            call()
+        assert caught.value.exit_code == 7
+    for table in ("attempt", "terms", "put", "deposit", "deposit_segment"):
+        other.execute(f"ALTER TABLE gone_{table} RENAME TO {table}")
+    other.close()
+    journal.putting(segment(1))  # no transaction was left open
+    journal.close()
+
+
+def test_a_journal_of_another_version(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 1")
+    with pytest.raises(MachineError, match="format 1"):
+        Journal(path, NETWORK)
 
 
 def test_a_file_that_is_no_journal(path: Path) -> None:
     path.write_bytes(b"not a database, but long enough to be one" * 100)
     with pytest.raises(MachineError, match="cannot use the journal"):
-        Journal(path)
+        Journal(path, NETWORK)
     os.remove(path)
     path.mkdir()
     with pytest.raises(MachineError, match="cannot use the journal"):
-        Journal(path)
+        Journal(path, NETWORK)

@@ -2,11 +2,15 @@
 
 import tempfile
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
@@ -14,7 +18,7 @@ from trio.testing import MockClock
 from node.net.peers import PeerBroke, PeerUnreachable
 from node.net.wire import HungUpError, Wire
 from node.serving.admission import BUSY_SECONDS, Connections, Memory
-from node.serving.serve import HANDSHAKE_SECONDS, IDLE_SECONDS, STEP_SECONDS
+from node.serving.serve import HANDSHAKE_SECONDS, IDLE_SECONDS, STALL_SECONDS
 from node.store.refusal import Refusal
 from protocol.channel import Channel
 from protocol.errors import RemoteProtocolError, WrongNetworkError
@@ -270,14 +274,67 @@ async def test_a_peer_that_stops_in_the_middle_is_hung_up_on(autojump_clock: Moc
         assert it.store._quota.reserved > 0
         with pytest.raises(HungUpError):
             await receive_nothing(wire)
-        assert trio.current_time() - began == pytest.approx(STEP_SECONDS)
+        assert trio.current_time() - began == pytest.approx(STALL_SECONDS)
 
         put(it.store, big := sample(6, 16_777_216, Shares(1, 1)), 0)
         reader = await it.wire("10.0.0.4")
         await reader.send(Get(segment=big.id, index=0, first=0, count=128))
-        await trio.sleep(2 * STEP_SECONDS)
+        await trio.sleep(2 * STALL_SECONDS)
         assert it.server._connections.open == 0
         await reader.close()
+
+
+async def test_a_slow_line_is_no_fault(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """36 chunks at once over 5 Mbit/s: a step of 1 MiB takes a minute, but every record moves within seconds."""
+    async with bench(tmp_path) as it:
+        segment = sample(6, 16_777_216, Shares(8, 8))
+        it.host("10.0.0.2").bytes_per_second = 17_000
+        began = trio.current_time()
+        assert isinstance(await it.ask(put_message(segment, 0), segment.columns[0]), PutReply)
+        assert trio.current_time() - began > 3 * STALL_SECONDS
+        it.host(ADDRESS.host).bytes_per_second = 17_000
+        assert isinstance(await it.ask(Get(segment=segment.id, index=0, first=0, count=16)), GetReply)
+        assert it.body == segment.columns[0]
+        refused = segment.columns[0][:-1] + b"x"  # an early error reply, and the rest read to be dropped
+        assert await it.code(replace(put_message(segment, 1), index=2), refused) is ErrorCode.MALFORMED
+        assert len(it.host(ADDRESS.host).streams) == 1
+
+
+async def test_progress_is_seen_within_one_send(tmp_path: Path) -> None:
+    """On the system's own sockets: each time the peer took some, not only when it took all of 256 KiB."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    listener.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 16_384)
+    async with listener, trio.open_nursery() as nursery:
+        ends: list[trio.SocketStream] = []
+
+        async def accept() -> None:
+            ends.append(await listener.accept())
+
+        nursery.start_soon(accept)
+        near = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+        near.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 16_384)
+        await trio.testing.wait_all_tasks_blocked()
+        (far,) = ends
+        responder = Channel.responder(NODE, NETWORK.id, b"t" * 32, b"f" * 32)
+        sender, receiver = Wire(near, Channel.initiator(BOB, NETWORK.id, b"s" * 32, b"e" * 32)), Wire(far, responder)
+        async with trio.open_nursery() as both:
+            both.start_soon(sender.handshake)
+            both.start_soon(receiver.handshake)
+        segment, moves, told = sample(5, 20 * 131_072, Shares(2, 3)), list[int](), list[int]()
+        sender.on_progress = lambda: moves.append(len(told))
+        body = memoryview(segment.columns[0])
+        parts = (body[:1000], body[1000:])
+        nursery.start_soon(partial(sender.send, put_message(segment, 0), parts, on_body=told.append))
+        await receiver.receive_header()
+        got = memoryview(bytearray(len(body)))
+        await receiver.receive_body(got)
+        assert got == body
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(moves) == len(told) + 1, "once more, for the header"
+        assert told[-1] == len(body)
+        assert all(0 <= after - before <= 131_072 for before, after in pairwise([0, *told]))
+        await sender.close()
+        await receiver.close()
 
 
 async def test_hanging_up_at_any_byte_harms_nobody(autojump_clock: MockClock, tmp_path: Path) -> None:
@@ -374,6 +431,74 @@ async def test_memory_is_shared_out_and_handed_on(autojump_clock: MockClock) -> 
     assert trio.current_time() - began == pytest.approx(1 + BUSY_SECONDS)
     assert memory._free == 2
     assert not memory._waiting
+
+
+async def test_one_neighbour_cannot_take_all_memory(autojump_clock: MockClock) -> None:
+    """Held for ever, a quarter of the budget is all that one public /24 or /48 gets: others are served at once."""
+    for host, sibling, other in (
+        ("8.8.8.1", "8.8.8.200", "8.8.9.1"),
+        ("2600::1", "2600:0:0:ffff::1", "2600:0:1::1"),
+    ):
+        memory = Memory(96)
+        async with AsyncExitStack() as held:
+            granted = 0
+            while granted < 24:
+                granted += await held.enter_async_context(memory.take(8, host))
+            assert granted == 24
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_is_busy, memory, sibling)
+                await trio.testing.wait_all_tasks_blocked()
+                began = trio.current_time()
+                async with memory.take(8, other) as theirs, memory.take(8, "127.0.0.1") as ours:
+                    assert theirs >= 3
+                    assert ours == 8
+                assert trio.current_time() == began, "who waits for its own share holds nobody else up"
+        assert memory._free == 96
+        assert not memory._held
+    memory = Memory(96)
+    async with AsyncExitStack() as held:
+        for _ in range(31):
+            await held.enter_async_context(memory.take(8, "127.0.0.1"))
+
+
+async def _is_busy(memory: Memory, host: str) -> None:
+    with pytest.raises(Refusal, match="busy"):
+        async with memory.take(1, host):
+            pass
+
+
+async def test_a_neighbours_share_is_handed_on(autojump_clock: MockClock) -> None:
+    memory, got = Memory(4), list[str]()
+
+    async def use(host: str) -> None:
+        async with memory.take(1, host):
+            got.append(host)
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        for host in ("8.8.8.1", "8.8.8.2", "8.8.8.3", "9.9.9.9"):
+            nursery.start_soon(use, host)
+            await trio.testing.wait_all_tasks_blocked()
+        assert got == ["8.8.8.1", "9.9.9.9"]
+    assert got == ["8.8.8.1", "9.9.9.9", "8.8.8.2", "8.8.8.3"]
+    assert (memory._free, len(memory._held), memory._waiting) == (4, 0, [])
+
+
+async def test_the_server_counts_memory_by_neighbour(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        segment = sample(5, 20 * 131_072, Shares(1, 2))
+        put(it.store, segment, 0)
+        wires: list[Wire] = []
+        for _ in range(40):  # each takes a grant, and then nothing
+            wire = await it.wire(f"8.8.8.{8 + len(wires) % 2}")
+            wires.append(wire)
+            await wire.send_header(put_message(segment, 1), len(segment.columns[1]))
+        await trio.sleep(1)
+        assert it.memory._free == 96 - 24
+        assert isinstance(await it.ask(Get(segment=segment.id, index=0, first=0, count=20)), GetReply)
+        for wire in wires:
+            await wire.close()
+        await trio.sleep(1)
 
 
 # Garbage

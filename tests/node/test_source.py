@@ -96,6 +96,13 @@ def test_what_cannot_be_published_is_skipped_with_a_reason(tmp_path: Path) -> No
     ]
 
 
+def test_a_folder_too_deep_is_skipped_with_all_in_it(tmp_path: Path) -> None:
+    (tmp_path / "d" / "/".join("d" * 256)).mkdir(parents=True)
+    source = scan([tmp_path / "d"])
+    assert len(source.entries) == 256
+    assert [text.rpartition(": ")[2] for text in source.skipped] == ["a path has at most 256 components, got 257"]
+
+
 def test_links_are_followed_only_when_they_are_named(tmp_path: Path) -> None:
     """A named link is published as what it leads to, under its own name."""
     (tmp_path / "target").mkdir()
