@@ -254,7 +254,7 @@ class _SegmentDownload:
         """Seconds after which a job counts as slow beside its fellows."""
         if len(self._took) < 2:
             return float("inf")
-        return max(SLOW_FLOOR_SECONDS, self._downloader.pace.share_seconds, SLOW_FACTOR * median(self._took))
+        return max(SLOW_FLOOR_SECONDS, 2 * self._downloader.pace.usual_pause, SLOW_FACTOR * median(self._took))
 
     def _mark_slow(self) -> None:
         now = trio.current_time()

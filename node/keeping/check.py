@@ -19,7 +19,7 @@ from node.client import Client
 from node.fetching.download import Downloader
 from node.fetching.reader import read_index
 from node.keeping.audit import answered_rightly
-from node.keeping.holders import ANSWER_SECONDS, Pace, contacts_of, find_holders, in_parallel, read_descriptor
+from node.keeping.holders import ANSWER_SECONDS, Questions, contacts_of, find_holders, in_parallel, read_descriptor
 from node.keeping.survival import Holding, Survival, survival
 from node.net.peers import PeerError, PeerUnreachable
 from node.progress import Progress
@@ -144,7 +144,7 @@ class _Check:
     def __init__(self, client: Client, progress: Progress) -> None:
         self._client = client
         self._progress = progress
-        self._pace = Pace()
+        self._questions = Questions()
         self._unanswered: _Questions = defaultdict(list)
         self._unread: list[_Count] = []
         """Segments whose descriptor nobody has shown."""
@@ -205,7 +205,7 @@ class _Check:
         for question in questions:
             audit = partial(answered_rightly, self._client, contact, question.descriptor, question.holder.index)
             try:
-                good = await self._pace.ask(seconds, audit)
+                good = await self._questions.ask(seconds, audit)
             except PeerUnreachable:
                 break
             answered += 1

@@ -24,7 +24,7 @@ _MOST, _FEWEST = 16, 2
 _STEP_BYTES = 32 * 1024  # of an answer: who sends less at a time gains no time by it
 
 
-class Pace:
+class Questions:
     """Bounds the questions with long answers under way at once: fewer while answers are slow.
 
     Our own line is what they share. Were they all asked at once, a slow line would make every holder look silent.

@@ -8,17 +8,16 @@ from dataclasses import dataclass, field
 import trio
 
 SILENCE_SECONDS = 1.0
-"""A request on which nothing moves for this long is stalled, if the line is fast enough to tell."""
-FIRST_SILENCE_SECONDS = 5.0
-"""Until anything has arrived anywhere, nobody knows how fast the line is."""
+"""A request on which nothing moves for this long, and for 4 times the usual pause, is stalled."""
+MAX_SILENCE_SECONDS = 5.0
+"""So long at most: peers that drip shall not teach us patience."""
 WINDOW_SECONDS = 4.0
 """So many seconds' worth of bytes may be under way at once."""
 MIN_WINDOW_BYTES = 9 << 19
 """And so many in any case, until the line's rate is known: two columns of a full segment."""
 
-_STEP_BYTES = 64 * 1024
-"""What a request moves between two signs of life, if its peer is well: one record."""
-_STEPS_MISSED = 8
+_PAUSES_MISSED = 4
+_LONGER_WEIGHT, _SHORTER_WEIGHT = 0.5, 0.05
 _HALF_LIFE_SECONDS = 1.0
 _SHORTEST_SECONDS = 0.02
 
@@ -27,8 +26,12 @@ _SHORTEST_SECONDS = 0.02
 class Pace:
     """What arrived lately, and what is under way."""
 
+    first_silence: float = SILENCE_SECONDS
+    """Seconds of silence that are borne until something has arrived, and it is known how fast the line is."""
     moved_at: float = field(default_factory=trio.current_time)
     """When there was a last sign of life on any request, by trio's clock."""
+    usual_pause: float = 0.0
+    """Seconds between two signs of life of one request, lately."""
     under_way: int = 0
     """Bytes asked for or offered that have not arrived."""
     flights: int = 0
@@ -44,16 +47,15 @@ class Pace:
         return self._bytes / max(self._seconds, _SHORTEST_SECONDS)
 
     @property
-    def share_seconds(self) -> float:
-        """Seconds in which every request's share of the line would have brought it several steps on."""
-        if not self._bytes:
-            return FIRST_SILENCE_SECONDS
-        return _STEPS_MISSED * _STEP_BYTES * self.flights / self.rate
-
-    @property
     def patience(self) -> float:
         """Seconds of silence after which a request is stalled."""
-        return max(SILENCE_SECONDS, self.share_seconds)
+        least = SILENCE_SECONDS if self._bytes else self.first_silence
+        return min(max(least, _PAUSES_MISSED * self.usual_pause), MAX_SILENCE_SECONDS)
+
+    def paused(self, seconds: float) -> None:
+        """A request moved on after so long: rather a long pause too many in mind than one too few."""
+        weight = _LONGER_WEIGHT if seconds > self.usual_pause else _SHORTER_WEIGHT
+        self.usual_pause += weight * (seconds - self.usual_pause)
 
     def room(self, size: int, event: trio.Event) -> bool:
         """Whether a request of ``size`` bytes may begin now; if not, ``event`` is set when it may be asked again."""
@@ -113,7 +115,10 @@ class Flight:
 
     def alive(self) -> None:
         """A sign of life: bytes were handed to the system, which is not to say that they arrived."""
-        self.moved_at = self._pace.moved_at = trio.current_time()
+        now = trio.current_time()
+        if not self._over:
+            self._pace.paused(now - self.moved_at)
+        self.moved_at = self._pace.moved_at = now
 
     def expect(self, size: int) -> None:
         """An answer begins, and is of another size than was assumed."""

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import trio
 
 from dht.contact import Contact
 from node.client import Client
-from node.keeping.audit import audit
-from node.keeping.holders import ANSWER_SECONDS, find_holders
+from node.keeping.audit import answered_rightly
+from node.keeping.holders import ANSWER_SECONDS, Questions, find_holders
 from node.net.peers import PeerError
 from node.publishing.placement import Candidate
 from node.publishing.spread import Spread
@@ -21,7 +23,7 @@ _ENOUGH_LEASE = 0.9
 """A lease that still runs for this share of the time asked is not renewed."""
 
 
-async def find_present(client: Client, depositor: PublicKey, spread: Spread) -> None:
+async def find_present(client: Client, depositor: PublicKey, spread: Spread, questions: Questions) -> None:
     """Find chunks that are on suitable nodes already: each proved by an audit, under this deposit's lease.
 
     Fills ``spread.holders``, and ``spread.records`` with what has yet to be announced: an earlier run may have
@@ -35,11 +37,13 @@ async def find_present(client: Client, depositor: PublicKey, spread: Spread) -> 
     proved: list[tuple[int, Candidate, bytes | None]] = []
 
     async def ask(candidate: Candidate) -> None:
-        with trio.move_on_after(ANSWER_SECONDS) as scope:
-            found = await _proved(client, depositor, spread, candidate.contact, announced)
-            proved.extend((index, candidate, record) for index, record in found.items())
-        if scope.cancelled_caught:
+        work = _Proof(client, depositor, spread, candidate.contact, questions)
+        try:
+            found = await work.run(announced)
+        except (PeerError, ProtocolError, trio.TooSlowError):
             client.suspect(candidate.contact)
+        else:
+            proved.extend((index, candidate, record) for index, record in found.items())
 
     async with trio.open_nursery() as nursery:
         for candidate in suitable:
@@ -65,29 +69,46 @@ def _farther(known: Sequence[ProviderRecord], candidates: Sequence[Candidate]) -
     return [candidate for candidate in farther.values() if candidate.node_id not in near]
 
 
-async def _proved(
-    client: Client, depositor: PublicKey, spread: Spread, contact: Contact, announced: set[tuple[int, PublicKey]]
-) -> dict[int, bytes | None]:
-    """The chunks this node proved to hold, with the lease seen to, and provider records not announced yet."""
-    descriptor, terms = spread.sealed.descriptor, spread.terms
-    ask = Have(depositor=depositor, deposit=terms.deposit, segments=(descriptor.id,))
-    try:
-        reply, _ = await client.peers.request(contact, ask)
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """What one node can prove to hold."""
+
+    client: Client
+    depositor: PublicKey
+    spread: Spread
+    contact: Contact
+    questions: Questions
+
+    async def run(self, announced: set[tuple[int, PublicKey]]) -> dict[int, bytes | None]:
+        """The chunks it proved to hold, with the lease seen to, and their provider records if not announced yet.
+
+        Raises:
+            PeerError, ProtocolError, trio.TooSlowError: It refuses, lies or does not answer.
+        """
+        descriptor, terms = self.spread.sealed.descriptor, self.spread.terms
+        ask = Have(depositor=self.depositor, deposit=terms.deposit, segments=(descriptor.id,))
+        with trio.fail_after(ANSWER_SECONDS):
+            reply, _ = await self.client.peers.request(self.contact, ask)
         assert isinstance(reply, HaveReply)
         (held,) = reply.held
-        indices = [index for index in held.indices if index < descriptor.layout.n]
-        good = [i for i in indices if await audit(client, contact, descriptor, i)]
+        good = [i for i in held.indices if i < descriptor.layout.n and await self._audited(i)]
         found: dict[int, bytes | None] = dict.fromkeys(good)
-        new = {index for index in good if (index, contact.key) not in announced}
+        new = {index for index in good if (index, self.contact.key) not in announced}
         wanted = terms.now + _ENOUGH_LEASE * (terms.expiry - terms.now)
         if new or (good and held.expiry < wanted):
-            reply, _ = await client.peers.request(contact, PutLease(lease=spread.lease))
-            assert isinstance(reply, LeaseReply)
-            for data in reply.providers:
-                record = open_provider(client.network.id, descriptor.id, data)
-                if record.key == contact.key and record.index in new:
-                    found[record.index] = data
-    except (PeerError, ProtocolError):
-        client.suspect(contact)
-        return {}
-    return found
+            records = await self._leased()
+            found |= {index: record for index, record in records.items() if index in new}
+        return found
+
+    async def _audited(self, index: int) -> bool:
+        question = partial(answered_rightly, self.client, self.contact, self.spread.sealed.descriptor, index)
+        return await self.questions.ask(ANSWER_SECONDS, question)
+
+    async def _leased(self) -> dict[int, bytes]:
+        """Take the lease there; returns the provider records of the chunks it keeps."""
+        with trio.fail_after(ANSWER_SECONDS):
+            reply, _ = await self.client.peers.request(self.contact, PutLease(lease=self.spread.lease))
+        assert isinstance(reply, LeaseReply)
+        segment = self.spread.sealed.id
+        opened = [(open_provider(self.client.network.id, segment, data), data) for data in reply.providers]
+        return {record.index: data for record, data in opened if record.key == self.contact.key}

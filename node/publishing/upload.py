@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -10,6 +11,7 @@ from dht.search import Found
 from node.client import Client
 from node.errors import NetworkError
 from node.journal import Journal
+from node.keeping.holders import Questions
 from node.net.pace import Pace
 from node.progress import Progress
 from node.publishing.placement import Candidate, country_bound_met
@@ -25,6 +27,8 @@ HELLO_SECONDS = 5.0
 """A node that does not say hello for this long is no candidate for a while."""
 QUIET_SECONDS = 1.0
 """Nor is one that has not said it this long after the last of the others: most of them answered, it is not the line."""
+FIRST_ACK_SECONDS = 5.0
+"""A put is borne so long in silence until the first chunk is acknowledged: our own line may take that for its end."""
 _WIDEN_BY = 40
 _ENOUGH_COUNTRIES = 3
 """With so many, none need hold more than n-k chunks of a segment (docs/design.md, "Placement")."""
@@ -54,7 +58,8 @@ class Uploader:
     journal: Journal
     terms: Terms
     progress: Progress
-    pace: Pace = field(default_factory=Pace)
+    pace: Pace = field(default_factory=partial(Pace, FIRST_ACK_SECONDS))
+    questions: Questions = field(default_factory=Questions)
     sent_bytes: int = 0
     """Of chunks that were acknowledged."""
 
@@ -75,7 +80,7 @@ class Uploader:
         spread = Spread(sealed, self._lease(sealed), self.terms, candidates)
         part = self.progress.part(size, layout.n)
         if self.journal.seen(sealed.id):
-            await find_present(self.client, self.identity.key, spread)
+            await find_present(self.client, self.identity.key, spread, self.questions)
             part.confirmed(len(spread.holders))
         else:
             self.journal.putting(sealed.id)

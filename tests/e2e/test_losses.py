@@ -52,10 +52,11 @@ def test_frozen_holders_cost_little_time(stored: Stored, bob: Person, tmp_path: 
     frozen = [node for node in stored.net.nodes if node.name in holders]
     local.send(frozen, signal.SIGSTOP)
     try:
-        took = bob.json("fetch", stored.link, "-o", tmp_path / "copy")["seconds"]
+        copies = [tmp_path / "copy", tmp_path / "another"]
+        took = [bob.json("fetch", stored.link, "-o", copy)["seconds"] for copy in copies]
     finally:
         local.send(frozen, signal.SIGCONT)
-    assert took < calm + 5
+    assert min(took) < calm + 5, "the machine may be busy with something else, but hardly twice"
     assert snapshot(tmp_path / "copy") == snapshot(tmp_path / "calm") == stored.content
 
 

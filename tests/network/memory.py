@@ -22,7 +22,7 @@ import trio
 from dht.socket import DatagramSocket
 from protocol.ids import Address
 from tests.network.lot import Lot
-from tests.network.streams import Line, MemoryListener, MemoryStream, Pipe, WINDOW_BYTES
+from tests.network.streams import WINDOW_BYTES, Line, MemoryListener, MemoryStream, Pipe
 
 INBOX = 1024
 """Datagrams a socket keeps; the kernel drops more, too."""

@@ -9,14 +9,14 @@ import pytest
 import trio
 
 from dht.contact import Contact
-from node.serving.admission import BUDGET_BLOCKS, Connections, Memory
 from node.blocking import InlineBlocking
-from node.store.chunkstore import ChunkStore
 from node.net.peers import PeerRefused, Peers
+from node.net.wire import Wire
+from node.serving.admission import BUDGET_BLOCKS, Connections, Memory
 from node.serving.requests import Requests
 from node.serving.serve import ChunkServer
 from node.serving.statements import Statements
-from node.net.wire import Wire
+from node.store.chunkstore import ChunkStore
 from protocol.channel import Channel
 from protocol.identity import Identity, Network
 from protocol.ids import Address, PublicKey

@@ -95,7 +95,7 @@ def test_what_is_placed_already_counts() -> None:
 
 def test_the_country_bound() -> None:
     holders = [candidate(number, country) for number, country in enumerate(["DE"] * 4 + ["FR"] * 4 + ["IS"] * 4)]
-    assert country_bound_met(holders, 12, 8)
-    assert not country_bound_met([*holders, candidate(12, "DE")], 12, 8)
-    assert not country_bound_met(holders, 12, 9)
-    assert country_bound_met([], 1, 1)
+    assert country_bound_met(holders, 8)
+    assert country_bound_met([*holders, candidate(12, "DE")], 8)
+    assert not country_bound_met(holders, len(holders) - 2)
+    assert not country_bound_met([], 1)
