@@ -86,3 +86,16 @@ async def test_clients_are_in_no_routing_table(autojump_clock: MockClock, base: 
                 known = await bob.client.dht.known_by(node.contact, node.node_id)
                 assert {c.address.host for c in known} == {n.host.ip for n in islands.nodes if n is not node}
                 assert not {alice.host.ip, bob.host.ip}.intersection(c.address.host for c in known)
+
+
+async def test_what_is_stored_is_not_sent_again_when_the_network_has_grown(
+    autojump_clock: MockClock, base: Path
+) -> None:
+    async with archipelago(base, 13) as islands, islands.user("alice") as alice:
+        source = islands.file("film", 2 * MIB)
+        first = await alice.publish(source)
+        for _ in range(30):  # now 20 others are nearer to most segments than some of their holders
+            await islands.start()
+        second = await alice.publish(source)
+        assert second.link == first.link
+        assert second.sent_bytes == 0
