@@ -117,7 +117,7 @@ async def open_udp(address: Address) -> UdpSocket:
         for option in (stdlib.SO_RCVBUF, stdlib.SO_SNDBUF):
             sock.setsockopt(stdlib.SOL_SOCKET, option, _BUFFER_BYTES)
         sock.bind((address.host, address.port))
-    except BaseException:
+    except BaseException:  # whatever it was, the socket must not stay open
         sock.close()
         raise
     await trio.lowlevel.checkpoint()

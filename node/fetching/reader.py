@@ -140,15 +140,12 @@ class _Slot:
     data: bytearray | None = None
 
 
-def plan_steps(
-    manifest: Manifest, wanted: Sequence[tuple[int, int, int]], done: frozenset[int] = frozenset()
-) -> Iterator[Step]:
+def plan_steps(manifest: Manifest, wanted: Sequence[tuple[int, int, int]]) -> Iterator[Step]:
     """What to fetch for runs of files, segment by segment in stream order.
 
     Args:
         manifest: Whose entries they are.
         wanted: (entry index, start, stop) of each run, in order of entries.
-        done: Positions of segments, in the manifest's list, that are not wanted again.
     """
     position: int | None = None
     slices: list[Slice] = []
@@ -156,12 +153,12 @@ def plan_steps(
         at = start
         for extent in extents(manifest.entries[entry], manifest.segments, start, stop):
             if extent.segment != position:
-                if position is not None and position not in done:
+                if position is not None:
                     yield _step(manifest.segments[position], slices)
                 position, slices = extent.segment, []
             slices.append(Slice(entry, at, extent.offset, extent.length))
             at += extent.length
-    if position is not None and position not in done:
+    if position is not None:
         yield _step(manifest.segments[position], slices)
 
 

@@ -72,7 +72,7 @@ class Uploader:
 
         Raises:
             RefusedError: The nodes that answer refuse.
-            NetworkError: Too few nodes can be reached, or nothing was acknowledged for 15 seconds.
+            NetworkError: Too few nodes can be reached, nothing moved for 15 seconds, or nobody took the announcement.
         """
         layout = sealed.descriptor.layout
         found = await self.client.dht.lookup(sealed.id)
