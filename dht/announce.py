@@ -28,6 +28,8 @@ TOKEN_SECONDS = 240.0
 """Age at which a token is fetched anew: a node accepts its own for 300 s at least."""
 REGION_NODES = 8
 """The least nodes of a region a sweep announces to; where there are fewer, each id gets its own lookup."""
+ENOUGH_NODES = 8
+"""Once so many keep what they were told, those that are slow to answer are not waited for."""
 MAX_REGION = 128
 """Segments one lookup serves: their announcements are under way before the tokens age."""
 
@@ -66,7 +68,7 @@ def _fitting(records: Sequence[bytes], room: int) -> int:
 
 
 async def announce(core: Core, records: Iterable[Records], nearest: Sequence[Found]) -> set[NodeId]:
-    """Announce to each of ``nearest``, all at once. Every call ends by itself, so this does.
+    """Announce to each of ``nearest``, all at once, and wait for them, but for the slow when the others are enough.
 
     Returns:
         The nodes that keep at least one record out of every datagram they were sent.
@@ -80,9 +82,12 @@ async def announce(core: Core, records: Iterable[Records], nearest: Sequence[Fou
             for batch in items:
                 message = Announce(token=found.token, items=batch)
                 waiting.add(await core.ask(found.contact, message, mailbox, found.contact.node_id))
-        while waiting:
+        slow: set[Call] = set()
+        while waiting - slow or (waiting and sum(not count for count in missing.values()) < ENOUGH_NODES):
             call, outcome = await mailbox.get()
-            if outcome is not Outcome.SLOW:
+            if outcome is Outcome.SLOW:
+                slow.add(call)
+            else:
                 waiting.discard(call)  # the answer of one given up may still come: a call can end twice
             if isinstance(outcome, Answer) and isinstance(outcome.message, Announced):
                 assert isinstance(call.tag, bytes)

@@ -84,6 +84,8 @@ class _Pages:
         self._wall_clock = wall_clock
         self._seen: set[bytes] = set()
         self._asked: set[NodeId] = set()
+        self._begun: set[int] = set()
+        self._later: list[tuple[Contact, int]] = []
         self.waiting: set[Call] = set()
         """Calls neither answered nor slow."""
         self.open: set[Call] = set()
@@ -93,7 +95,9 @@ class _Pages:
         """Whether it has not been asked and there is room for another call."""
         return len(self.waiting) < ALPHA and contact.node_id not in self._asked
 
-    async def ask(self, contact: Contact, mailbox: Mailbox, first: int = 0) -> None:
+    async def ask(self, contact: Contact, first: int, mailbox: Mailbox) -> None:
+        """Ask for the page that begins with index ``first``."""
+        self._begun.add(first)
         self._asked.add(contact.node_id)
         call = await self._core.ask(contact, GetProviders(segment=self._segment, first=first), mailbox, first)
         self.waiting.add(call)
@@ -103,6 +107,8 @@ class _Pages:
         """The records that are new, after asking for the page behind them."""
         call, outcome = event
         self.waiting.discard(call)
+        if not self.waiting and self._later:
+            await self.ask(*self._later.pop(0), mailbox)
         if outcome is Outcome.SLOW:
             return []
         self.open.discard(call)
@@ -111,7 +117,10 @@ class _Pages:
         assert isinstance(call.tag, int)
         page = outcome.message
         if call.tag < page.next < NO_MORE:
-            await self.ask(outcome.contact, mailbox, page.next)
+            if page.next in self._begun and self.waiting:  # another node's may be the same
+                self._later.append((outcome.contact, page.next))
+            else:
+                await self.ask(outcome.contact, page.next, mailbox)
         return self.read(page.records, outcome.contact.address)
 
     def read(self, records: Iterable[bytes], by: Address | None) -> list[ProviderRecord]:
@@ -153,7 +162,7 @@ async def providers(
         if fresh := pages.read(own, None):
             yield fresh
         for entry in core.table.nearest(segment, ALPHA):
-            await pages.ask(entry.contact, mailbox)
+            await pages.ask(entry.contact, 0, mailbox)
         walking = False
         while True:
             walking = walking or not pages.waiting
@@ -161,7 +170,7 @@ async def providers(
                 await _advance(core, search, mailbox)
                 for found in search.found():
                     if pages.wants(found.contact):
-                        await pages.ask(found.contact, mailbox)
+                        await pages.ask(found.contact, 0, mailbox)
                 if not pages.open and search.done():
                     return
             before = trio.current_time()

@@ -5,6 +5,7 @@ arrives: a publish brings each node a dozen records per segment, most of which n
 check on arrival would keep no rubbish out either: keys are free, and an attacker signs as fast as we verify.
 """
 
+from bisect import insort
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 
@@ -63,11 +64,10 @@ class _Record:
         return self.data[: 1 + KEY_BYTES]
 
 
-def _acceptable(data: bytes, by: Address, now: float) -> bool:
+def _acceptable(record: _Record, by: Address, now: float) -> bool:
     """Whether a record has the right form and life, and an address its announcer can vouch for."""
-    if len(data) not in PROVIDER_RECORD_BYTES:
+    if len(record.data) not in PROVIDER_RECORD_BYTES:
         return False
-    record = _Record(data, None)
     try:
         address = record.address
     except RemoteProtocolError:
@@ -102,19 +102,18 @@ class ProviderStore:
             How many are kept now, those we had before included.
         """
         source = subnet(by.host)
-        acceptable = (data for data in records if _acceptable(data, by, now))
-        return sum(self._add(segment, _Record(data, source), now) for data in acceptable)
+        named = (_Record(data, source) for data in records)
+        return sum(self._add(segment, record, now) for record in named if _acceptable(record, by, now))
 
     def _add(self, segment: SegmentId, record: _Record, now: float) -> bool:
         slot = record.slot
-        old = next((other for other in self._segments.get(segment, ()) if other.slot == slot), None)
+        old = next((other for other in self._segments.get(segment, ()) if other.data.startswith(slot)), None)
         if old is not None:
             return self._renew(segment, old, record)
         if not self._room(segment, record, now):
             return False
         kept = self._segments.setdefault(segment, [])
-        kept.append(record)
-        kept.sort(key=lambda other: other.index)  # stable: within an index, whoever came first stays first
+        insort(kept, record, key=lambda other: other.index)  # behind its equals: whoever came first stays first
         self._count += 1
         if record.source is not None:
             self._sources[record.source] += 1
@@ -154,7 +153,10 @@ class ProviderStore:
     def _fits(self, segment: SegmentId, record: _Record) -> bool:
         """Within the caps of a segment. A key has none of its own: who is alone holds every chunk."""
         kept = self._segments.get(segment, ())
-        return len(kept) < PER_SEGMENT and sum(other.index == record.index for other in kept) < PER_INDEX
+        if len(kept) < PER_INDEX:
+            return True
+        index = record.index
+        return len(kept) < PER_SEGMENT and sum(other.data[0] == index for other in kept) < PER_INDEX
 
     def page(self, segment: SegmentId, first: int, now: float) -> tuple[tuple[bytes, ...], int]:
         """Records of index ``first`` and up, whole indices, as many as one reply holds.

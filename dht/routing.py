@@ -275,7 +275,7 @@ class Shortlist(NodeHeap):  # type: ignore[misc]  # kademlia has no types
                 candidate = self._known[contact.node_id] = Candidate(contact)
                 heapq.heappush(self.heap, (self.node.distance_to(candidate), candidate))
                 self._sorted = None
-            elif candidate.contact != contact and len(candidate.elsewhere) < MAX_ELSEWHERE:
+            elif len(candidate.elsewhere) < MAX_ELSEWHERE and candidate.contact != contact:
                 candidate.elsewhere.append(contact)
         if len(self.heap) > _MAX_SHORTLIST:
             near = heapq.nsmallest(_MAX_SHORTLIST, self.heap)

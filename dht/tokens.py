@@ -1,11 +1,10 @@
 """Write tokens (BEP 5): proof that an announcer receives at the address it announces from."""
 
 from collections.abc import Callable
-from ipaddress import ip_address
 
 from protocol.datagrams import TOKEN_BYTES
 from protocol.hashing import digest
-from protocol.ids import PublicKey
+from protocol.ids import PublicKey, packed_host
 
 PERIOD_SECONDS = 300.0
 """How long a secret is used; the one before it is still accepted. A token lives 5 to 10 minutes."""
@@ -39,4 +38,4 @@ class Tokens:
 
 
 def _token(secret: bytes, host: str, key: PublicKey) -> bytes:
-    return digest("token", secret, key, ip_address(host).packed)[:TOKEN_BYTES]
+    return digest("token", secret, key, packed_host(host))[:TOKEN_BYTES]

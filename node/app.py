@@ -18,8 +18,10 @@ from dht.state import read_contacts, write_contacts
 from node.blocking import Blocking, ThreadBlocking
 from node.clock import Clock, SystemClock
 from node.errors import ConfigError, machine_error
-from node.net.peers import Peers
+from node.net.descriptors import room_for
+from node.net.peers import CONNECTIONS, Peers
 from node.net.transport import SystemTransport, Transport, is_unspecified, outbound_host
+from node.serving.admission import MAX_CONNECTIONS, Connections
 from node.serving.reachability import DialBacks, Reachability
 from node.serving.requests import Requests
 from node.serving.serve import ChunkServer
@@ -41,6 +43,8 @@ GRACE_SECONDS = 5.0
 ANNOUNCE_SECONDS = 12 * 3600.0
 SAVE_SECONDS = 300.0
 EXPIRE_SECONDS = 600.0
+_ACCEPTED, _DIALLED = 2 / 5, 1 / 5
+"""Parts of our descriptors for connections; the rest is for chunks, one for each connection that is being served."""
 _PAGE = 256
 _BIND_TRIES = 20
 
@@ -142,7 +146,15 @@ async def _build(
     address = config.advertise or _reachable(listening)
     statements = Statements(identity, network, outside.clock, store, country=config.country, address=address)
     dht = Dht(identity, network, socket, read_only=True, wall_clock=outside.clock.wall, random_bytes=random_bytes)
-    peers = Peers(identity, network, outside.transport, random_bytes, own_record=statements.node_record)
+    peers = Peers(
+        identity,
+        network,
+        outside.transport,
+        random_bytes,
+        own_record=statements.node_record,
+        connections=room_for(CONNECTIONS, _DIALLED),
+    )
+    accepted = Connections(total=room_for(MAX_CONNECTIONS, _ACCEPTED))
     requests = Requests(store, statements, blocking, DialBacks(dht, peers))
     ways_in = [way for way in config.join if way not in (listening, address)]
     reachability = Reachability(
@@ -161,7 +173,7 @@ async def _build(
         statements=statements,
         dht=dht,
         peers=peers,
-        server=ChunkServer(requests, statements, blocking, random_bytes),
+        server=ChunkServer(requests, statements, blocking, random_bytes, connections=accepted),
         reachability=reachability,
         blocking=blocking,
         join=partial(dht.join, ways_in, remembered),

@@ -17,7 +17,8 @@ from node.clock import Clock, SystemClock
 from node.config import Config, resolve, split_host_port
 from node.errors import ConfigError, MachineError, NetworkError
 from node.home import Home
-from node.net.peers import PeerError, Peers
+from node.net.descriptors import room_for
+from node.net.peers import CONNECTIONS, PeerError, Peers
 from node.net.transport import SystemTransport, Transport
 from protocol.errors import WrongNetworkError
 from protocol.identity import SEED_BYTES, Identity, Network
@@ -104,7 +105,7 @@ async def open_client(
         wall_clock=world.clock.wall,
         random_bytes=world.random_bytes,
     )
-    peers = Peers(identity, network, world.transport, world.random_bytes)
+    peers = Peers(identity, network, world.transport, world.random_bytes, connections=room_for(CONNECTIONS))
     client = Client(network, world, dht, peers)
     async with trio.open_nursery() as nursery:
         await nursery.start(dht.run)

@@ -69,14 +69,25 @@ def load_config(environ: Mapping[str, str], flags: Mapping[str, object]) -> Conf
     merged: dict[str, object] = {}
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     environment = {key: environ[name] for name, key in _ENVIRONMENT.items() if environ.get(name)}
-    home = Path(str(given.get("home") or environment.get("home") or Config().home)).expanduser()
+    home = _expand(Path(str(given.get("home") or environment.get("home") or Config().home)))
     for layer in (_read_file(home / CONFIG_FILE), environment, given):
         merged.update(layer)
     join = merged.get("join", ())
     if isinstance(join, str):
         join = tuple(part.strip() for part in join.split(",") if part.strip())
     assert isinstance(join, tuple | list)
-    return Config(home=home, network=str(merged.get("network", DEFAULT_NETWORK)), join=tuple(map(str, join)))
+    try:
+        names = tuple(map(str, join))
+    except ValueError as exc:  # a number with more digits than Python writes
+        raise ConfigError(f"join must be a list of HOST:PORT: {exc}") from exc
+    return Config(home=home, network=str(merged.get("network", DEFAULT_NETWORK)), join=names)
+
+
+def _expand(home: Path) -> Path:
+    try:
+        return home.expanduser()
+    except RuntimeError as exc:  # ~somebody who is not there
+        raise ConfigError(f"cannot tell whose home folder {str(home)!r} is in") from exc
 
 
 def _read_file(path: Path) -> dict[str, object]:
@@ -88,7 +99,7 @@ def _read_file(path: Path) -> dict[str, object]:
         raise ConfigError(f"cannot read {path}: {exc}") from exc
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+    except (ValueError, RecursionError) as exc:  # besides its own errors: a number too long, or too much nesting
         raise ConfigError(f"{path}: {exc}") from exc
     known = {item.name for item in fields(Config)} - {"home"}
     for key, value in values.items():

@@ -20,6 +20,7 @@ from dht.routing import K
 from node.client import open_client
 from node.config import Config, split_host_port
 from node.errors import ConfigError, MachineError, NotFoundError, RefusedError, machine_error
+from node.slowsteps import SWITCH
 from protocol.ids import Address
 
 READY_SECONDS = 30.0
@@ -166,7 +167,9 @@ class _Starting:
         ]
         if join is not None:
             command += ["--join", join]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ARCHIPEL_")}
+        environment = {
+            name: value for name, value in os.environ.items() if name == SWITCH or not name.startswith("ARCHIPEL_")
+        }
         self.log = Path(node.data) / "log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -67,12 +67,17 @@ def secret_file(path: Path, size: int, make: Callable[[int], bytes] = secrets.to
     Raises:
         MachineError: It cannot be read or written, or has another size: it is never replaced.
     """
+    doing = "read"
     try:
         if not path.exists():
+            doing = "write"
             _write_secret(path, make(size))
         found = path.read_bytes()
+        for part in path.parent.glob(f".{path.name}.*"):  # of a process that was killed while it made one
+            part.unlink(missing_ok=True)
     except OSError as exc:
-        raise machine_error("read", exc) from exc
+        exc.filename = exc.filename or str(path)  # a disk that is full does not say where
+        raise machine_error(doing, exc) from exc
     if len(found) != size:
         raise MachineError(
             f"{path} is damaged: want {size} bytes, got {len(found)}",
@@ -88,14 +93,12 @@ def _write_secret(path: Path, secret: bytes) -> None:
     try:
         os.write(handle, secret)
         os.fsync(handle)
+        path.hardlink_to(part)
+    except (FileExistsError, FileNotFoundError):
+        pass  # another process was quicker, and may have cleared our part away
     finally:
         os.close(handle)
-    try:
-        path.hardlink_to(part)
-    except FileExistsError:
-        pass
-    finally:
-        part.unlink()
+        part.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -1,7 +1,8 @@
 """What this depositor has published, and what it was publishing when it was interrupted.
 
-One SQLite file in the home folder: names, sizes, ids, expiries, and the salts of ``--fresh``. It holds no key and no
-link, so that nothing can be read with it; but whoever reads it knows what was published, and the mode is 0600.
+One SQLite file in the home folder: names, sizes, ids, descriptors, expiries, and the salts of ``--fresh``. It holds no
+key and no link, so that nothing can be read with it; but whoever reads it knows what was published, and the mode is
+0600.
 
 A home may be used in several networks: every row belongs to one of them, and a journal shows those of its own.
 """
@@ -17,10 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from node.errors import MachineError, RefusedError, machine_error
+from protocol.errors import ProtocolError
 from protocol.ids import NetworkId, SegmentId
 from protocol.leases import Policy
+from protocol.records import is_country
+from protocol.segment import Descriptor
 
-_FORMAT = 2
+_FORMAT = 3
+_PLACED = """CREATE TABLE placed (
+    network BLOB NOT NULL, token BLOB NOT NULL, segment BLOB NOT NULL, descriptor BLOB NOT NULL,
+    PRIMARY KEY (network, token)) WITHOUT ROWID"""
 _TABLES = (
     """CREATE TABLE attempt (
         network BLOB NOT NULL, source BLOB NOT NULL, deposit BLOB NOT NULL, salt BLOB NOT NULL,
@@ -39,7 +46,10 @@ _TABLES = (
     """CREATE TABLE deposit_segment (
         network BLOB NOT NULL, root BLOB NOT NULL, segment BLOB NOT NULL, size INTEGER NOT NULL,
         PRIMARY KEY (network, root, segment)) WITHOUT ROWID""",
+    _PLACED,
 )
+_MISSING = {0: _TABLES, 2: (_PLACED,)}
+"""Format of a file -> the tables it lacks. 0 is a new file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +111,8 @@ class Journal:
         """
         self._claim(source)
         key = (self._network, source)
-        rows = self._db.execute("SELECT deposit, salt, finished FROM attempt WHERE network = ? AND source = ?", key)
+        query = "SELECT deposit, salt, finished FROM attempt WHERE network = ? AND source = ?"
+        rows = self._db.select(query, key, bytes, bytes, int)
         if rows and not (rows[0][2] and salt):
             self._db.execute("UPDATE attempt SET finished = 0 WHERE network = ? AND source = ?", key)
             return Attempt(source, rows[0][0], rows[0][1])
@@ -122,7 +133,8 @@ class Journal:
         """
         key = (self._network, deposit)
         with self._db.transaction():
-            for known in self._db.execute("SELECT sequence, expiry FROM terms WHERE network = ? AND deposit = ?", key):
+            query = "SELECT sequence, expiry FROM terms WHERE network = ? AND deposit = ?"
+            for known in self._db.select(query, key, int, int):
                 sequence, expiry = max(sequence, known[0] + 1), max(expiry, known[1])
             self._db.execute("INSERT OR REPLACE INTO terms VALUES (?, ?, ?, ?)", (*key, sequence, expiry))
         return sequence, expiry
@@ -145,6 +157,24 @@ class Journal:
         """Note, before its first put, that this segment may be on the network from now on."""
         self._db.execute("INSERT OR IGNORE INTO put VALUES (?, ?)", (self._network, segment))
 
+    def placed(self, token: bytes) -> Descriptor | None:
+        """What the segment was sealed to that :meth:`note_placed` noted under this token."""
+        query = "SELECT segment, descriptor FROM placed WHERE network = ? AND token = ?"
+        for segment, data in self._db.select(query, (self._network, token), bytes, bytes):
+            with suppress(ProtocolError):  # rotten, or of a version not known here: it is sealed anew then
+                return Descriptor.decode(data, segment)
+        return None
+
+    def note_placed(self, token: bytes, descriptor: Descriptor) -> None:
+        """Note a segment that every chunk of has been placed and announced.
+
+        Args:
+            token: What names its key and its shares, and tells neither (32 bytes).
+            descriptor: What the two sealed it to.
+        """
+        row = (self._network, token, descriptor.id, descriptor.encode())
+        self._db.execute("INSERT OR REPLACE INTO placed VALUES (?, ?, ?, ?)", row)
+
     def finish(self, attempt: Attempt, row: DepositRow, segments: Iterable[tuple[SegmentId, int]]) -> None:
         """Record a deposit that is stored whole."""
         key = (self._network, attempt.source)
@@ -159,12 +189,16 @@ class Journal:
     def deposits(self, root: SegmentId) -> list[DepositRow]:
         """The deposits with this root that this home published: more than one, if the same was published from
         several places, each with leases of its own."""
-        found = self._db.execute(
+        found = self._db.select(
             """SELECT root, deposit, name, bytes, sequence, expiry, policy FROM deposit
                WHERE network = ? AND root = ? ORDER BY deposit""",
             (self._network, root),
-        )
-        return [_deposit_row(row) for row in found]
+            bytes, bytes, str, int, int, int, str,
+        )  # fmt: skip
+        try:
+            return [_deposit_row(row) for row in found]
+        except (ValueError, RecursionError) as exc:  # a damaged policy, or one that is nested without end
+            raise self._db.damaged() from exc
 
     def update(self, row: DepositRow) -> None:
         """Record a renewal."""
@@ -172,24 +206,33 @@ class Journal:
 
     def only_in(self, row: DepositRow) -> list[tuple[SegmentId, int]]:
         """(segment, size) of a root's segments that no other root of the same deposit id needs."""
-        return self._db.execute(
+        return self._db.select(
             """SELECT segment, size FROM deposit_segment WHERE network = ?1 AND root = ?2 AND segment NOT IN (
                    SELECT segment FROM deposit_segment JOIN deposit USING (network, root)
                    WHERE network = ?1 AND root != ?2 AND deposit = ?3)""",
             (self._network, row.root, row.deposit),
-        )
+            bytes, int,
+        )  # fmt: skip
 
     def segments(self, root: SegmentId) -> list[tuple[SegmentId, int]]:
         """(segment, size) of all segments of a root, the root segment included."""
         key = (self._network, root)
-        return self._db.execute("SELECT segment, size FROM deposit_segment WHERE network = ? AND root = ?", key)
+        query = "SELECT segment, size FROM deposit_segment WHERE network = ? AND root = ?"
+        return self._db.select(query, key, bytes, int)
 
     def forget(self, root: SegmentId) -> None:
-        """Drop the deposits of a root. What was ever put stays noted: a holder that was away may still have it."""
+        """Drop the deposits of a root, and the descriptors that no other deposit needs: also those of publishes that
+        never ended, which seal anew should they be taken up. What was ever put stays noted: a holder that was away
+        may still have it."""
         key = (self._network, root)
         with self._db.transaction():
             self._db.execute("DELETE FROM deposit WHERE network = ? AND root = ?", key)
             self._db.execute("DELETE FROM deposit_segment WHERE network = ? AND root = ?", key)
+            self._db.execute(
+                """DELETE FROM placed WHERE network = ?1
+                   AND segment NOT IN (SELECT segment FROM deposit_segment WHERE network = ?1)""",
+                (self._network,),
+            )
 
     def _save(self, row: DepositRow) -> None:
         policy = json.dumps({"spread_countries": row.policy.spread_countries, "avoid": row.policy.avoid})
@@ -201,9 +244,14 @@ class Journal:
 
 def _deposit_row(row: tuple[bytes, bytes, str, int, int, int, str]) -> DepositRow:
     root, deposit, name, size, sequence, expiry, text = row
-    policy = json.loads(text)
-    lease_policy = Policy(policy["spread_countries"], tuple(policy["avoid"]))
-    return DepositRow(SegmentId(root), deposit, name, size, sequence, expiry, lease_policy)
+    match json.loads(text):
+        case {"spread_countries": bool(spread), "avoid": [*avoid]} if all(map(_is_country, avoid)):
+            return DepositRow(SegmentId(root), deposit, name, size, sequence, expiry, Policy(spread, tuple(avoid)))
+    raise ValueError("not a policy")
+
+
+def _is_country(value: object) -> bool:
+    return isinstance(value, str) and is_country(value)
 
 
 class _Database:
@@ -228,8 +276,8 @@ class _Database:
     def _prepare(self) -> None:
         with self.transaction():  # of two processes that come first at once, one makes the tables
             ((version,),) = self.execute("PRAGMA user_version")
-            if version == 0:
-                for statement in (*_TABLES, f"PRAGMA user_version = {_FORMAT}"):
+            if version in _MISSING:
+                for statement in (*_MISSING[version], f"PRAGMA user_version = {_FORMAT}"):
                     self.execute(statement)
             elif version != _FORMAT:
                 raise MachineError(
@@ -241,6 +289,16 @@ class _Database:
         """Run a statement; returns its rows."""
         with self._faults():
             return self._db.execute(sql, values).fetchall()
+
+    def select(self, sql: str, values: Sequence[object], *types: type) -> list[Any]:
+        """Run a query; returns its rows, whose columns have these types: in a damaged file they may have any."""
+        rows = self.execute(sql, values)
+        if any(type(value) is not kind for row in rows for value, kind in zip(row, types, strict=True)):
+            raise self.damaged()
+        return rows
+
+    def damaged(self) -> MachineError:
+        return MachineError(f"the journal {self._path} is damaged", hint="restore it from a backup, or move it away")
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         """Run a statement once for every row."""
@@ -267,5 +325,5 @@ class _Database:
     def _faults(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, UnicodeDecodeError) as exc:  # what SQLite quotes of a damaged file need not be text
             raise MachineError(f"cannot use the journal {self._path}: {exc}") from exc

@@ -39,9 +39,9 @@ from protocol.noise import TAG_BYTES, CipherState, Handshake
 PREAMBLE_BYTES: Final = 8
 MAX_HANDSHAKE_BYTES: Final = 512
 MAX_RECORD_PLAINTEXT: Final = MAX_RECORD_BYTES - TAG_BYTES
-SEND_RECORDS: Final = 4
+SEND_RECORDS: Final = 8
 MAX_SEND_BODY: Final = SEND_RECORDS * MAX_RECORD_PLAINTEXT
-"""The most that one send_body() takes: 262,076 bytes, four full records."""
+"""The most that one send_body() takes: 524,152 bytes, eight full records."""
 
 _MAGIC = b"ARC"
 _VERSION = b"\x01"
@@ -149,13 +149,18 @@ class Channel:
 
     # --- receiving ---
 
-    def receive_data(self, data: bytes | bytearray) -> None:
-        """Take what the socket gave, which must not change afterwards. Then take the events and the body.
+    def receive_data(self, data: Bytes) -> None:
+        """Take what the socket gave, which must not change until more is needed. Then take the events and the body.
 
         Raises:
             RemoteProtocolError: Two records lie here unread: the peer goes on without being asked.
         """
         self._inbox.feed(data)
+
+    @property
+    def unread(self) -> int:
+        """Bytes received that are not yet events or body: the beginning of a record, when more is needed."""
+        return len(self._inbox)
 
     def data_to_send(self) -> bytes:
         """What the handshake has to say, once. Send it after WrongNetworkError too: it tells the peer."""

@@ -116,11 +116,6 @@ class Seq:
     inner: "Shape | Seq | Struct"
     maximum: int
 
-    def dump(self, value: Any) -> object:
-        if type(value) is not tuple or len(value) > self.maximum:
-            raise ValueError(f"want a tuple of at most {self.maximum}")
-        return [self.inner.dump(item) for item in value]
-
 
 @dataclass(frozen=True, slots=True)
 class Struct:
@@ -128,12 +123,8 @@ class Struct:
 
     cls: type
 
-    def dump(self, value: Any) -> object:
-        if type(value) is not self.cls:
-            raise ValueError(f"want a {self.cls.__name__}")
-        return _dump(value)
 
-
+_NESTED = (Seq, Struct)
 AnyShape = Shape | Seq | Struct
 
 
@@ -143,12 +134,12 @@ def encode(message: Any) -> bytes:
     Raises:
         LocalProtocolError: A field does not have the shape it declares.
     """
-    return _encode(message, [])
+    return _encode(message, ())
 
 
 def encode_tagged(tag: int, message: Any) -> bytes:
     """As :func:`encode`, with the number ``tag`` before the fields. Raises LocalProtocolError as it does."""
-    return _encode(message, [tag])
+    return _encode(message, (tag,))
 
 
 def decode(cls: type[T], data: Bytes) -> T:
@@ -207,22 +198,46 @@ def _shape(hint: Any) -> AnyShape:
     return shape
 
 
-def _dump(message: Any) -> list[object]:
-    values = []
-    for name, shape in _shapes(type(message)):
-        try:
-            values.append(shape.dump(getattr(message, name)))
-        except ValueError as exc:
-            raise ValueError(f"{name}: {exc}") from None
-    return values
-
-
-def _encode(message: Any, first: list[object]) -> bytes:
+def _encode(message: Any, first: tuple[int, ...]) -> bytes:
+    packer = msgpack.Packer(use_bin_type=True, autoreset=False)
     try:
-        packed: bytes = msgpack.packb(first + _dump(message), use_bin_type=True)
+        _write_struct(packer, message, first)
     except (ValueError, TypeError) as exc:
         raise LocalProtocolError(f"cannot encode {type(message).__name__}: {exc}") from exc
+    packed: bytes = packer.bytes()
     return packed
+
+
+def _write_struct(packer: msgpack.Packer, message: Any, first: tuple[int, ...] = ()) -> None:
+    shapes = _shapes(type(message))
+    packer.pack_array_header(len(first) + len(shapes))
+    for value in first:
+        packer.pack(value)
+    for name, shape in shapes:
+        value = getattr(message, name)
+        try:
+            if isinstance(shape, _NESTED):
+                _write(packer, shape, value)
+            else:
+                packer.pack(shape.dump(value))
+        except ValueError as exc:
+            raise ValueError(f"{name}: {exc}") from None
+
+
+def _write(packer: msgpack.Packer, shape: AnyShape, value: Any) -> None:
+    """Value by value, as they are read: a million entries as lists would take more than the entries."""
+    if isinstance(shape, Struct):
+        if type(value) is not shape.cls:
+            raise ValueError(f"want a {shape.cls.__name__}")
+        _write_struct(packer, value)
+    elif isinstance(shape, Seq):
+        if type(value) is not tuple or len(value) > shape.maximum:
+            raise ValueError(f"want a tuple of at most {shape.maximum}")
+        packer.pack_array_header(len(value))
+        for item in value:
+            _write(packer, shape.inner, item)
+    else:
+        packer.pack(shape.dump(value))
 
 
 def _unpacker(data: Bytes) -> msgpack.Unpacker:
@@ -264,13 +279,13 @@ def _read(unpacker: msgpack.Unpacker, shape: AnyShape) -> Any:
 
 
 def _read_struct(unpacker: msgpack.Unpacker, cls: type[T], count: int) -> T:
-    shapes = _shapes(cls)
+    shapes, unpack = _shapes(cls), unpacker.unpack
     if count != len(shapes):
         raise ValueError(f"want {len(shapes)} fields, got {count}")
     values = {}
     for name, shape in shapes:
         try:
-            values[name] = _read(unpacker, shape)
+            values[name] = _read(unpacker, shape) if isinstance(shape, _NESTED) else shape.load(unpack())
         except ValueError as exc:
             raise ValueError(f"{name}: {exc}") from None
     return cls(**values)

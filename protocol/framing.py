@@ -23,8 +23,12 @@ class Inbox:
         self._view = _NOTHING  # received, not handed out
         self._length = 0  # of the piece whose length has been read; 0 when the next length is awaited
 
-    def feed(self, data: bytes | bytearray) -> None:
-        """Take what was received; it must not change afterwards.
+    def __len__(self) -> int:
+        """Bytes taken and not handed out, but for a length that has been read."""
+        return len(self._part) + len(self._view)
+
+    def feed(self, data: Bytes) -> None:
+        """Take what was received; it must not change until :meth:`take` says that there is not enough of it.
 
         Raises:
             RemoteProtocolError: Two records lie here already, which nobody asked for.

@@ -2,12 +2,15 @@
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NewType, Self
 
 from protocol.errors import RemoteProtocolError
 from protocol.hashing import plain_digest
 
 ID_BYTES = 32
+_CACHE = 4096
+"""Hosts whose other form is remembered: the same ones come in datagram after datagram."""
 
 NodeId = NewType("NodeId", bytes)
 SegmentId = NewType("SegmentId", bytes)
@@ -27,6 +30,20 @@ def short(identifier: bytes) -> str:
     return identifier[:4].hex()
 
 
+@lru_cache(_CACHE)
+def packed_host(host: str) -> bytes:
+    """The 4 or 16 bytes of an IP address in its text form."""
+    return ipaddress.ip_address(host).packed
+
+
+@lru_cache(_CACHE)
+def _host(packed: bytes) -> str:
+    host = ipaddress.ip_address(packed)
+    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
+        raise RemoteProtocolError("an IPv4 address is written as IPv6")
+    return str(host)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
     """Where a node listens, on UDP and TCP alike."""
@@ -41,7 +58,7 @@ class Address:
 
     def pack(self) -> bytes:
         """6 bytes for IPv4, 18 for IPv6: the address, then the port, big-endian."""
-        return ipaddress.ip_address(self.host).packed + self.port.to_bytes(2, "big")
+        return packed_host(self.host) + self.port.to_bytes(2, "big")
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
@@ -53,10 +70,7 @@ class Address:
         """
         if len(data) not in (6, 18):
             raise RemoteProtocolError(f"an address is 6 or 18 bytes, got {len(data)}")
-        host = ipaddress.ip_address(bytes(data[:-2]))
         port = int.from_bytes(data[-2:], "big")
         if port == 0:
             raise RemoteProtocolError("an address has port 0")
-        if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
-            raise RemoteProtocolError("an IPv4 address is written as IPv6")
-        return cls(str(host), port)
+        return cls(_host(bytes(data[:-2])), port)

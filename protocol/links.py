@@ -123,12 +123,14 @@ def _hints(data: bytes) -> tuple[Address, ...]:
     count, rest = data[0], data[1:]
     hints: list[Address] = []
     while rest and len(hints) < MAX_HINTS:
-        size = rest[0]
+        size, rest = rest[0], rest[1:]
+        if size > len(rest):
+            raise LinkError(f"the link holds an address of {len(rest)} bytes that should have {size}")
         try:
-            hints.append(Address.unpack(rest[1 : 1 + size]))
+            hints.append(Address.unpack(rest[:size]))
         except RemoteProtocolError as exc:
             raise LinkError(f"the link holds a malformed address to join by: {exc}") from exc
-        rest = rest[1 + size :]
+        rest = rest[size:]
     if rest or not hints or len(hints) != count:
         raise LinkError(f"the addresses to join by are cut short, or not 1 to {MAX_HINTS}")
     return tuple(hints)

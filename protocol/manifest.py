@@ -5,6 +5,7 @@ read link. A manifest comes from a stranger: its size is bounded before it is re
 on the way in and out.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -38,14 +39,20 @@ class Kind(IntEnum):
     SYMLINK = 2
 
 
+_KINDS = tuple(Kind)
+_KIND = Uint(max(Kind))
+
+
 class _KindShape:
     """A Kind, as its number."""
 
     def load(self, value: object) -> Kind:
-        return Kind(Uint(max(Kind)).load(value))
+        return _KINDS[_KIND.load(value)]
 
     def dump(self, value: Any) -> object:
-        return int(Kind(value))
+        if type(value) is not Kind:
+            raise ValueError("want a kind")
+        return int(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +217,17 @@ def check_entries(manifest: Manifest) -> None:
         previous = entry.path
         if entry.kind is Kind.FOLDER:
             folders.add(entry.path)
+    _check_pieces(manifest.entries, starts)
+
+
+def _check_pieces(entries: Sequence[Entry], starts: Sequence[int]) -> None:
+    """Else a small manifest whose files all lie in all segments would keep a reader busy for ever."""
+    pieces = 0
+    for entry in entries:
+        last = starts[entry.segment] + entry.offset + entry.size - 1
+        pieces += bisect_right(starts, last, lo=entry.segment) - entry.segment if entry.size else 0
+    if pieces > len(entries) + len(starts) - 1:
+        raise ValueError(f"its files come to {pieces} pieces: they share too many bytes")
 
 
 def _kind_problem(entry: Entry, starts: Sequence[int]) -> str | None:

@@ -6,6 +6,7 @@ Pure checks, used on the way in and out, and by a publisher to say beforehand wh
 MAX_PATH_BYTES = 4096
 MAX_COMPONENT_BYTES = 255
 MAX_COMPONENTS = 256
+_NO_NAMES = frozenset((b"", b".", b".."))
 
 
 def path_problem(path: bytes) -> str | None:
@@ -17,11 +18,10 @@ def path_problem(path: bytes) -> str | None:
     components = path.split(b"/")
     if len(components) > MAX_COMPONENTS:
         return f"a path has at most {MAX_COMPONENTS} components, got {len(components)}"
-    for component in components:
-        if component in (b"", b".", b".."):
-            return "a path is absolute or holds an empty, '.' or '..' component"
-        if len(component) > MAX_COMPONENT_BYTES:
-            return f"a path component has at most {MAX_COMPONENT_BYTES} bytes, got {len(component)}"
+    if not _NO_NAMES.isdisjoint(components):
+        return "a path is absolute or holds an empty, '.' or '..' component"
+    if (longest := max(map(len, components))) > MAX_COMPONENT_BYTES:
+        return f"a path component has at most {MAX_COMPONENT_BYTES} bytes, got {longest}"
     return None
 
 

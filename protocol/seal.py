@@ -5,7 +5,7 @@ One key never seals two plaintexts, for it is derived from the plaintext: hash a
 Sealing and coding hold the interpreter's lock for one C call, so no call gets more than one block or one row.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
@@ -120,6 +120,8 @@ class SealedSegment:
     """The n chunks, read-only. The data columns are views of one buffer."""
     hashes: tuple[bytes, ...]
     """Per chunk, its block hashes, joined."""
+    memory: tuple[memoryview, ...]
+    """What the columns are views of, for whoever wants to use it again."""
 
     @property
     def id(self) -> SegmentId:
@@ -127,16 +129,23 @@ class SealedSegment:
         return self.descriptor.id
 
 
-def seal_segment(plaintext: Bytes, key: bytes, shares: Shares) -> SealedSegment:
+def _fresh(size: int) -> memoryview:
+    return memoryview(bytearray(size))
+
+
+def seal_segment(
+    plaintext: Bytes, key: bytes, shares: Shares, room: Callable[[int], memoryview] = _fresh
+) -> SealedSegment:
     """Seal, hash and code a whole segment: some 20 ms of work on one core for 16 MiB.
 
     Args:
         plaintext: 1 to 16,777,216 bytes, the very buffer the key was derived from.
         key: The segment key.
         shares: What the publisher asked for.
+        room: Gives writable memory of so many bytes, with anything in it.
     """
     layout = plan(len(plaintext), shares)
-    columns, views = _column_buffers(layout)
+    memory, columns = _column_buffers(layout, room)
     hashes = [bytearray() for _ in range(layout.n)]
     source = memoryview(plaintext)
     cipher = BlockCipher(key)
@@ -152,20 +161,23 @@ def seal_segment(plaintext: Bytes, key: bytes, shares: Shares) -> SealedSegment:
             _code_row(layout, columns, row, hashes)
     joined = tuple(bytes(hashes[0 if layout.k == 1 else index]) for index in range(layout.n))
     ids = tuple(chunk_id(index, column) for index, column in enumerate(joined))
-    return SealedSegment(Descriptor(layout, commitment(key), ids), views, joined)
+    views = tuple(column.toreadonly() for column in columns)
+    return SealedSegment(Descriptor(layout, commitment(key), ids), views, joined, memory)
 
 
-def _column_buffers(layout: Layout) -> tuple[list[memoryview], tuple[memoryview, ...]]:
-    """The columns to fill, and the same read-only. Copies of a single data column are that column."""
-    sealed = memoryview(bytearray(layout.sealed_bytes))
+def _column_buffers(
+    layout: Layout, room: Callable[[int], memoryview]
+) -> tuple[tuple[memoryview, ...], list[memoryview]]:
+    """The memory, and the columns in it. Copies of a single data column are that column."""
+    sealed = room(layout.sealed_bytes)
     step = layout.rows * SEALED_BLOCK_BYTES
     columns = [sealed[index * step : (index + 1) * step] for index in range(layout.k)]
     if layout.k == 1:
-        columns *= layout.n
-    else:
-        parity = memoryview(bytearray((layout.n - layout.k) * step))
-        columns += [parity[start : start + step] for start in range(0, len(parity), step)]
-    return columns, tuple(column.toreadonly() for column in columns)
+        return (sealed,), columns * layout.n
+    if layout.k == layout.n:
+        return (sealed,), columns
+    parity = room((layout.n - layout.k) * step)
+    return (sealed, parity), columns + [parity[start : start + step] for start in range(0, len(parity), step)]
 
 
 def _code_row(layout: Layout, columns: list[memoryview], row: int, hashes: list[bytearray]) -> None:

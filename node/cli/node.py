@@ -1,6 +1,7 @@
 """`archipel node`."""
 
 import logging
+import os
 import signal
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from node.cli.text import size_text
 from node.config import DEFAULT_PORT, Config, parse_size, resolve, split_host_port
 from node.errors import ConfigError
 from node.home import Home
+from node.slowsteps import instruments
 from protocol.ids import Address
 
 
@@ -56,7 +58,7 @@ def node(listen: str, advertise: str | None, country: str, quota: str, data: str
     )
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    trio.run(_run, wanted)
+    trio.run(_run, wanted, instruments=instruments(os.environ))
 
 
 def _one(text: str) -> Address:

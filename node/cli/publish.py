@@ -16,16 +16,9 @@ from node.errors import ConfigError
 from node.home import Home
 from node.journal import Journal
 from node.progress import Progress
-from node.publishing.publish import (
-    Content,
-    FileContent,
-    Options,
-    Published,
-    StreamContent,
-)
-from node.publishing.publish import (
-    publish as publish_content,
-)
+from node.publishing.content import Content, FileContent, StreamContent
+from node.publishing.publish import Options, Published
+from node.publishing.publish import publish as publish_content
 from node.publishing.source import scan
 from protocol.errors import LocalProtocolError
 from protocol.hashing import digest

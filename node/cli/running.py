@@ -1,5 +1,6 @@
 """From a command's function to an event loop and back; links from arguments, files or standard input."""
 
+import gc
 import os
 import select
 import signal
@@ -11,6 +12,7 @@ from typing import TypeVar
 import trio
 
 from node.errors import ConfigError, machine_error
+from node.slowsteps import instruments
 from protocol.errors import LinkError
 from protocol.links import MAX_TEXT, Link, parse_link
 
@@ -19,6 +21,9 @@ T = TypeVar("T")
 _LOOK_UP_SECONDS = 0.1
 """How long a thread waits for standard input before it looks whether it is still wanted."""
 _READ_BYTES = 1 << 20
+_COLLECT_AFTER = (10_000, 20, 100)
+"""Allocations, and rounds, between two searches for garbage: the usual (700, 10, 10) go over a manifest of many
+thousand entries again and again while it is made, and nothing else runs meanwhile."""
 
 
 def run_async(work: Callable[[], Awaitable[T]]) -> T:
@@ -31,7 +36,9 @@ def run_async(work: Callable[[], Awaitable[T]]) -> T:
             nursery.cancel_scope.cancel()
         return result
 
-    return trio.run(main)
+    gc.freeze()  # what has been imported stays
+    gc.set_threshold(*_COLLECT_AFTER)
+    return trio.run(main, instruments=instruments(os.environ))
 
 
 async def _interrupt_on_sigterm() -> None:

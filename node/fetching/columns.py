@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from node.buffers import Buffers
 from node.errors import IntegrityFailure
 from protocol.errors import IntegrityError
 from protocol.hashing import Bytes
@@ -20,6 +21,9 @@ from protocol.segment import (
     plan,
 )
 
+RISKED_BLOCKS = 8
+"""Asked for on a mere guess, at most, and of one column: with a wrong one they come in vain."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -33,6 +37,10 @@ class Part:
     """The first block wanted."""
     count: int | None = None
     """Blocks wanted; None: all from the first."""
+    shares: Shares = Shares()
+    """How the publisher coded it: a guess, which its descriptor confirms or not."""
+    shares_known: bool = False
+    """Whether that is how other segments of the deposit are coded, which makes it a good guess."""
 
     def __repr__(self) -> str:
         return f"Part({self.segment.hex()[:8]}, first={self.first}, count={self.count})"
@@ -43,11 +51,11 @@ class Column:
 
     __slots__ = ("_hashes", "data", "rows_done", "span")
 
-    def __init__(self, layout: Layout, index: int, span: tuple[int, int], hashes: tuple[bytes, ...]) -> None:
+    def __init__(self, span: tuple[int, int], hashes: tuple[bytes, ...], data: memoryview) -> None:
         self.span = span
         self.rows_done = 0
         self._hashes = hashes[span[0] : span[1]]
-        self.data = memoryview(bytearray(sum(layout.block_bytes(index, row) for row in range(*span))))
+        self.data = data
 
     @property
     def whole(self) -> bool:
@@ -72,19 +80,39 @@ class Column:
 class Columns:
     """What is wanted of a segment and what is there of it."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part, buffers: Buffers) -> None:
+        """Args:
+        part: What is wanted.
+        buffers: Where memory comes from.
+        """
         self.part = part
+        self._buffers = buffers
         self.descriptor: Descriptor | None = None
+        self._guessing = True
         self._there: dict[int, Column] = {}
 
     @property
     def layout(self) -> Layout | None:
-        """Known from the descriptor, or before it if there is one block: then k is 1 and every chunk the same."""
+        """Known from the descriptor; guessed before it from the length, if that is known."""
         if self.descriptor is not None:
             return self.descriptor.layout
-        if self.part.length is None or self.part.length > BLOCK_BYTES:
+        if self.part.length is None or not (self._guessing or self._single):
             return None
-        return plan(self.part.length, Shares(1, 1))
+        return plan(self.part.length, self.part.shares)
+
+    @property
+    def _single(self) -> bool:
+        """Whether it is a segment of one block: then k is 1 and every chunk the same, which is no guess."""
+        return self.part.length is not None and self.part.length <= BLOCK_BYTES
+
+    @property
+    def sure(self) -> bool:
+        """Whether the layout is more than a guess."""
+        return self.descriptor is not None or self._single
+
+    def stop_guessing(self) -> None:
+        """A holder says that there are no such rows: ask for the descriptor alone."""
+        self._guessing = False
 
     def _last(self, layout: Layout) -> int:
         """The last wanted block."""
@@ -104,8 +132,10 @@ class Columns:
         hi = last_row + 1
         if first_column != last_column:
             lo, hi = 0, layout.rows
-        blocks = layout.rows if self.descriptor is None else layout.column_blocks(index)
-        return min(lo, blocks), min(hi, blocks)
+        blocks = layout.column_blocks(index)
+        lo, hi = min(lo, blocks), min(hi, blocks)
+        guess = not (self.sure or self.part.shares_known)
+        return (0, 0) if guess and (first_column != last_column or hi - lo > RISKED_BLOCKS) else (lo, hi)
 
     def span_bytes(self, index: int) -> int:
         """Sealed bytes of the rows to ask of column ``index``."""
@@ -137,10 +167,11 @@ class Columns:
             IntegrityError: The descriptor, the hashes or the length are not what the segment id promises.
         """
         checked = self.take_descriptor(descriptor)
-        column = Column(checked.layout, index, span, check_hashes(checked, index, hashes))
-        if body_bytes != len(column.data):
-            raise IntegrityError(f"sent {body_bytes} bytes instead of {len(column.data)}")
-        return column
+        split = check_hashes(checked, index, hashes)
+        size = sum(checked.layout.block_bytes(index, row) for row in range(*span))
+        if body_bytes != size:
+            raise IntegrityError(f"sent {body_bytes} bytes instead of {size}")
+        return Column(span, split, self._buffers.take(size))
 
     def add(self, index: int, column: Column) -> bool:
         """Keep a column; False if it is not the rows wanted, which only its descriptor told."""
@@ -170,8 +201,8 @@ class Columns:
         layout = self.descriptor.layout
         return all(self.has(index) for index in self.wanted(layout)) or self.count() >= layout.k
 
-    def open(self) -> bytearray:
-        """The plaintext of the wanted blocks. CPU work, one block or one row per call into the cipher or the code.
+    def open(self) -> memoryview:
+        """The plaintext of the wanted blocks; the columns are given back. CPU work, one block or row per call.
 
         Raises:
             IntegrityFailure: The key opens nothing: whoever published the segment sealed it wrongly.
@@ -179,16 +210,18 @@ class Columns:
         assert self.descriptor is not None
         try:
             check_commitment(self.descriptor, self.part.key)
-            return self._open(self.descriptor.layout)
+            plaintext = self._open(self.descriptor.layout)
+            self._buffers.give(*(column.data for column in self._there.values()))
+            self._there.clear()
+            return plaintext
         except IntegrityError as exc:
             hint = "its publisher sealed it wrongly"
             raise IntegrityFailure(f"a segment does not open: {exc}", hint=hint) from exc
 
-    def _open(self, layout: Layout) -> bytearray:
+    def _open(self, layout: Layout) -> memoryview:
         cipher = BlockCipher(self.part.key)
         begin, last = self.part.first * BLOCK_BYTES, self._last(layout)
-        plaintext = bytearray(min(layout.length, (last + 1) * BLOCK_BYTES) - begin)
-        out = memoryview(plaintext)
+        plaintext = self._buffers.take(min(layout.length, (last + 1) * BLOCK_BYTES) - begin)
         rebuilt: dict[int, dict[int, Bytes]] = {}
         for block in range(self.part.first, last + 1):
             index, row = layout.locate(block)
@@ -199,7 +232,7 @@ class Columns:
                     rebuilt[row] = rebuild_row(layout, self._cells(layout, row), row)
                 sealed = rebuilt[row][index]
             start = block * BLOCK_BYTES - begin
-            target = out[start : start + len(sealed) - TAG_BYTES]
+            target = plaintext[start : start + len(sealed) - TAG_BYTES]
             cipher.open_into(block, block == layout.blocks - 1, sealed, target)
         return plaintext
 

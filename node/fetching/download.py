@@ -4,8 +4,7 @@ One ``Downloader`` per fetch; one ``_SegmentDownload`` per segment. It ends whol
 asked and why each failed.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from statistics import median
@@ -13,28 +12,35 @@ from statistics import median
 import trio
 
 from dht.contact import Contact
+from node.buffers import Buffers
 from node.client import Client
-from node.errors import IntegrityFailure, NetworkError, NodeError, NotFoundError
+from node.errors import NetworkError, NodeError, NotFoundError
 from node.fetching.columns import Column, Columns, Part
+from node.fetching.failure import Failure, unavailable
 from node.net.pace import Flight, Pace
 from node.net.peers import PeerError, PeerRefused
 from node.progress import Progress
 from protocol.errors import ProtocolError
 from protocol.ids import PublicKey, SegmentId
 from protocol.manifest import SegmentRef
-from protocol.messages import Get, GetReply, Reply
+from protocol.messages import ErrorCode, Get, GetReply, Reply
 from protocol.records import ProviderRecord
-from protocol.segment import Layout
+from protocol.segment import MAX_BLOCKS, Layout, Shares, plan
 
 SLOW_FACTOR = 3.0
 """A holder gets company when it is silent beyond the line's patience, or takes this many times its fellows' median."""
 SLOW_FLOOR_SECONDS = 0.25
+FIRST_SECONDS = 0.5
+"""So does the first holder asked about a segment, since little is asked of it: a connection takes four round trips."""
 STUCK_SECONDS = 7.5
 """So does everybody when no block of the segment was verified for this long: who sends byte by byte is never silent."""
 SETTLE_SECONDS = 0.2
 """So long the data columns' holders are waited for before parity is asked for in their place."""
 GIVE_UP_SECONDS = 15.0
 """Without a newly verified block for this long a fetch ends."""
+
+KEPT_BYTES = 48 << 20
+"""Of memory for segments, kept for the next: the columns of one and its plaintext are 32 MiB."""
 
 
 @dataclass(slots=True)
@@ -48,8 +54,13 @@ class Downloader:
     """When a block was last verified, for any segment."""
     received_bytes: int = 0
     """Of blocks that came and were verified, wanted or not."""
+    shares: Shares = Shares()
+    """How the deposit's segments are coded, as far as descriptors have told; the default until then."""
+    shares_known: bool = False
+    buffers: Buffers = field(default_factory=lambda: Buffers(KEPT_BYTES))
+    """Whoever is done with what :meth:`blocks` returned may give it back."""
 
-    async def blocks(self, ref: SegmentRef, first: int, count: int) -> bytearray:
+    async def blocks(self, ref: SegmentRef, first: int, count: int) -> memoryview:
         """The plaintext of blocks ``first`` to ``first + count - 1`` of a segment.
 
         Raises:
@@ -57,18 +68,47 @@ class Downloader:
             NetworkError: No node answers at all.
             IntegrityFailure: The same, because holders sent what does not match; or the key opens nothing.
         """
-        return await self._run(Part(ref.id, ref.key, ref.length, first, count))
+        layout = plan(ref.length, self.shares)
+        (column, _), (last, _) = layout.locate(first), layout.locate(first + count - 1)
+        if last == column + 1 and count <= layout.rows:
+            return await self._joined(ref, first, count, last * layout.rows)
+        return await self._run(self._part(ref, first, count))
 
-    async def whole(self, segment: SegmentId, key: bytes) -> bytearray:
+    def _part(self, ref: SegmentRef, first: int, count: int) -> Part:
+        return Part(ref.id, ref.key, ref.length, first, count, self.shares, self.shares_known)
+
+    async def _joined(self, ref: SegmentRef, first: int, count: int, cut: int) -> memoryview:
+        """A few blocks at the end of a column and at the beginning of the next, which begins with block ``cut``.
+
+        As one read, it would take all rows of both.
+        """
+        pieces: dict[int, memoryview] = {}
+
+        async def read(start: int, stop: int) -> None:
+            pieces[start] = await self._run(self._part(ref, start, stop - start))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read, first, cut)
+            nursery.start_soon(read, cut, first + count)
+        return memoryview(bytearray().join((pieces[first], pieces[cut])))
+
+    async def whole(self, segment: SegmentId, key: bytes) -> memoryview:
         """The plaintext of a segment of unknown length, as :meth:`blocks`. One round trip if it is one block."""
         return await self._run(Part(segment, key, None))
 
-    async def _run(self, part: Part) -> bytearray:
+    async def _run(self, part: Part) -> memoryview:
         # The clock stops while nobody reads: a segment that begins to be fetched has its full time.
         self.verified_at = trio.current_time()
-        columns = Columns(part)
+        columns = Columns(part, self.buffers)
         await _SegmentDownload(self, columns).run()
         return await self.client.world.blocking(columns.open)
+
+    def learn(self, layout: Layout) -> None:
+        """Take in how a segment is coded; short ones, which use fewer columns, tell little."""
+        if layout.k == self.shares.k and layout == plan(layout.length, self.shares):
+            self.shares_known = True
+        elif layout.blocks == MAX_BLOCKS:
+            self.shares, self.shares_known = Shares(layout.k, layout.n), True
 
     def verified(self, size: int) -> None:
         """Count a block that proved to be the right one."""
@@ -84,18 +124,13 @@ class _Job:
     index: int
     holder: ProviderRecord
     flight: Flight
+    guessed: bool
+    """Whether its rows are those of a layout that was guessed."""
     slow: bool = False
 
     @property
     def whose(self) -> tuple[int, PublicKey]:
         return self.index, self.holder.key
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    holder: ProviderRecord
-    reason: str
-    lied: bool
 
 
 class _SegmentDownload:
@@ -110,9 +145,11 @@ class _SegmentDownload:
         self._asked: set[tuple[int, PublicKey]] = set()
         self._liars: set[PublicKey] = set()
         self._jobs: list[_Job] = []
-        self._failures: list[_Failure] = []
+        self._failures: list[Failure] = []
+        self._unanswered: list[_Job] = []
         self._took: list[float] = []
         self._discovering = 0
+        self._more = trio.Event()
         self._began_at = trio.current_time()
         self._verified_at = self._began_at
         self._looked_again = False
@@ -131,6 +168,7 @@ class _SegmentDownload:
                 with trio.move_on_at(self._next_check()):
                     await self._event.wait()
                 self._mark_slow()
+            self._unanswered = list(self._jobs)
             nursery.cancel_scope.cancel()
         if not self._columns.complete:
             raise await self._failed()
@@ -150,9 +188,17 @@ class _SegmentDownload:
                         if all(record.key != other.key for other in known):
                             known.append(record)
                     self._event.set()
+                    if self._covered():  # the rest of the lookup costs what nobody may need
+                        self._more = trio.Event()
+                        await self._more.wait()
         finally:
             self._discovering -= 1
             self._event.set()
+
+    def _covered(self) -> bool:
+        """Whether every wanted column, as far as is known, has a holder."""
+        layout = self._columns.layout
+        return layout is None or all(index in self._holders for index in self._columns.wanted(layout))
 
     def _look_again(self, nursery: trio.Nursery) -> None:
         """When everybody known was asked in vain, look once more, and forgive those who only were away."""
@@ -187,24 +233,27 @@ class _SegmentDownload:
         """Ask as many holders as it takes and the line can feed; one counted as slow does not count as asked."""
         busy = {job.index for job in self._jobs if not job.slow}
         layout = self._columns.layout
-        if layout is None:
+        if layout is None or not (self._columns.sure or self._columns.part.shares_known):
             # One holder's descriptor says the rest; when one is slow, two more are asked, then four more.
             missing = 0 if busy else max(1, 2 * len(self._jobs))
         else:
             missing = self._missing(layout, busy)
         for holder in self._untried():
             if missing <= 0:
-                break
+                return
             if holder.index not in busy:
                 size = self._columns.span_bytes(holder.index)
                 if not self._downloader.pace.room(size, self._event):
-                    break
+                    return
                 busy.add(holder.index)
                 missing -= 1
                 self._begin(nursery, holder, size)
+        if missing > 0:
+            self._more.set()
 
     def _begin(self, nursery: trio.Nursery, holder: ProviderRecord, size: int) -> None:
-        job = _Job(holder.index, holder, self._downloader.pace.begin(size))
+        guessed = self._columns.layout is not None and not self._columns.sure
+        job = _Job(holder.index, holder, self._downloader.pace.begin(size), guessed)
         self._jobs.append(job)
         self._asked.add(job.whose)
         nursery.start_soon(self._get, job)
@@ -215,11 +264,13 @@ class _SegmentDownload:
         idle = [index for index in wanted if index not in busy]
         reachable = [index for index in idle if self._hopeful(index)]
         undisturbed = not self._failures and not any(job.slow for job in self._jobs)
-        if undisturbed and (len(reachable) == len(idle) or self._settling()):
+        # Of some, holders are about to be known: parity is not asked for in their place yet.
+        unknown = sum(index not in self._holders for index in idle) if undisturbed and self._settling() else 0
+        if undisturbed and len(reachable) + unknown == len(idle):
             return len(reachable)
         # Some wanted column disappoints: any k columns will do.
         coming = sum(not self._columns.has(index) for index in busy)
-        return layout.k - self._columns.count() - coming
+        return layout.k - self._columns.count() - coming - unknown
 
     def _hopeful(self, index: int) -> bool:
         """Whether some holder of this column is neither asked yet nor suspect."""
@@ -252,9 +303,13 @@ class _SegmentDownload:
 
     def _slow_after(self) -> float:
         """Seconds after which a job counts as slow beside its fellows."""
-        if len(self._took) < 2:
+        if self._columns.descriptor is None:
+            least = FIRST_SECONDS
+        elif len(self._took) < 2:
             return float("inf")
-        return max(SLOW_FLOOR_SECONDS, 2 * self._downloader.pace.usual_pause, SLOW_FACTOR * median(self._took))
+        else:
+            least = max(SLOW_FLOOR_SECONDS, SLOW_FACTOR * median(self._took))
+        return max(least, 2 * self._downloader.pace.usual_pause)
 
     def _mark_slow(self) -> None:
         now = trio.current_time()
@@ -264,7 +319,7 @@ class _SegmentDownload:
                 job.slow = True
                 job.flight.end()
                 # Outdone, it is suspect only if it sent not one byte while its fellows were done.
-                if now >= min(silent_at, stuck_at) or job.flight.silent:
+                if now >= min(silent_at, stuck_at) or (job.flight.silent and self._took):
                     self._client.suspect(_contact(job.holder))
 
     def _hopeless(self) -> bool:
@@ -272,14 +327,18 @@ class _SegmentDownload:
             return True
         return not self._jobs and not self._discovering and next(self._untried(), None) is None
 
-    # One request
-
     async def _get(self, job: _Job) -> None:
         try:
             await self._request(job)
-            self._took.append(trio.current_time() - job.flight.began_at)
+            for other in self._jobs:
+                if other.slow and other.flight.silent:  # and its company, asked later, is done
+                    self._client.suspect(_contact(other.holder))
         except (PeerError, ProtocolError) as exc:
-            self._note_failure(job, exc)
+            if isinstance(exc, PeerRefused) and exc.code is ErrorCode.MALFORMED and job.guessed:
+                self._columns.stop_guessing()
+                self._asked.discard(job.whose)
+            else:
+                self._note_failure(job, exc)
         finally:
             job.flight.end()
             self._jobs.remove(job)
@@ -295,7 +354,11 @@ class _SegmentDownload:
             nonlocal column
             job.flight.expect(body_bytes)
             assert isinstance(reply, GetReply)
+            known = self._columns.descriptor
             column = self._columns.begin(job.index, span, reply.descriptor, reply.hashes, body_bytes)
+            if known is None and self._columns.descriptor is not None:
+                self._downloader.learn(self._columns.descriptor.layout)
+                self._event.set()  # the other columns can be asked for
             return column.data
 
         def on_body(received: int) -> None:
@@ -308,49 +371,28 @@ class _SegmentDownload:
         await self._client.peers.request(_contact(job.holder), message, into=into, on_body=on_body)
         assert column is not None
         assert column.whole
-        if not self._columns.add(job.index, column):
+        if self._columns.add(job.index, column):
+            self._took.append(trio.current_time() - job.flight.began_at)
+        else:
             self._asked.discard(job.whose)  # now that it is known what to ask for
 
     def _note_failure(self, job: _Job, exc: Exception) -> None:
-        lied = isinstance(exc, ProtocolError)
-        if lied:
+        failure = Failure.of(job.holder, exc)
+        self._failures.append(failure)
+        if failure.lied:
             self._liars.add(job.holder.key)
         if not isinstance(exc, PeerRefused):
             self._client.suspect(_contact(job.holder))
-        reason = exc.code.name.lower().replace("_", " ") if isinstance(exc, PeerRefused) else str(exc)
-        self._failures.append(_Failure(job.holder, reason, lied))
-
-    # What went wrong
 
     async def _failed(self) -> NodeError:
         if not self._holders and not await self._client.dht.lookup(self._segment):
             return NetworkError("no node answers any more", hint="is this machine still connected?")
         if not self._holders:
-            hint = "is it the right network, and has the deposit not expired or been deleted?"
+            hint = "is it the right network, this machine's clock right, and the deposit not expired or deleted?"
             return NotFoundError("nobody in this network has announced it", hint=hint)
-        layout = self._columns.layout
-        have, need = self._columns.count(), layout.k if layout is not None else 1
-        lies = {failure.holder.index for failure in self._failures if failure.lied}
-        if not have and self._failures and all(failure.reason == "not found" for failure in self._failures):
-            return NotFoundError("none of its holders has it any more", hint="it has expired or been deleted")
-        message = f"have {have} of {need if layout is not None else '?'} chunks of a segment ({self._reasons()})"
-        if lies and have + len(lies) >= need:
-            return IntegrityFailure(message, hint="some holders send wrong bytes: try later, or ask the publisher")
-        return NotFoundError(message, hint="try again later: holders may come back; archipel check counts them")
-
-    def _reasons(self) -> str:
-        """``DE: 1 wrong hash; FR: 3 connection refused``."""
-        latest = {job.holder.key: (job.holder.country, "stopped answering") for job in self._jobs}
-        latest |= {failure.holder.key: (failure.holder.country, failure.reason) for failure in self._failures}
-        counted: dict[str, Counter[str]] = {}
-        for country, reason in latest.values():
-            counted.setdefault(country or "unknown country", Counter())[reason] += 1
-        return "; ".join(_tally(country, counted[country]) for country in sorted(counted)) or "nobody else has it"
-
-
-def _tally(country: str, reasons: Counter[str]) -> str:
-    told: Sequence[str] = [f"{count} {reason}" for reason, count in reasons.most_common(4)]
-    return f"{country}: {', '.join(told)}"
+        layout = self._columns.layout if self._columns.sure else None
+        silent = [job.holder for job in self._unanswered]
+        return unavailable(self._columns.count(), None if layout is None else layout.k, self._failures, silent)
 
 
 def _contact(holder: ProviderRecord) -> Contact:

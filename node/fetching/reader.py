@@ -96,7 +96,7 @@ async def read_contents(downloader: Downloader, link: Link) -> Manifest:
         raise IntegrityFailure(f"the link leads to something else than a deposit: {exc}") from exc
 
 
-async def _root(downloader: Downloader, link: Link) -> bytearray:
+async def _root(downloader: Downloader, link: Link) -> memoryview:
     return await downloader.whole(link.root, root_key(link.verify_key))
 
 
@@ -105,7 +105,9 @@ def _whole(ref: SegmentRef) -> Step:
 
 
 @trio.as_safe_channel
-async def segments_ahead(downloader: Downloader, steps: Iterable[Step]) -> AsyncGenerator[tuple[Step, bytearray], None]:
+async def segments_ahead(
+    downloader: Downloader, steps: Iterable[Step]
+) -> AsyncGenerator[tuple[Step, memoryview], None]:
     """Fetch the steps' blocks, up to three at a time; yields them in order."""
     async with trio.open_nursery() as nursery:
         send, receive = trio.open_memory_channel["tuple[Step, _Slot]"](SEGMENTS_AHEAD - 1)
@@ -137,7 +139,7 @@ class _Slot:
     """Where the blocks of one step arrive."""
 
     ready: trio.Event
-    data: bytearray | None = None
+    data: memoryview | None = None
 
 
 def plan_steps(manifest: Manifest, wanted: Sequence[tuple[int, int, int]]) -> Iterator[Step]:
@@ -168,13 +170,12 @@ def _step(ref: SegmentRef, slices: list[Slice]) -> Step:
     return Step(ref, first, last - first + 1, tuple(slices))
 
 
-def runs_of(step: Step, data: bytearray) -> Iterator[Run]:
+def runs_of(step: Step, data: memoryview) -> Iterator[Run]:
     """The runs of files in what was fetched for a step."""
-    view = memoryview(data)
     begin = step.first * BLOCK_BYTES
     for item in step.slices:
         start = item.offset - begin
-        yield Run(item.entry, item.at, view[start : start + item.size])
+        yield Run(item.entry, item.at, data[start : start + item.size])
 
 
 @trio.as_safe_channel

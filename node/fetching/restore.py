@@ -13,17 +13,15 @@ from pathlib import Path
 from node.errors import ConfigError, MachineError, RefusedError, machine_error
 from node.fetching.download import Downloader
 from node.fetching.reader import Run, Step, plan_steps, runs_of, segments_ahead
+from node.fetching.staging import FETCHING, MOVING, is_ours, staging_name, was_moving
 from protocol.hashing import digest
 from protocol.links import Link
 from protocol.manifest import Kind, Manifest, inline_content
-from protocol.paths import MAX_COMPONENT_BYTES
 
 Wanted = tuple[int, int, int]
 """(entry index, start, stop): a run of a file's bytes."""
 
-_MAGIC = b"archipel fetch 1\n"
-"""Begins the ``state`` of a staging folder: without it a folder is somebody else's."""
-_HEAD_BYTES = len(_MAGIC) + 32
+_HEAD_BYTES = len(FETCHING) + 32
 _RECORD_BYTES = 4 + 32
 
 
@@ -59,13 +57,13 @@ def choose_target(manifest: Manifest, chosen: Sequence[int], dest: Path | None, 
         moves = [(tops[0], dest)]
     else:
         moves = [(top, dest / os.fsdecode(top.rpartition(b"/")[2])) for top in tops]
-    for _, place in moves:
-        if _exists(place) and not force:
-            raise RefusedError(f"{str(place)!r} exists", hint="choose another place with -o, or replace it: --force")
     base = dest if dest is not None else moves[0][1] if len(moves) == 1 else Path(f"archipel-{root[:4].hex()}")
     if not base.name:
         raise ConfigError(f"{str(base)!r} is no name for a file or folder", hint="choose another place with -o")
-    staging = base.with_name(_staging_name(base.name))
+    staging = base.with_name(staging_name(base.name))
+    for _, place in moves:
+        if _exists(place) and not force and not was_moving(staging):
+            raise RefusedError(f"{str(place)!r} exists", hint="choose another place with -o, or replace it: --force")
     if not staging.parent.is_dir():
         raise MachineError(f"the folder {str(staging.parent)!r} does not exist")
     return Target(staging, tuple(moves))
@@ -79,31 +77,6 @@ def _exists(place: Path) -> bool:
     except OSError as exc:
         raise machine_error("write", exc) from exc
     return True
-
-
-def _staging_name(name: str) -> str:
-    """``name`` and ``.part``; of a name too long for that its beginning and a digest of it."""
-    raw = os.fsencode(name)
-    if len(raw) + len(".part") <= MAX_COMPONENT_BYTES:
-        return name + ".part"
-    cut = MAX_COMPONENT_BYTES - len(".part") - 8
-    while raw[cut] & 0xC0 == 0x80 and cut > MAX_COMPONENT_BYTES - 16:  # not within a character of UTF-8
-        cut -= 1
-    return f"{os.fsdecode(raw[:cut])}{digest('local', raw)[:4].hex()}.part"
-
-
-def _is_ours(staging: Path) -> bool:
-    """Whether a fetch made this folder, or might have: it is empty, or holds our state and maybe content."""
-    if not stat.S_ISDIR(os.lstat(staging).st_mode):
-        return False
-    kinds = {name: stat.S_IFMT(os.lstat(staging / name).st_mode) for name in os.listdir(staging)}
-    if not kinds:
-        return True
-    if kinds.pop("state", 0) != stat.S_IFREG or kinds not in ({}, {"content": stat.S_IFDIR}):
-        return False
-    with (staging / "state").open("rb") as handle:
-        head = handle.read(len(_MAGIC))
-    return head == _MAGIC or (not head and not kinds)  # killed before it wrote anything
 
 
 def _remove_tree(path: Path) -> None:
@@ -129,7 +102,8 @@ class Restore:
         runs = b"".join(b"%d %d %d;" % run for run in wanted)
         self._token = digest("local", link.root, link.key, digest("local", runs))
         self._state = -1
-        self._done: set[int] = set()
+        self.moving = False
+        """Whether all is whole, and an earlier run began to move it: only that is left."""
         self._open: tuple[int, int] | None = None
 
     def begin(self) -> None:
@@ -141,8 +115,11 @@ class Restore:
         """
         try:
             self._lock_staging()
-            head = _MAGIC + self._token
-            if os.pread(self._state, _HEAD_BYTES, 0) != head:
+            found, head = os.pread(self._state, _HEAD_BYTES, 0), FETCHING + self._token
+            self.moving = found == MOVING + self._token and all(
+                os.path.lexists(self._staged(path)) or os.path.lexists(place) for path, place in self._target.moves
+            )
+            if not self.moving and found != head:
                 if os.path.lexists(self._content):
                     _remove_tree(Path(os.fsdecode(self._content)))
                 os.pwrite(self._state, head, 0)
@@ -157,7 +134,7 @@ class Restore:
         try:
             staging.mkdir(mode=0o700)
         except FileExistsError:
-            if not _is_ours(staging):
+            if not is_ours(staging):
                 raise RefusedError(
                     f"{str(staging)!r} is in the way: no fetch made it",
                     hint="move it away, or choose another place with -o",
@@ -203,7 +180,10 @@ class Restore:
                 os.close(self._create(place, executable=entry.executable))
 
     def _place(self, index: int) -> bytes:
-        return os.path.join(self._content, self._manifest.entries[index].path)
+        return self._staged(self._manifest.entries[index].path)
+
+    def _staged(self, path: bytes) -> bytes:
+        return os.path.join(self._content, path)
 
     @staticmethod
     def _create(place: bytes, *, executable: bool) -> int:
@@ -234,7 +214,7 @@ class Restore:
                 return b""
         return digest("local", *parts)
 
-    def write(self, number: int, step: Step, data: bytearray) -> None:
+    def write(self, number: int, step: Step, data: memoryview) -> None:
         """Write the runs of a step, then note it.
 
         Raises:
@@ -273,9 +253,12 @@ class Restore:
         """Set times, make symbolic links, move everything to its destination, leave nothing behind."""
         self._close()
         try:
-            self._finish_entries()
+            if not self.moving:
+                self._finish_entries()
+                os.pwrite(self._state, MOVING, 0)
             for path, place in self._target.moves:
-                self._move(os.path.join(self._content, path), place, force=force)
+                if not self.moving or os.path.lexists(self._staged(path)):
+                    self._move(self._staged(path), place, force=force)
             self._remove_staging()
         except OSError as exc:
             raise machine_error("write", exc) from exc
@@ -362,10 +345,15 @@ async def restore(
     work = Restore(link, manifest, wanted, chosen, target)
     try:
         await blocking(work.begin)
-        steps = list(plan_steps(manifest, wanted)) if manifest.segments else []
+        size = sum(stop - start for _, start, stop in wanted)
+        if work.moving:
+            downloader.progress.step(done=size)
+            await blocking(_finish, work, force)
+            return size
+        steps = await blocking(list, plan_steps(manifest, wanted)) if manifest.segments else []
         finished = await blocking(work.finished_before, steps)
         kept = sum(item.size for number in finished for item in steps[number].slices)
-        await blocking(work.make_places, sum(stop - start for _, start, stop in wanted) - kept)
+        await blocking(work.make_places, size - kept)
         downloader.progress.step(done=kept)
         if manifest.segments:
             await _fetch_steps(downloader, work, [(n, s) for n, s in enumerate(steps) if n not in finished])
@@ -396,4 +384,5 @@ async def _fetch_steps(downloader: Downloader, work: Restore, steps: Sequence[tu
             number, expected = next(numbers)
             assert step is expected
             await downloader.client.world.blocking(work.write, number, step, data)
+            downloader.buffers.give(data)
             downloader.progress.step(done=sum(item.size for item in step.slices))

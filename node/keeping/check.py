@@ -2,7 +2,8 @@
 
 What cannot be told from our own slow line must not be taken for a dead holder. So nothing is looked up while blocks are
 on their way, the audits under way at once are bounded, each has a deadline of its own, and who gave no answer is asked
-once more at the end, when the line is quiet.
+once more at the end, when the line is quiet. Both times all are asked for a sign of life first: when the others gave
+theirs, the dead are waited for a moment, together, and not for as long as an audit may take.
 """
 
 from collections import Counter, defaultdict
@@ -35,7 +36,12 @@ SEGMENTS_AT_ONCE = 64
 """Looked up, then audited: what is remembered of them meanwhile is bounded."""
 ALONE_SECONDS = 15.0
 """How long a holder may be silent when it is asked again and nothing else is on the line."""
+QUIET_SECONDS = 1.0
+"""Who has given no sign of life so long after the last of the others did is left for the second round."""
+GONE_SECONDS = 2.5
+"""And then is not there: a first packet that was lost is sent again after one second."""
 _HELLOS_AT_ONCE = 16
+_WITNESSES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,8 @@ class _Check:
         self._progress = progress
         self._questions = Questions()
         self._unanswered: _Questions = defaultdict(list)
+        self._there: set[Contact] = set()
+        """Who gave a sign of life at some time."""
         self._unread: list[_Count] = []
         """Segments whose descriptor nobody has shown."""
 
@@ -155,6 +163,7 @@ class _Check:
         for count in counts:
             if not count.unasked:
                 self._told(count)
+        self._there |= await self._who_is_there([c for c in questions if c not in self._unanswered], QUIET_SECONDS)
         async with trio.open_nursery() as nursery:
             for contact, asked in questions.items():
                 nursery.start_soon(self._ask_holder, contact, asked)
@@ -165,8 +174,12 @@ class _Check:
         unread, self._unread = self._unread, []
         for contact, asked in (await self._look_up(unread)).items():
             questions[contact] += asked
-        for contact in await self._who_is_there(questions):
-            await self._ask(contact, questions[contact], ALONE_SECONDS)
+        # Beside some that answered before: when they have done so again, it is not the line that is slow.
+        witnesses = list(islice((contact for contact in self._there if contact not in questions), _WITNESSES))
+        there = await self._who_is_there([*questions, *witnesses], GONE_SECONDS) if questions else set()
+        for contact, asked in questions.items():
+            if contact in there:
+                await self._ask(contact, asked, ALONE_SECONDS)
 
     async def _look_up(self, counts: Iterable[_Count]) -> _Questions:
         """What to ask whom."""
@@ -192,7 +205,8 @@ class _Check:
 
     async def _ask_holder(self, contact: Contact, questions: Sequence[_Question]) -> None:
         """First round: what it does not answer is kept for the second."""
-        answered = 0 if contact in self._unanswered else await self._ask(contact, questions, ANSWER_SECONDS)
+        silent = contact in self._unanswered or contact not in self._there
+        answered = 0 if silent else await self._ask(contact, questions, ANSWER_SECONDS)
         if answered < len(questions):
             self._unanswered[contact] += questions[answered:]
         for question in questions[answered:]:
@@ -237,21 +251,32 @@ class _Check:
                     for count, held in zip(some, reply.held, strict=True):
                         count.expires[contact.node_id] = held.expiry
 
-    async def _who_is_there(self, contacts: Iterable[Contact]) -> list[Contact]:
-        """Those who answer the shortest of questions: the dead cost seconds together, not one by one."""
-        there: list[Contact] = []
+    async def _who_is_there(self, contacts: Iterable[Contact], quiet_seconds: float) -> set[Contact]:
+        """Those who answer the shortest of questions.
+
+        Args:
+            contacts: Distinct nodes.
+            quiet_seconds: So long each is waited for once another has answered; ANSWER_SECONDS until then.
+        """
+        there: set[Contact] = set()
         places = trio.Semaphore(_HELLOS_AT_ONCE)
+        open_scopes: set[trio.CancelScope] = set()
 
         async def ask(contact: Contact) -> None:
             async with places:
-                with trio.move_on_after(ANSWER_SECONDS):
+                with trio.move_on_after(quiet_seconds if there else ANSWER_SECONDS) as scope:
+                    open_scopes.add(scope)
                     try:
                         await self._client.peers.hello(contact)
                     except PeerUnreachable:
                         return
                     except PeerError:
                         pass  # an answer all the same
-                    there.append(contact)
+                    finally:
+                        open_scopes.discard(scope)
+                    there.add(contact)
+                    for other in open_scopes:
+                        other.deadline = min(other.deadline, trio.current_time() + quiet_seconds)
 
         async with trio.open_nursery() as nursery:
             for contact in contacts:

@@ -78,7 +78,7 @@ async def find_holders(client: Client, segment: SegmentId) -> list[ProviderRecor
 async def read_descriptor(client: Client, segment: SegmentId, holders: Sequence[ProviderRecord]) -> Descriptor | None:
     """The descriptor, from the first holder that sends the right one; None if nobody does.
 
-    Who takes more than a second gets company.
+    Who takes more than a second gets company, and is suspect: about the next segment others are asked first.
     """
     found: Descriptor | None = None
 
@@ -97,8 +97,10 @@ async def read_descriptor(client: Client, segment: SegmentId, holders: Sequence[
         for holder in sorted(holders, key=lambda h: client.is_suspect(Contact(h.key, h.address))):
             over = trio.Event()
             nursery.start_soon(ask, holder, over)
-            with trio.move_on_after(DESCRIPTOR_SECONDS):
+            with trio.move_on_after(DESCRIPTOR_SECONDS) as scope:
                 await over.wait()
+            if scope.cancelled_caught:
+                client.suspect(Contact(holder.key, holder.address))
     return found
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from dht.contact import Contact
 from node.client import Client
-from node.errors import NotFoundError, RefusedError
+from node.errors import NodeError, NotFoundError, RefusedError
 from node.home import Depositor
 from node.journal import DepositRow, Journal
 from node.keeping.holders import ask_each, contacts_of, find_holders, in_parallel
@@ -51,8 +51,8 @@ async def renew(
     """Make every lease of a deposit run for ``lease_seconds`` from now, or longer if it does already.
 
     Raises:
-        RefusedError: This home did not publish it.
-        NotFoundError: A segment has no holder that took the lease.
+        RefusedError: This home did not publish it; or a segment has no holder that took the lease, and one refused.
+        NotFoundError: A segment has no holder that could be asked.
     """
     segments = journal.segments(link.root)
     changed = Changed(len(segments))
@@ -64,10 +64,7 @@ async def renew(
         work = _Change(client, depositor, row, False, progress)
         await work.run(segments)
         if work.unreached:
-            raise NotFoundError(
-                f"{work.unreached} of {len(segments)} segments have no holder that could be asked",
-                hint="archipel check LINK shows what is left; publish it again to restore it",
-            )
+            raise _untaken(f"{work.unreached} of {len(segments)} segments have no holder", work.refusal)
         journal.update(row)
         changed = changed.and_also(work, expiry)
     return changed
@@ -87,6 +84,7 @@ async def delete(client: Client, depositor: Depositor, journal: Journal, link: L
     told: set[NodeId] = set()
     missed: set[NodeId] = set()
     unasked = 0
+    refusal = ""
     for old in _own(journal, link):
         sequence, longest = journal.next_terms(old.deposit, int(now * 1000), old.expiry)
         row = replace(old, sequence=sequence, expiry=longest)
@@ -97,16 +95,26 @@ async def delete(client: Client, depositor: Depositor, journal: Journal, link: L
         told |= work.told
         missed |= work.missed
         unasked += work.unasked
+        refusal = work.refusal or refusal
         changed = replace(changed, segments=max(changed.segments, len(segments))).and_also(work, longest)
     if missed or unasked:
-        raise _unfinished(len(told - missed), len(missed), unasked, changed.expiry)
+        raise _unfinished(len(told - missed), len(missed), unasked, refusal, changed.expiry)
     journal.forget(link.root)
     return changed
 
 
-def _unfinished(told: int, missed: int, unasked: int, expiry: int) -> NotFoundError:
+def _untaken(what: str, refusal: str) -> NodeError:
+    if refusal:
+        return RefusedError(f"{what} that took the lease ({refusal})", hint="what has the lease already keeps it")
+    hint = "archipel check LINK shows what is left; publish it again to restore it"
+    return NotFoundError(f"{what} that could be asked", hint=hint)
+
+
+def _unfinished(told: int, missed: int, unasked: int, refusal: str, expiry: int) -> NotFoundError:
     date = datetime.fromtimestamp(min(expiry, _LAST_DATE), UTC).strftime("%Y-%m-%d")
     silent = f"{missed} did not answer" if missed else f"holders of {unasked} segments could not be looked up"
+    if refusal:
+        silent = f"{missed} did not answer or refused ({refusal})"
     return NotFoundError(
         f"deleted at {told} holder{'' if told == 1 else 's'}, {silent}: run it again later",
         hint=f"who was not told drops the chunks when the lease ends anyway: {date}",
@@ -141,6 +149,8 @@ class _Change:
         """Segments that not even one holder answered for."""
         self.unasked = 0
         """Segments of which it is not known whether anybody holds them: nobody could be asked."""
+        self.refusal = ""
+        """What one of those said that refused."""
         self.told: set[NodeId] = set()
         self.missed: set[NodeId] = set()
         """Nodes that took a lease, and that did not; some may be in both."""
@@ -179,6 +189,7 @@ class _Change:
             except PeerRefused as exc:
                 if self._deleted and exc.code is ErrorCode.NOT_FOUND:
                     return True  # it was told before, or has lost it: nothing is left there
+                self.refusal = str(exc)
                 raise
             if not isinstance(reply, LeaseReply):
                 return False

@@ -34,11 +34,11 @@ class Pace:
     """Seconds between two signs of life of one request, lately."""
     under_way: int = 0
     """Bytes asked for or offered that have not arrived."""
-    flights: int = 0
-    """Requests under way."""
     _bytes: float = 0.0
     _seconds: float = 0.0
     _counted_at: float = 0.0
+    _flights: list["Flight"] = field(default_factory=list)
+    """Requests under way."""
     _waiting: list[trio.Event] = field(default_factory=list)
 
     @property
@@ -65,14 +65,20 @@ class Pace:
         self._waiting.append(event)
         return False
 
-    def begin(self, size: int) -> "Flight":
-        """A request of ``size`` bytes is under way from now."""
+    def doubtful(self, peer: object) -> bool:
+        """Whether a request to ``peer`` has been silent for half as long as makes it stalled."""
+        before = trio.current_time() - self.patience / 2
+        return any(flight.peer == peer and flight.moved_at < before for flight in self._flights)
+
+    def begin(self, size: int, peer: object = None) -> "Flight":
+        """A request of ``size`` bytes is under way from now, to somebody who can be asked about as doubtful."""
         now = trio.current_time()
-        if not self.flights:
+        if not self._flights:
             self._counted_at = now
         self.under_way += size
-        self.flights += 1
-        return Flight(self, size, now, now)
+        flight = Flight(self, size, now, now, peer)
+        self._flights.append(flight)
+        return flight
 
     def count(self, size: int) -> None:
         """``size`` bytes arrived."""
@@ -91,7 +97,7 @@ class Pace:
             event.set()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Flight:
     """The bytes of one request."""
 
@@ -101,6 +107,7 @@ class Flight:
     began_at: float
     moved_at: float
     """When there was a last sign of life, by trio's clock."""
+    peer: object = None
     _over: bool = False
 
     @property
@@ -139,5 +146,5 @@ class Flight:
         """It is over, or no longer counted on: what is left of it takes no room. May be called twice."""
         if not self._over:
             self._over = True
-            self._pace.flights -= 1
+            self._pace._flights.remove(self)
             self._pace.less(self.left)

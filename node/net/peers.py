@@ -90,6 +90,7 @@ class Peers:
         random_bytes: Callable[[int], bytes],
         *,
         own_record: Callable[[], bytes] = bytes,
+        connections: int | None = None,
     ) -> None:
         """
         Args:
@@ -98,6 +99,7 @@ class Peers:
             transport: Where connections come from.
             random_bytes: Secret random bytes.
             own_record: Our signed node record, to be shown in `hello`; nothing for a client.
+            connections: Open at once, in all; by default ``CONNECTIONS``.
         """
         self._identity = identity
         self._network = network
@@ -106,7 +108,8 @@ class Peers:
         self._own_record = own_record
         self._static_seed = random_bytes(_SEED_BYTES)
         self._pools: dict[Contact, _Pool] = {}
-        self._active = trio.Semaphore(CONNECTIONS, max_value=CONNECTIONS)
+        self._most = connections or CONNECTIONS
+        self._active = trio.Semaphore(self._most, max_value=self._most)
         self._open = 0
         self._records: dict[Contact, tuple[NodeRecord, float]] = {}
         self._asking: dict[Contact, trio.Lock] = {}
@@ -124,7 +127,7 @@ class Peers:
                     self._forget_if_unused(contact, pool)
         finally:
             with trio.move_on_after(_CLOSE_SECONDS, shield=True):  # else the first close would be the last
-                for pool in self._pools.values():
+                for pool in list(self._pools.values()):  # requests that are cancelled meanwhile forget theirs
                     while pool.idle:
                         await self._close(pool.idle.pop())
 
@@ -303,7 +306,7 @@ class Peers:
         await connection.wire.close()
 
     async def _make_room(self) -> None:
-        while self._open >= CONNECTIONS:
+        while self._open >= self._most:
             idle = [(c.idle_since, pool, c) for pool in self._pools.values() for c in pool.idle]
             if not idle:
                 return

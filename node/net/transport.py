@@ -4,7 +4,10 @@ Everything in this package dials and listens through a ``Transport``, so that ma
 network that delays, refuses and cuts as told.
 """
 
+import errno
 import ipaddress
+import logging
+import math
 import socket
 from contextlib import suppress
 from typing import Protocol
@@ -15,9 +18,14 @@ from trio.abc import Listener, Stream
 from dht.socket import DatagramSocket, open_udp
 from protocol.ids import Address
 
-_SEND_AHEAD_BYTES = 256 * 1024
+_SEND_AHEAD_BYTES = 512 * 1024
 """What the system may hold of one connection before it is sent: as much as a channel encrypts at once."""
 _BACKLOG = 512  # a publisher with many deposits in flight connects in bursts
+_OVERLOADED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_RETRY_SECONDS = 0.1
+_WARN_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
 
 
 class Transport(Protocol):
@@ -68,13 +76,27 @@ class SystemTransport:
 
 
 class _TunedListener(Listener[trio.SocketStream]):
-    """A socket listener whose streams are set up for bulk."""
+    """A socket listener whose streams are set up for bulk. While the system has no room for one, they wait in line."""
 
     def __init__(self, listener: trio.SocketListener) -> None:
         self._listener = listener
+        self._warned_at = -math.inf
 
     async def accept(self) -> trio.SocketStream:
-        return _tuned(await self._listener.accept())
+        while True:
+            try:
+                return _tuned(await self._listener.accept())
+            except OSError as exc:
+                if exc.errno not in _OVERLOADED:
+                    raise
+                self._warn(exc)
+                await trio.sleep(_RETRY_SECONDS)
+
+    def _warn(self, exc: OSError) -> None:
+        """Say it once a minute: it is tried again ten times a second."""
+        if trio.current_time() >= self._warned_at + _WARN_SECONDS:
+            self._warned_at = trio.current_time()
+            log.warning("cannot accept connections: %s", exc.strerror)
 
     async def aclose(self) -> None:
         await self._listener.aclose()

@@ -9,13 +9,12 @@ from typing import Final
 import trio
 from trio.abc import Stream
 
+from node.net.intake import Intake
 from protocol.channel import MAX_SEND_BODY, BodyEnd, Channel, HandshakeDone, Header
 from protocol.errors import RemoteProtocolError, WrongNetworkError
 from protocol.ids import PublicKey
 from protocol.messages import Message
 
-RECEIVE_BYTES: Final = 256 * 1024
-"""Asked of the socket at once: about four records."""
 _DRAIN_BYTES: Final = 64 * 1024
 _SEND_BYTES: Final = 64 * 1024
 """Given at once to a stream that says nothing until it has taken all of it."""
@@ -30,6 +29,7 @@ class Wire:
 
     def __init__(self, stream: Stream, channel: Channel) -> None:
         self._stream = stream
+        self._intake = Intake(stream)
         self._channel = channel
         self.on_progress: Callable[[], None] = _nothing
         """Called whenever the peer took some of what is sent (a record's worth at most between two calls, as far as the
@@ -137,7 +137,7 @@ class Wire:
                 self.on_progress()
                 if on_body is not None:
                     on_body(filled)
-            elif not await self._feed():
+            elif not await self._feed(len(target) - filled):
                 raise HungUpError("hung up within a body")
 
     async def drain(self, body_bytes: int) -> None:
@@ -152,6 +152,7 @@ class Wire:
         """Say that the body has been taken, all of it."""
         event = self._channel.next_event()
         assert isinstance(event, BodyEnd)
+        self._intake.rest()
 
     async def close(self) -> None:
         """Close the connection at once. May be called twice, and while being cancelled."""
@@ -179,11 +180,11 @@ class Wire:
         self.on_progress()
         return sent
 
-    async def _feed(self) -> bool:
-        """Receive some bytes; False at the end of the stream."""
+    async def _feed(self, awaited: int = 0) -> bool:
+        """Receive some bytes, where so many of a body are awaited; False at the end of the stream."""
         try:
-            data = await self._stream.receive_some(RECEIVE_BYTES)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            data = await self._intake.receive(max(0, awaited - self._channel.unread))
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
             raise HungUpError("connection lost") from exc
         if not data:
             return False

@@ -7,10 +7,16 @@ import ipaddress
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dht.contact import Contact
-from protocol.ids import NodeId
+from protocol.ids import Address, NodeId
 from protocol.leases import Policy
+
+ENOUGH_COUNTRIES = 3
+"""With so many, none need hold more than n-k chunks of a segment (docs/design.md, "Placement")."""
+_CACHE = 1024
+"""Addresses whose subnet is remembered: the same nodes are compared again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +35,15 @@ class Candidate:
     @property
     def subnet(self) -> str:
         """The /24 (IPv4) or /48 (IPv6) its address is in; loopback addresses are each their own."""
-        address = ipaddress.ip_address(self.contact.address.host)
-        if address.is_loopback:
-            return str(self.contact.address)
-        return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))
+        return _subnet(self.contact.address)
+
+
+@lru_cache(_CACHE)
+def _subnet(address: Address) -> str:
+    host = ipaddress.ip_address(address.host)
+    if host.is_loopback:
+        return str(address)
+    return str(ipaddress.ip_network((host, 24 if host.version == 4 else 48), strict=False))
 
 
 def assign(

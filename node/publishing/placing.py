@@ -15,6 +15,7 @@ from node.publishing.spread import Spread
 from protocol.errors import ProtocolError
 from protocol.messages import Put, PutReply
 from protocol.records import open_provider, open_receipt
+from protocol.seal import SealedSegment
 
 GIVE_UP_SECONDS = 15.0
 """Without a byte that any holder took, or a chunk that one acknowledged, for this long a publish ends."""
@@ -33,23 +34,28 @@ class _Put:
 class Placing:
     """The puts of one segment's missing chunks."""
 
-    def __init__(self, client: Client, pace: Pace, spread: Spread, part: ProgressPart) -> None:
+    def __init__(self, client: Client, pace: Pace, spread: Spread, sealed: SealedSegment, part: ProgressPart) -> None:
         """Args:
         client: Who asks.
         pace: Of the whole publish.
         spread: The segment; its holders and records are filled in.
+        sealed: Its chunks.
         part: Told of every chunk that is acknowledged.
         """
         self._client = client
         self._pace = pace
         self._spread = spread
+        self._sealed = sealed
         self._part = part
         self._layout = spread.layout
         self._candidates = list(spread.candidates)
+        self._most_nodes = len({c.node_id for c in spread.holders.values()}) + len(spread.missing)
+        """On so many distinct nodes the chunks can be: what an earlier run put together on one stays there."""
         self.sent_bytes = 0
         """Of chunks that were acknowledged."""
         self._running: list[_Put] = []
         self._failures: list[tuple[Candidate, Exception]] = []
+        self._unanswered = 0
         self._chunk_bytes = max(self._layout.column_bytes(index) for index in range(self._layout.n))
         self._event = trio.Event()
 
@@ -71,6 +77,7 @@ class Placing:
                 self._mark_stalled()
                 if trio.current_time() >= self._pace.moved_at + GIVE_UP_SECONDS:
                     break
+            self._unanswered = len(self._running)
             nursery.cancel_scope.cancel()
         if not self._enough():
             raise self._failed()
@@ -85,15 +92,22 @@ class Placing:
         missing = [index for index in self._spread.missing if index not in moving]
         taken = {put.index: put.candidate for put in self._running if not put.stalled} | self._spread.holders
         policy = self._spread.terms.policy
-        plan = assign(missing, self._candidates, taken, policy, chunk_bytes=self._chunk_bytes)
+        candidates = self._candidates
+        if any(put.stalled for put in self._running):  # whoever takes over should not be the next to stall
+            candidates = [c for c in candidates if not self._in_doubt(c)] or candidates
+        plan = assign(missing, candidates, taken, policy, chunk_bytes=self._chunk_bytes)
         for index, candidate in plan.items():
             size = self._layout.column_bytes(index)
             if not self._pace.room(size, self._event):
                 return True
-            put = _Put(index, candidate, self._pace.begin(size))
+            put = _Put(index, candidate, self._pace.begin(size, candidate.node_id))
             self._running.append(put)
             nursery.start_soon(self._put, put)
         return False
+
+    def _in_doubt(self, candidate: Candidate) -> bool:
+        """Whether it stalled, or is about to, over another segment."""
+        return self._client.is_suspect(candidate.contact) or self._pace.doubtful(candidate.node_id)
 
     def _settled(self) -> bool:
         """Whether nothing moves any more, and nothing more need: what is stalled is not waited for."""
@@ -117,19 +131,19 @@ class Placing:
         self._candidates = [c for c in self._candidates if c.node_id != candidate.node_id]
 
     def _enough(self) -> bool:
-        """k+1 chunks (k if there is no parity) on as many distinct nodes as there are to be had."""
+        """k+1 chunks (k if there is no parity), on as many distinct nodes as are to be had for what was missing."""
         layout = self._layout
         need = layout.k if layout.n == layout.k else layout.k + 1
         nodes = {holder.node_id for holder in self._spread.holders.values()}
         available = nodes | {c.node_id for c in self._candidates if self._why_not(c) is None}
-        return len(self._spread.holders) >= need and len(nodes) >= min(need, len(available))
+        return len(self._spread.holders) >= need and len(nodes) >= min(need, len(available), self._most_nodes)
 
     def _why_not(self, candidate: Candidate) -> str | None:
         """What keeps chunks from a node that answers."""
         return why_not(candidate, self._spread.terms.policy, self._chunk_bytes)
 
     async def _put(self, put: _Put) -> None:
-        sealed, contact = self._spread.sealed, put.candidate.contact
+        sealed, contact = self._sealed, put.candidate.contact
         message = Put(
             descriptor=sealed.descriptor.encode(),
             index=put.index,
@@ -158,7 +172,7 @@ class Placing:
 
     def _acknowledged(self, put: _Put, reply: PutReply) -> None:
         """Count a chunk once the holder's receipt and provider record are seen to be about it."""
-        network, sealed, key = self._client.network.id, self._spread.sealed, put.candidate.contact.key
+        network, sealed, key = self._client.network.id, self._sealed, put.candidate.contact.key
         receipt = open_receipt(reply.receipt, network)
         provider = open_provider(network, sealed.id, reply.provider)
         if (receipt.key, receipt.segment, receipt.index, receipt.chunk_id) != (
@@ -182,10 +196,9 @@ class Placing:
         refusals = [(c, why) for c in self._candidates if (why := self._why_not(c)) is not None]
         reasons = Counter(f"{c.country or 'unknown country'}: {why}" for c, why in (*self._failures, *refusals))
         told = "; ".join(f"{text}" + (f" ({count}x)" if count > 1 else "") for text, count in reasons.most_common(6))
-        stalled = sum(put.stalled for put in self._running)
-        told += f"; {stalled} stopped answering" if stalled else ""
+        told += f"; {self._unanswered} stopped answering" if self._unanswered else ""
         summary = f"placed {len(self._spread.holders)} of {self._layout.n} chunks of a segment, {need} are needed"
         message = f"{summary} ({told.lstrip('; ') or 'no node answers that stores'})"
-        if reasons and not stalled and all(isinstance(exc, PeerRefused) for _, exc in self._failures):
+        if reasons and not self._unanswered and all(isinstance(exc, PeerRefused) for _, exc in self._failures):
             return RefusedError(message, hint="add nodes or space; what is stored is not sent twice")
         return NetworkError(message, hint="publish again later: what is stored is not sent twice")

@@ -1,8 +1,9 @@
 """Which chunks of a segment the network has already: counted only after an audit, on nodes that suit the policy."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from functools import partial
 
 import trio
@@ -10,12 +11,12 @@ import trio
 from dht.contact import Contact
 from node.client import Client
 from node.keeping.audit import answered_rightly
-from node.keeping.holders import ANSWER_SECONDS, Questions, find_holders
+from node.keeping.holders import ANSWER_SECONDS, Questions
 from node.net.peers import PeerError
-from node.publishing.placement import Candidate
+from node.publishing.placement import ENOUGH_COUNTRIES, Candidate
 from node.publishing.spread import Spread
 from protocol.errors import ProtocolError
-from protocol.ids import PublicKey
+from protocol.ids import NodeId, PublicKey
 from protocol.messages import Have, HaveReply, LeaseReply, PutLease
 from protocol.records import ProviderRecord, open_provider
 
@@ -23,43 +24,87 @@ _ENOUGH_LEASE = 0.9
 """A lease that still runs for this share of the time asked is not renewed."""
 
 
-async def find_present(client: Client, depositor: PublicKey, spread: Spread, questions: Questions) -> None:
+async def find_present(
+    client: Client,
+    depositor: PublicKey,
+    spread: Spread,
+    questions: Questions,
+    seek: Callable[[], Awaitable[None]],
+) -> None:
     """Find chunks that are on suitable nodes already: each proved by an audit, under this deposit's lease.
 
     Fills ``spread.holders``, and ``spread.records`` with what has yet to be announced: an earlier run may have
-    been killed between a put and its announcement.
+    been killed between a put and its announcement. Those who announced the chunks are asked first. Only when they
+    do not have all of it ``seek`` is called, which fills ``spread.candidates``, and these are asked as well.
     """
-    policy = spread.terms.policy
-    known = await find_holders(client, spread.sealed.id)
-    announced = {(holder.index, holder.key) for holder in known}
-    candidates = spread.candidates + _farther(known, spread.candidates)
-    suitable = [c for c in candidates if c.country not in policy.avoid]
-    proved: list[tuple[int, Candidate, bytes | None]] = []
+    work = _Presence(client, depositor, spread, questions)
+    async with aclosing(client.dht.providers(spread.descriptor.id)) as batches:
+        async for records in batches:
+            work.known += records
+            if len({record.index for record in work.known}) == spread.layout.n:
+                break
+        await work.ask()
+        if not work.settled:
+            async for records in batches:
+                work.known += records
+            await seek()
+            await work.ask()
 
-    async def ask(candidate: Candidate) -> None:
-        work = _Proof(client, depositor, spread, candidate.contact, questions)
+
+@dataclass(slots=True)
+class _Presence:
+    """What is found out about one segment."""
+
+    client: Client
+    depositor: PublicKey
+    spread: Spread
+    questions: Questions
+    known: list[ProviderRecord] = field(default_factory=list)
+    """Who is announced to hold it."""
+    asked: set[NodeId] = field(default_factory=set)
+    proved: list[tuple[int, Candidate, bytes | None]] = field(default_factory=list)
+    """Index, holder, and its provider record if that is not announced yet."""
+    settled: bool = False
+    """Whether asking more nodes would change nothing."""
+
+    async def ask(self) -> None:
+        """Have all who may hold something prove it who were not asked before, and choose whom to count as holders."""
+        spread, client = self.spread, self.client
+        candidates = spread.candidates + _farther(self.known, spread.candidates)
+        suitable = [c for c in candidates if c.country not in spread.terms.policy.avoid]
+        async with trio.open_nursery() as nursery:
+            for candidate in suitable:
+                if candidate.node_id not in self.asked and not client.is_suspect(candidate.contact):
+                    self.asked.add(candidate.node_id)
+                    nursery.start_soon(self._ask, candidate)
+        self._choose(candidates, len({c.country for c in suitable}))
+
+    async def _ask(self, candidate: Candidate) -> None:
+        work = _Proof(self.client, self.depositor, self.spread, candidate.contact, self.questions)
         try:
-            found = await work.run(announced)
+            found = await work.run({(holder.index, holder.key) for holder in self.known})
         except (PeerError, ProtocolError, trio.TooSlowError):
-            client.suspect(candidate.contact)
+            self.client.suspect(candidate.contact)
         else:
-            proved.extend((index, candidate, record) for index, record in found.items())
+            self.proved.extend((index, candidate, record) for index, record in found.items())
 
-    async with trio.open_nursery() as nursery:
-        for candidate in suitable:
-            if not client.is_suspect(candidate.contact):
-                nursery.start_soon(ask, candidate)
-    layout = spread.layout
-    order = {candidate.node_id: rank for rank, candidate in enumerate(candidates)}
-    many = len({c.country for c in suitable}) >= 3 and policy.spread_countries
-    per_country: Counter[str] = Counter()
-    for index, candidate, record in sorted(proved, key=lambda item: (item[0], order[item[1].node_id])):
-        if index in spread.holders or (many and per_country[candidate.country] >= layout.n - layout.k > 0):
-            continue
-        spread.holders[index] = candidate
-        per_country[candidate.country] += 1
-        if record is not None:
-            spread.records[index] = record
+    def _choose(self, candidates: Sequence[Candidate], countries: int) -> None:
+        spread, layout = self.spread, self.spread.layout
+        order = {candidate.node_id: rank for rank, candidate in enumerate(candidates)}
+        evenly = spread.terms.policy.spread_countries
+        per_country: Counter[str] = Counter()
+        spread.holders, spread.records = {}, {}
+        for index, candidate, record in sorted(self.proved, key=lambda item: (item[0], order[item[1].node_id])):
+            full = (
+                evenly and countries >= ENOUGH_COUNTRIES and per_country[candidate.country] >= layout.n - layout.k > 0
+            )
+            if index in spread.holders or full:
+                continue
+            spread.holders[index] = candidate
+            per_country[candidate.country] += 1
+            if record is not None:
+                spread.records[index] = record
+        self.settled = not spread.missing and (not evenly or countries >= ENOUGH_COUNTRIES)
 
 
 def _farther(known: Sequence[ProviderRecord], candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -85,7 +130,7 @@ class _Proof:
         Raises:
             PeerError, ProtocolError, trio.TooSlowError: It refuses, lies or does not answer.
         """
-        descriptor, terms = self.spread.sealed.descriptor, self.spread.terms
+        descriptor, terms = self.spread.descriptor, self.spread.terms
         ask = Have(depositor=self.depositor, deposit=terms.deposit, segments=(descriptor.id,))
         with trio.fail_after(ANSWER_SECONDS):
             reply, _ = await self.client.peers.request(self.contact, ask)
@@ -101,7 +146,7 @@ class _Proof:
         return found
 
     async def _audited(self, index: int) -> bool:
-        question = partial(answered_rightly, self.client, self.contact, self.spread.sealed.descriptor, index)
+        question = partial(answered_rightly, self.client, self.contact, self.spread.descriptor, index)
         return await self.questions.ask(ANSWER_SECONDS, question)
 
     async def _leased(self) -> dict[int, bytes]:
@@ -109,6 +154,6 @@ class _Proof:
         with trio.fail_after(ANSWER_SECONDS):
             reply, _ = await self.client.peers.request(self.contact, PutLease(lease=self.spread.lease))
         assert isinstance(reply, LeaseReply)
-        segment = self.spread.sealed.id
+        segment = self.spread.descriptor.id
         opened = [(open_provider(self.client.network.id, segment, data), data) for data in reply.providers]
         return {record.index: data for record, data in opened if record.key == self.contact.key}

@@ -1,32 +1,30 @@
-"""Files and folders in, a link out: read, seal, place, at most three segments at a time."""
+"""Files and folders in, a link out: read, hash, seal and place what the network lacks, a few segments at a time."""
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import trio
 
 from node.client import Client
-from node.errors import machine_error
 from node.home import Depositor
 from node.journal import Attempt, DepositRow, Journal
 from node.keeping.survival import Holding, Survival, survival
 from node.progress import Progress
-from node.publishing.source import Source, read_into
+from node.publishing.content import Content, Room
+from node.publishing.sealing import Sealer, Segment
 from node.publishing.spread import Terms
-from node.publishing.stream import Pieces, cut
 from node.publishing.upload import Placed, Uploader
-from protocol.hashing import Bytes, digest, plain_digest
-from protocol.ids import SegmentId
+from protocol.hashing import digest, plain_digest
 from protocol.leases import DEPOSIT_ID_BYTES, Policy
 from protocol.links import Link, LinkKind
-from protocol.manifest import MAX_INLINE_BYTES, Entry, Kind, Manifest, SegmentRef, make_root, spill_parts
-from protocol.seal import SALT_BYTES, SealedSegment, fresh_secret, plaintext_key, root_key, seal_segment, verify_key
-from protocol.segment import SEGMENT_BYTES, Shares
+from protocol.manifest import Entry, Manifest, SegmentRef, make_root, spill_parts
+from protocol.seal import SALT_BYTES, fresh_secret, plaintext_key, root_key, verify_key
+from protocol.segment import Shares
 
-SEGMENTS_AHEAD = 3
+SEGMENTS_AHEAD = 4
+"""Read and not yet stored; fewer of them are sealed at once (``SEALED_AT_ONCE``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,37 +59,6 @@ class Published:
     notes: tuple[str, ...]
 
 
-class Content(Protocol):
-    """What is published: files of this machine, or a stream."""
-
-    @property
-    def identity(self) -> bytes:
-        """What tells this source from others when a publish is taken up again."""
-        ...
-
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        """What cannot be published, each with its reason."""
-        ...
-
-    @property
-    def total_bytes(self) -> int | None:
-        """Of all files, if that is known beforehand."""
-        ...
-
-    def inline(self) -> bytes | None:
-        """All of it, when it is short enough to live in the manifest. Blocks."""
-        ...
-
-    def segments(self) -> Iterator[bytearray]:
-        """The plaintext of each segment, in order. Blocks."""
-        ...
-
-    def entries(self) -> tuple[Entry, ...]:
-        """The manifest's entries, known once all segments were read."""
-        ...
-
-
 @dataclass(slots=True)
 class _Run:
     """One publish under way."""
@@ -99,47 +66,51 @@ class _Run:
     client: Client
     uploader: Uploader
     secret: bytes
-    shares: Shares
-    placed: dict[SegmentId, Placed] = field(default_factory=dict)
-    sizes: dict[SegmentId, int] = field(default_factory=dict)
-    """Of every segment, stored or on its way."""
+    sealer: Sealer
+    begun: set[bytes] = field(default_factory=set)
+    """Keys of all segments, stored or on their way."""
+    placed: dict[bytes, Placed] = field(default_factory=dict)
+    """By segment key."""
     slots: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(SEGMENTS_AHEAD))
 
-    async def send(self, plaintexts: AsyncIterator[Bytes], *, content: bool = True) -> tuple[SegmentRef, ...]:
-        """Seal and store segments as they are read; returns them in order once all are stored.
+    async def send(self, plaintexts: AsyncIterator[memoryview], *, content: bool = True) -> tuple[SegmentRef, ...]:
+        """Store segments as they are read; returns them in order once all are stored.
 
         Args:
             plaintexts: Of segments.
-            content: Whether they are bytes of the published files, which the progress counts.
+            content: Whether they are bytes of the published files, which the progress counts, in memory of the sealer.
         """
-        refs: list[SegmentRef] = []
+        wanted: list[tuple[bytes, int]] = []
         repeated = 0
         async with trio.open_nursery() as nursery:
             await self.slots.acquire()
             async for plaintext in plaintexts:
-                ref, sealed = await self.client.world.blocking(self._seal, plaintext)
-                refs.append(ref)
-                if ref.id in self.sizes:
-                    repeated += ref.length
+                key = await self.client.world.blocking(plaintext_key, self.secret, plaintext)
+                wanted.append((key, len(plaintext)))
+                segment = self.sealer.segment(key, plaintext, lent=content)
+                del plaintext
+                if key in self.begun:
+                    repeated += segment.layout.length
+                    segment.release()
                     continue
-                self.sizes[ref.id] = ref.length
-                nursery.start_soon(self._store, sealed, ref.length if content else 0)
-                del plaintext, sealed
+                self.begun.add(key)
+                nursery.start_soon(self._store, segment, segment.layout.length if content else 0)
+                del segment
                 await self.slots.acquire()
             self.slots.release()
         self.uploader.progress.step(done=repeated if content else 0)
-        return tuple(refs)
+        return tuple(SegmentRef(id=self.placed[key].segment, length=length, key=key) for key, length in wanted)
 
-    def _seal(self, plaintext: Bytes) -> tuple[SegmentRef, SealedSegment]:
-        key = plaintext_key(self.secret, plaintext)
-        sealed = seal_segment(plaintext, key, self.shares)
-        return SegmentRef(id=sealed.id, length=len(plaintext), key=key), sealed
-
-    async def _store(self, sealed: SealedSegment, size: int) -> None:
+    async def _store(self, segment: Segment, size: int) -> None:
         try:
-            self.placed[sealed.id] = await self.uploader.store(sealed, size)
+            placed, news = await self.uploader.place(segment, size)
         finally:
+            segment.release()
             self.slots.release()
+        await self.uploader.announce(news)
+        if len(placed.holders) == placed.n:
+            segment.note_placed(placed.descriptor)
+        self.placed[segment.key] = placed
 
     async def send_root(self, manifest: Manifest) -> Link:
         """Store the manifest's own segments, if it needs them, then the root."""
@@ -148,14 +119,12 @@ class _Run:
         spill = await self.send(_each(parts), content=False) if parts else ()
         root = await blocking(make_root, self.secret, manifest, spill)
         key = root_key(verify_key(root.read_key))
-        sealed = await blocking(seal_segment, root.plaintext, key, self.shares)
         await self.slots.acquire()
-        await self._store(sealed, len(manifest.inline))
-        self.sizes[sealed.id] = len(root.plaintext)
-        return Link(LinkKind.READ, sealed.id, root.read_key)
+        await self._store(self.sealer.segment(key, root.plaintext, lent=False), len(manifest.inline))
+        return Link(LinkKind.READ, self.placed[key].segment, root.read_key)
 
 
-async def _each(parts: Sequence[memoryview]) -> AsyncGenerator[Bytes, None]:
+async def _each(parts: Sequence[memoryview]) -> AsyncGenerator[memoryview, None]:
     for part in parts:
         yield part
 
@@ -180,18 +149,18 @@ async def publish(
     if attempt.salt:
         secret = fresh_secret(secret, attempt.salt)
     uploader = Uploader(client, depositor.identity, journal, _terms(client, journal, attempt, options), progress)
-    run = _Run(client, uploader, secret, options.shares)
+    run = _Run(client, uploader, secret, Sealer(client.world.blocking, journal, options.shares))
     inline = await client.world.blocking(content.inline)
     refs: tuple[SegmentRef, ...] = ()
     if inline is None:
-        async with aclosing(_read_ahead(client, content)) as plaintexts:
+        async with aclosing(_read_ahead(client, content, run.sealer.buffers.take)) as plaintexts:
             refs = await run.send(plaintexts)
-    entries = content.entries()
+    entries = await client.world.blocking(content.entries)
     link = await run.send_root(Manifest(entries=entries, segments=refs, inline=inline or b""))
     size = sum(entry.size for entry in entries)
     terms = uploader.terms
     row = DepositRow(link.root, terms.deposit, _title(entries), size, terms.sequence, terms.expiry, terms.policy)
-    journal.finish(attempt, row, run.sizes.items())
+    journal.finish(attempt, row, [(item.segment, item.descriptor.layout.length) for item in run.placed.values()])
     return _published(run, content, link, size, trio.current_time() - started)
 
 
@@ -209,9 +178,9 @@ def _terms(client: Client, journal: Journal, attempt: Attempt, options: Options)
     return Terms(attempt.deposit, sequence, int(now), expiry, options.policy)
 
 
-async def _read_ahead(client: Client, content: Content) -> AsyncGenerator[Bytes, None]:
+async def _read_ahead(client: Client, content: Content, room: Room) -> AsyncGenerator[memoryview, None]:
     """The plaintexts, each read in a worker thread."""
-    segments = content.segments()
+    segments = content.segments(room)
     while (plaintext := await client.world.blocking(next, segments, None)) is not None:
         yield plaintext
 
@@ -240,106 +209,3 @@ def _published(run: _Run, content: Content, link: Link, size: int, seconds: floa
         skipped=content.skipped,
         notes=tuple(notes),
     )
-
-
-class FileContent:
-    """Files and folders of this machine."""
-
-    def __init__(self, source: Source, identity: bytes) -> None:
-        self._source = source
-        self.identity = identity
-        self.skipped = source.skipped
-        self.total_bytes = source.total_bytes
-        self._where: dict[int, tuple[int, int]] = {}
-
-    def inline(self) -> bytes | None:
-        if self._source.total_bytes > MAX_INLINE_BYTES:
-            return None
-        content = bytearray(self._source.total_bytes)
-        offset = 0
-        for index, entry in enumerate(self._source.entries):
-            if entry.kind is Kind.FILE:
-                self._where[index] = (0, offset)
-                read_into(entry, 0, memoryview(content)[offset : offset + entry.size])
-                offset += entry.size
-        return bytes(content)
-
-    def segments(self) -> Iterator[bytearray]:
-        for position, pieces in enumerate(cut(self._source.entries)):
-            yield self._fill(position, pieces)
-
-    def _fill(self, position: int, pieces: Pieces) -> bytearray:
-        content = bytearray(sum(piece.size for piece in pieces))
-        offset = 0
-        for piece in pieces:
-            self._where.setdefault(piece.entry, (position, offset))
-            target = memoryview(content)[offset : offset + piece.size]
-            read_into(self._source.entries[piece.entry], piece.offset, target)
-            offset += piece.size
-        return content
-
-    def entries(self) -> tuple[Entry, ...]:
-        made = []
-        for index, entry in enumerate(self._source.entries):
-            segment, offset = self._where.get(index, (0, 0)) if entry.size else (0, 0)
-            made.append(
-                Entry(
-                    path=entry.path,
-                    kind=entry.kind,
-                    executable=entry.executable,
-                    mtime_ns=entry.mtime_ns,
-                    size=entry.size,
-                    segment=segment,
-                    offset=offset,
-                    target=entry.target,
-                )
-            )
-        return tuple(made)
-
-
-class ByteStream(Protocol):
-    """Where bytes come from once, in order."""
-
-    def read(self, size: int, /) -> bytes:
-        """1 to ``size`` bytes, or none at the end. Blocks. Raises OSError."""
-        ...
-
-
-class StreamContent:
-    """Bytes that come once, such as standard input. They have no time of their own: mtime 0."""
-
-    skipped: tuple[str, ...] = ()
-    total_bytes: int | None = None
-
-    def __init__(self, stream: ByteStream, name: bytes, identity: bytes) -> None:
-        self._stream = stream
-        self._name = name
-        self.identity = identity
-        self._head = b""
-        self._size = 0
-
-    def inline(self) -> bytes | None:
-        self._head = bytes(self._read(MAX_INLINE_BYTES + 1))
-        if len(self._head) > MAX_INLINE_BYTES:
-            return None
-        self._size = len(self._head)
-        return self._head
-
-    def _read(self, size: int) -> bytearray:
-        """``size`` bytes, or fewer at the end."""
-        content = bytearray(self._head)
-        self._head = b""
-        try:
-            while len(content) < size and (more := self._stream.read(size - len(content))):
-                content += more
-        except OSError as exc:
-            raise machine_error("read standard input", exc) from exc
-        return content
-
-    def segments(self) -> Iterator[bytearray]:
-        while content := self._read(SEGMENT_BYTES):
-            self._size += len(content)
-            yield content
-
-    def entries(self) -> tuple[Entry, ...]:
-        return (Entry(path=self._name, kind=Kind.FILE, size=self._size),)

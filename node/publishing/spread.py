@@ -1,11 +1,12 @@
-"""What is known of one segment while it is being stored: its chunks, who might hold them, who does."""
+"""What is known of one segment while it is being stored: who might hold its chunks, who does."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dht.search import Found
 from node.publishing.placement import Candidate
 from protocol.leases import Policy
-from protocol.seal import SealedSegment
-from protocol.segment import Layout
+from protocol.segment import Descriptor, Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +22,17 @@ class Terms:
 
 @dataclass(slots=True)
 class Spread:
-    """One sealed segment on its way to its holders."""
+    """One segment on its way to its holders."""
 
-    sealed: SealedSegment
+    descriptor: Descriptor
     lease: bytes
     """Signed, for this segment."""
     terms: Terms
     """What the lease says."""
-    candidates: list[Candidate]
-    """Nodes that answer and store, nearest first."""
+    nearest: Sequence[Found] = ()
+    """The nodes nearest to the segment id; none while nobody has had to look for them."""
+    candidates: list[Candidate] = field(default_factory=list)
+    """Those that answer and store, nearest first; more, if they are few."""
     holders: dict[int, Candidate] = field(default_factory=dict)
     """Chunk index to the node that is known to hold it."""
     records: dict[int, bytes] = field(default_factory=dict)
@@ -37,7 +40,7 @@ class Spread:
 
     @property
     def layout(self) -> Layout:
-        return self.sealed.descriptor.layout
+        return self.descriptor.layout
 
     @property
     def missing(self) -> list[int]:

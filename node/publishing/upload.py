@@ -1,4 +1,4 @@
-"""Storing sealed segments: find candidates, count what is there, place the rest, announce."""
+"""Storing segments: count what is there, find candidates, place the rest, announce all of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,14 +14,15 @@ from node.journal import Journal
 from node.keeping.holders import Questions
 from node.net.pace import Pace
 from node.progress import Progress
-from node.publishing.placement import Candidate, country_bound_met
+from node.publishing.placement import ENOUGH_COUNTRIES, Candidate, country_bound_met
 from node.publishing.placing import Placing
 from node.publishing.present import find_present
+from node.publishing.sealing import Segment
 from node.publishing.spread import Spread, Terms
 from protocol.identity import Identity
 from protocol.ids import NodeId, SegmentId
 from protocol.leases import Lease, sign_lease
-from protocol.seal import SealedSegment
+from protocol.segment import Descriptor
 
 HELLO_SECONDS = 5.0
 """A node that does not say hello for this long is no candidate for a while."""
@@ -29,29 +30,55 @@ QUIET_SECONDS = 1.0
 """Nor is one that has not said it this long after the last of the others: most of them answered, it is not the line."""
 FIRST_ACK_SECONDS = 5.0
 """A put is borne so long in silence until the first chunk is acknowledged: our own line may take that for its end."""
+ANNOUNCED_AT_ONCE = 8
+"""Segments. A dead node among those told costs its announcement two seconds, in which the next are placed."""
 _WIDEN_BY = 40
-_ENOUGH_COUNTRIES = 3
-"""With so many, none need hold more than n-k chunks of a segment (docs/design.md, "Placement")."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
     """Where the chunks of one segment are."""
 
-    segment: SegmentId
-    size: int
-    k: int
-    n: int
-    stored_bytes: int
-    """Of the chunks that have a holder."""
+    descriptor: Descriptor
     holders: dict[int, Candidate]
-    country_bound: bool
-    """Whether any one claimed country can vanish, as far as the placement policy cares."""
+
+    @property
+    def segment(self) -> SegmentId:
+        return self.descriptor.id
+
+    @property
+    def k(self) -> int:
+        return self.descriptor.layout.k
+
+    @property
+    def n(self) -> int:
+        return self.descriptor.layout.n
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of the chunks that have a holder."""
+        return sum(self.descriptor.layout.column_bytes(index) for index in self.holders)
+
+    @property
+    def country_bound(self) -> bool:
+        """Whether any one claimed country can vanish, as far as the placement policy cares."""
+        return country_bound_met(self.holders.values(), self.k)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What has yet to be announced of a segment that has been placed."""
+
+    segment: SegmentId
+    records: tuple[bytes, ...]
+    """Provider records."""
+    nearest: Sequence[Found]
+    """The nodes to tell; none if nobody has been looked for."""
 
 
 @dataclass(slots=True)
 class Uploader:
-    """Stores sealed segments. One per publish, shared by its segments."""
+    """Stores segments. One per publish, shared by its segments."""
 
     client: Client
     identity: Identity
@@ -60,42 +87,52 @@ class Uploader:
     progress: Progress
     pace: Pace = field(default_factory=partial(Pace, FIRST_ACK_SECONDS))
     questions: Questions = field(default_factory=Questions)
+    announcing: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(ANNOUNCED_AT_ONCE))
     sent_bytes: int = 0
     """Of chunks that were acknowledged."""
 
-    async def store(self, sealed: SealedSegment, size: int) -> Placed:
-        """Place and announce every chunk that the network lacks.
+    async def place(self, segment: Segment, size: int) -> tuple[Placed, News]:
+        """Place every chunk that the network lacks. A segment that lacks none is not sealed, if the journal knows it.
 
         Args:
-            sealed: The segment.
+            segment: To be released by the caller.
             size: Bytes of the published files that it stands for: what the progress counts.
 
         Raises:
             RefusedError: The nodes that answer refuse.
-            NetworkError: Too few nodes can be reached, nothing moved for 15 seconds, or nobody took the announcement.
+            NetworkError: Too few nodes can be reached, or nothing moved for 15 seconds.
         """
-        layout = sealed.descriptor.layout
-        found = await self.client.dht.lookup(sealed.id)
-        candidates = await self._candidates([item.contact for item in found], layout.n)
-        spread = Spread(sealed, self._lease(sealed), self.terms, candidates)
-        part = self.progress.part(size, layout.n)
-        if self.journal.seen(sealed.id):
-            await find_present(self.client, self.identity.key, spread, self.questions)
-            part.confirmed(len(spread.holders))
-        else:
-            self.journal.putting(sealed.id)
+        part = self.progress.part(size, segment.layout.n)
+        spread = await self._present(await segment.descriptor())
         if spread.missing:
+            sealed = await segment.sealed()
+            if sealed.descriptor != spread.descriptor:  # what the journal knows was sealed otherwise
+                spread = await self._present(sealed.descriptor)
+            part.confirmed(len(spread.holders))
             self.pace.moved_at = trio.current_time()  # reading, sealing and lookup have taken their time
-            placing = Placing(self.client, self.pace, spread, part)
+            placing = Placing(self.client, self.pace, spread, sealed, part)
             await placing.run()
             self.sent_bytes += placing.sent_bytes
-        await self._announce(sealed.id, spread.records, found)
-        part.confirmed(layout.n)  # some may have found no holder: it is done all the same
-        bound = country_bound_met(spread.holders.values(), layout.k)
-        stored = sum(layout.column_bytes(index) for index in spread.holders)
-        return Placed(sealed.id, layout.length, layout.k, layout.n, stored, spread.holders, bound)
+        part.confirmed(spread.layout.n)  # some may have found no holder: it is done all the same
+        news = News(spread.descriptor.id, tuple(spread.records.values()), spread.nearest)
+        return Placed(spread.descriptor, spread.holders), news
 
-    def _lease(self, sealed: SealedSegment) -> bytes:
+    async def _present(self, descriptor: Descriptor) -> Spread:
+        """What the network has of a segment and, if that is not all, who might take the rest."""
+        spread = Spread(descriptor, self._lease(descriptor), self.terms)
+        seek = partial(self._seek, spread)
+        if self.journal.seen(descriptor.id):
+            await find_present(self.client, self.identity.key, spread, self.questions, seek)
+        else:
+            await seek()
+            self.journal.putting(descriptor.id)
+        return spread
+
+    async def _seek(self, spread: Spread) -> None:
+        spread.nearest = await self.client.dht.lookup(spread.descriptor.id)
+        spread.candidates = await self._candidates([item.contact for item in spread.nearest], spread.layout.n)
+
+    def _lease(self, descriptor: Descriptor) -> bytes:
         terms = self.terms
         return sign_lease(
             self.identity,
@@ -103,8 +140,8 @@ class Uploader:
                 network=self.client.network.id,
                 depositor=self.identity.key,
                 deposit=terms.deposit,
-                segment=sealed.id,
-                size=sealed.descriptor.layout.length,
+                segment=descriptor.id,
+                size=descriptor.layout.length,
                 sequence=terms.sequence,
                 expiry=terms.expiry,
                 policy=terms.policy,
@@ -115,7 +152,7 @@ class Uploader:
         """Those of the nearest nodes that answer and store; widened while nodes or countries do not suffice."""
         candidates = await self._ask_records(nearest)
         usable = [c for c in candidates if c.country not in self.terms.policy.avoid]
-        few_countries = self.terms.policy.spread_countries and len({c.country for c in usable}) < _ENOUGH_COUNTRIES
+        few_countries = self.terms.policy.spread_countries and len({c.country for c in usable}) < ENOUGH_COUNTRIES
         if few_countries or len(usable) < chunks:
             known = {contact.node_id for contact in nearest}
             others = [c for c in self.client.dht.contacts() if c.node_id not in known]
@@ -147,8 +184,18 @@ class Uploader:
             self.client.suspect(contact)
         return [answers[contact.node_id] for contact in contacts if contact.node_id in answers]
 
-    async def _announce(self, segment: SegmentId, records: dict[int, bytes], found: Sequence[Found]) -> None:
-        if records and await self.client.dht.announce(segment, list(records.values()), found) == 0:
+    async def announce(self, news: News) -> None:
+        """Tell the nodes near a segment who holds it.
+
+        Raises:
+            NetworkError: Nobody took the announcement.
+        """
+        if not news.records:
+            return
+        async with self.announcing:
+            nearest = news.nearest or await self.client.dht.lookup(news.segment)
+            told = await self.client.dht.announce(news.segment, news.records, nearest)
+        if told == 0:
             raise NetworkError(
                 "no node took the announcement of a segment",
                 hint="publish again: what is stored is not sent twice",

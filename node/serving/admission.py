@@ -2,8 +2,8 @@
 
 import ipaddress
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import trio
@@ -15,24 +15,30 @@ from protocol.messages import ErrorCode
 MAX_CONNECTIONS = 320
 MAX_PER_NEIGHBOUR = 64
 """From one public IPv4 address or IPv6 /64. Loopback and private ranges are one neighbour to us, and share all."""
-BUDGET_BLOCKS = 96
-"""Blocks of all bodies on their way at once: 12 MiB. With it a node stays below 100 MB, whatever peers do."""
+BUDGET_BLOCKS = 128
+"""Blocks of all bodies on their way at once: 16 MiB. With it a node stays below 100 MB, whatever peers do."""
 NEIGHBOUR_SHARE = 4
 """One neighbour, here a public /24 or /48, may hold one part in so many of the budget."""
-STEP_BLOCKS = 8
-"""Blocks of one body on their way at once, when there is room: 1 MiB."""
+STEP_BLOCKS = 16
+"""Blocks of one body on their way at once, when there is room: 2 MiB, a whole chunk of the usual kind."""
+_ROOM_PARTS = 8
+"""One body gets no more than one part in so many of what is left."""
 BUSY_SECONDS = 5.0
 """How long a request waits for memory before it is answered with `busy`."""
 
 
 class Connections:
-    """Counts open connections."""
+    """Counts open connections. Where there is no room, whoever has been longest at its handshake makes room.
+
+    So connections that say nothing keep nobody out, however many there are: a peer is done with it in two round trips.
+    """
 
     def __init__(self, *, total: int = MAX_CONNECTIONS, per_neighbour: int = MAX_PER_NEIGHBOUR) -> None:
         self._total = total
         self._per_neighbour = per_neighbour
         self._open = 0
         self._from: Counter[str] = Counter()
+        self._half_open: dict[trio.CancelScope, None] = {}  # in the order in which they came
 
     @property
     def open(self) -> int:
@@ -41,11 +47,30 @@ class Connections:
     def enter(self, host: str | None) -> bool:
         """Count a connection from ``host``; False when there are too many, and then it is not counted."""
         neighbour = _neighbour(host)
-        if self._open >= self._total or (neighbour and self._from[neighbour] >= self._per_neighbour):
+        if neighbour and self._from[neighbour] >= self._per_neighbour:
+            return False
+        if self._open >= self._total and not self._drop_half_open():
             return False
         self._open += 1
         self._from[neighbour] += 1
         return True
+
+    @contextmanager
+    def half_open(self, handshake: trio.CancelScope) -> Iterator[None]:
+        """Inside, ``handshake`` may be cancelled to make room for somebody else."""
+        self._half_open[handshake] = None
+        try:
+            yield
+        finally:
+            self._half_open.pop(handshake, None)
+
+    def _drop_half_open(self) -> bool:
+        """Cancel the oldest handshake; it leaves as soon as its task runs. False when there is none."""
+        for handshake in self._half_open:
+            del self._half_open[handshake]
+            handshake.cancel()
+            return True
+        return False
 
     def leave(self, host: str | None) -> None:
         """Undo :meth:`enter`."""
@@ -93,7 +118,7 @@ class Memory:
         neighbour = None if host is None else subnet(host)
         room = self._room(neighbour)
         if room and not any(self._room(waiter.neighbour) for waiter in self._waiting):
-            granted = max(1, min(wanted, room // STEP_BLOCKS, STEP_BLOCKS))
+            granted = max(1, min(wanted, room // _ROOM_PARTS, STEP_BLOCKS))
             self._grant(granted, neighbour)
         else:
             await self._queue(neighbour)

@@ -12,11 +12,13 @@ import trio
 from trio.abc import Stream
 
 from node.blocking import Blocking
+from node.buffers import Buffers
 from node.net.transport import peer_address
 from node.net.wire import HungUpError, Wire
 from node.serving.admission import STEP_BLOCKS, Connections, Memory
 from node.serving.requests import Requests
 from node.serving.statements import Statements
+from node.store.chunkreader import ChunkReader
 from node.store.chunkstore import PutWriter
 from node.store.refusal import Refusal
 from protocol.channel import Channel, Header
@@ -45,6 +47,9 @@ IDLE_SECONDS = 120.0
 STALL_SECONDS = 30.0
 """A peer that within a message gives and takes not a single record (64 KiB at most) in this time is hung up on. Slow
 is no fault: a request has no limit in all."""
+KEPT_BYTES = 8 << 20
+"""Of memory for bodies, kept for the next."""
+_STALL_GRAIN = 1.0
 _SEED_BYTES = 32
 
 
@@ -78,6 +83,7 @@ class ChunkServer:
         self._static_seed = random_bytes(_SEED_BYTES)
         self._connections = connections or Connections()
         self._memory = memory or Memory()
+        self._buffers = Buffers(KEPT_BYTES)
         self._idle: set[trio.CancelScope] = set()
         self._finishing = False
 
@@ -107,7 +113,7 @@ class ChunkServer:
             scope.cancel()
 
     async def _converse(self, wire: Wire, address: Address) -> None:
-        with trio.fail_after(HANDSHAKE_SECONDS):
+        with trio.fail_after(HANDSHAKE_SECONDS) as handshake, self._connections.half_open(handshake):
             peer = await wire.handshake()
         while not self._finishing:
             header = None
@@ -119,17 +125,21 @@ class ChunkServer:
                     self._idle.remove(idle)
             if header is None:
                 return
-            await _Exchange(wire, header, self._blocking, self._memory, self._requests).run(peer, address)
+            exchange = _Exchange(wire, header, self._blocking, self._memory, self._buffers, self._requests)
+            await exchange.run(peer, address)
 
 
 class _Exchange:
     """One request and its reply."""
 
-    def __init__(self, wire: Wire, header: Header, blocking: Blocking, memory: Memory, requests: Requests) -> None:
+    def __init__(
+        self, wire: Wire, header: Header, blocking: Blocking, memory: Memory, buffers: Buffers, requests: Requests
+    ) -> None:
         self._wire = wire
         self._header = header
         self._blocking = blocking
         self._memory = memory
+        self._buffers = buffers
         self._requests = requests
         self._unread = header.body_bytes
         self._replying = False
@@ -178,12 +188,12 @@ class _Exchange:
         try:
             blocks = -(-self._unread // SEALED_BLOCK_BYTES)
             async with self._memory.take(min(blocks, STEP_BLOCKS), host) as granted:
-                return await self._receive(writer, granted * SEALED_BLOCK_BYTES)
+                with self._buffer(min(granted * SEALED_BLOCK_BYTES, self._unread)) as buffer:
+                    return await self._receive(writer, buffer)
         finally:
             writer.abort()
 
-    async def _receive(self, writer: PutWriter, step_bytes: int) -> PutReply:
-        buffer = memoryview(bytearray(min(step_bytes, self._unread)))
+    async def _receive(self, writer: PutWriter, buffer: memoryview) -> PutReply:
         while True:
             part = buffer[: self._unread]
             with self._moving():
@@ -196,24 +206,38 @@ class _Exchange:
     async def _get(self, message: Get, host: str) -> None:
         """Send the body step by step: each is read and checked in one hop to a thread."""
         async with self._memory.take(max(1, min(message.count, STEP_BLOCKS)), host) as granted:
-            buffer = memoryview(bytearray(granted * SEALED_BLOCK_BYTES))
-            reader, size = await self._blocking(self._requests.begin_get, message, buffer)
-            try:
-                total = reader.range_bytes(message.first, message.count)
-                descriptor, hashes = reader.proof if message.proof else (b"", b"")
-                self._replying = True
-                with self._moving():
-                    await self._wire.send_header(GetReply(descriptor=descriptor, hashes=hashes), total)
-                block, end = message.first, message.first + message.count
-                while True:
-                    with self._moving():
-                        await self._wire.send_body(buffer[:size])
-                    block += granted
-                    if block >= end:
-                        return
-                    size = await self._blocking(reader.read_into, block, min(granted, end - block), buffer)
-            finally:
-                reader.close()
+            with self._buffer(granted * SEALED_BLOCK_BYTES) as buffer:
+                reader, size = await self._blocking(self._requests.begin_get, message, buffer)
+                try:
+                    await self._send_steps(message, reader, size, granted, buffer)
+                finally:
+                    reader.close()
+
+    async def _send_steps(
+        self, message: Get, reader: ChunkReader, size: int, step_blocks: int, buffer: memoryview
+    ) -> None:
+        """Send the first step, ``size`` bytes in ``buffer``, then read and send the others."""
+        total = reader.range_bytes(message.first, message.count)
+        descriptor, hashes = reader.proof if message.proof else (b"", b"")
+        self._replying = True
+        with self._moving():
+            await self._wire.send_header(GetReply(descriptor=descriptor, hashes=hashes), total)
+        block, end = message.first, message.first + message.count
+        while True:
+            with self._moving():
+                await self._wire.send_body(buffer[:size])
+            block += step_blocks
+            if block >= end:
+                return
+            size = await self._blocking(reader.read_into, block, min(step_blocks, end - block), buffer)
+
+    @contextmanager
+    def _buffer(self, size: int) -> Iterator[memoryview]:
+        buffer = self._buffers.take(size)
+        try:
+            yield buffer
+        finally:  # no thread is at it any more: a cancelled call waits for its thread
+            self._buffers.give(buffer)
 
     async def _drain(self) -> None:
         """Read and drop what an early error reply left of the body, so that the next request can be read."""
@@ -227,7 +251,9 @@ class _Exchange:
         with trio.fail_after(STALL_SECONDS) as scope:
 
             def moved() -> None:
-                scope.deadline = trio.current_time() + STALL_SECONDS
+                deadline = trio.current_time() + STALL_SECONDS
+                if deadline > scope.deadline + _STALL_GRAIN:  # moving a deadline costs more than moving 64 KiB
+                    scope.deadline = deadline
 
             self._wire.on_progress = moved
             yield

@@ -99,6 +99,7 @@ class ChunkIndex:
         """
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")  # one node to a data folder: no lock for each transaction
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             version = db.execute("PRAGMA user_version").fetchone()[0]

@@ -62,7 +62,10 @@ def open_index(paths: Paths, network: NetworkId) -> ChunkIndex:
     try:
         try:
             return _open_and_compare(paths, network)
-        except sqlite3.DatabaseError as exc:
+        except (
+            sqlite3.DatabaseError,
+            UnicodeDecodeError,
+        ) as exc:  # what SQLite quotes of a damaged file need not be text
             log.warning("making the index anew from the files: %s", exc)
             _unlink_index(paths)
             return _open_and_compare(paths, network)

@@ -27,7 +27,7 @@ from node.store.chunkfile import (
 from node.store.chunkindex import ChunkIndex, HeldChunk, HeldLease, LeaseFile
 from node.store.chunkreader import ChunkReader
 from node.store.chunkrecovery import folder_mtimes, open_index, prepare_folders
-from node.store.leasebook import LeaseBook, held_lease
+from node.store.leasebook import LeaseBook, ended, held_lease
 from node.store.quota import Quota, charge, lease_charge
 from node.store.refusal import Refusal
 from protocol.errors import IntegrityError
@@ -39,6 +39,9 @@ from protocol.segment import SEALED_BLOCK_BYTES, Descriptor, check_block, check_
 
 log = logging.getLogger(__name__)
 
+DISK_HEADROOM_BYTES = 8 * 1024 * 1024
+"""Of the disk, kept back from puts: the index writes 4 MiB ahead before it takes them over. Without room for that not
+even a lease could be ended, and a full disk would stay full."""
 _SWEEP = 256
 
 
@@ -92,11 +95,18 @@ class ChunkStore:
     @property
     def free_bytes(self) -> int:
         """What the quota, and the disk itself, still have room for. Never waits."""
+        return min(self._quota.free(), self._disk_room())
+
+    def _disk_room(self) -> int:
+        """What the disk has room for beside the puts under way, and what it takes to renew, delete and expire.
+
+        What a put under way has written counts twice: better to refuse one too early than to fail several too late.
+        """
         try:
             disk = os.statvfs(self._paths.root)
         except OSError:
             return 0
-        return min(self._quota.free(), disk.f_bavail * disk.f_frsize)
+        return max(0, disk.f_bavail * disk.f_frsize - self._quota.reserved - DISK_HEADROOM_BYTES)
 
     def chunk_count(self) -> int:
         return self._index.count()
@@ -201,10 +211,14 @@ class ChunkStore:
             raise Refusal(ErrorCode.MALFORMED, str(exc)) from exc
         if lease.segment != descriptor.id or lease.size != descriptor.layout.length:
             raise Refusal(ErrorCode.BAD_LEASE, "the lease is for another segment or size")
-        if lease.deleted or lease.expiry <= self._wall():
-            raise Refusal(ErrorCode.BAD_LEASE, "the lease is a deletion or has expired")
+        if lease.deleted:
+            raise Refusal(ErrorCode.BAD_LEASE, "the lease is a deletion")
+        if lease.expiry <= self._wall():
+            raise ended(self._wall())
         trailer = Trailer(descriptor=descriptor.encode(), index=index, hashes=hashes, lease=lease_data).pack()
         reserved = charge(descriptor.layout.column_bytes(index) + len(trailer)) + lease_charge(0)
+        if reserved > self._disk_room():
+            raise Refusal(ErrorCode.FULL, "the disk is full")
         self._quota.reserve(reserved)
         return PutWriter(self, descriptor, index, split, trailer, held_lease(lease, lease_data), reserved)
 

@@ -5,6 +5,7 @@ Everything here blocks and changes the files of one segment: the caller holds th
 
 import itertools
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from node.store.chunkfile import MAX_LEASES, Paths, pack_leases, replace_file
@@ -18,6 +19,12 @@ from protocol.messages import ErrorCode
 def held_lease(lease: Lease, data: bytes) -> HeldLease:
     """A verified lease as the index keeps it, with the bytes that were signed."""
     return HeldLease(lease.depositor, lease.deposit, lease.sequence, lease.expiry, lease.deleted, data)
+
+
+def ended(now: float) -> Refusal:
+    """Why a lease is not taken that has ended by our clock; theirs or ours may be wrong, so ours is told."""
+    here = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M")
+    return Refusal(ErrorCode.BAD_LEASE, f"the lease has ended: by the clock here it is {here} UTC")
 
 
 class LeaseBook:
@@ -71,7 +78,7 @@ class LeaseBook:
             return
         known = self._known(segment, new)
         if new.expiry <= self._wall():
-            raise Refusal(ErrorCode.BAD_LEASE, "the lease has expired")
+            raise ended(self._wall())
         if new.deleted and known is not None and new.expiry < known.expiry:
             raise Refusal(ErrorCode.BAD_LEASE, "the deletion expires before the lease it ends")
         leases = self.joined(segment, new)

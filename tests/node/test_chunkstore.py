@@ -632,6 +632,21 @@ def test_a_damaged_index_is_made_anew(tmp_path: Path, content: bytes | None) -> 
     store.close()
 
 
+def test_an_index_damaged_where_sqlite_quotes_it_is_made_anew(tmp_path: Path) -> None:
+    """SQLite names the table it cannot read, and sqlite3 fails to decode that name: found by fuzzing."""
+    store, segment = open_store(tmp_path), sample()
+    put(store, segment, 0)
+    store.close()
+    path = tmp_path / "index.sqlite"
+    data = path.read_bytes()
+    assert b"CREATE TABLE lease (" in data
+    path.write_bytes(data.replace(b"CREATE TABLE lease (", b"CREATE TABLE lease \x83"))
+    store = open_store(tmp_path)
+    assert read_whole(store, segment, 0) == segment.columns[0]
+    assert_sound(store, tmp_path)
+    store.close()
+
+
 def test_an_orderly_close_spares_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, segment = open_store(tmp_path), sample()
     put(store, segment, 0)

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.buffers import Buffers
 from node.errors import IntegrityFailure
 from node.fetching.columns import Columns, Part
 from protocol.errors import IntegrityError, RemoteProtocolError
 from protocol.ids import SegmentId
 from protocol.seal import SealedSegment, seal_segment
-from protocol.segment import BLOCK_BYTES, SEALED_BLOCK_BYTES, Shares
+from protocol.segment import BLOCK_BYTES, SEALED_BLOCK_BYTES, Shares, plan
 
 KEY = b"k" * 32
 LENGTHS = (1, 1000, BLOCK_BYTES, BLOCK_BYTES + 1, 5 * BLOCK_BYTES, 11 * BLOCK_BYTES + 77)
@@ -30,7 +31,7 @@ class Sample:
         return self.sealed.descriptor.layout.n
 
     def part(self, first: int = 0, count: int | None = None, *, known: bool = True, key: bytes = KEY) -> Columns:
-        return Columns(Part(self.sealed.id, key, len(self.plaintext) if known else None, first, count))
+        return Columns(Part(self.sealed.id, key, len(self.plaintext) if known else None, first, count), Buffers(0))
 
     def give(self, columns: Columns, index: int) -> bool:
         """Let a holder of ``index`` send what is asked of it; returns whether it was the rows wanted."""
@@ -96,8 +97,32 @@ def test_of_one_block_the_layout_is_known_beforehand() -> None:
     columns = sample(1000).part()
     assert columns.layout is not None
     assert columns.span(2) == (0, 1)
-    assert sample(BLOCK_BYTES + 1).part().layout is None
-    assert sample(BLOCK_BYTES + 1).part().span(0) == (0, 0)
+    assert columns.sure
+
+
+def test_of_more_blocks_the_layout_is_guessed_until_a_descriptor_tells() -> None:
+    found = sample(BLOCK_BYTES + 1)
+    columns, cautious = found.part(), found.part()
+    assert columns.layout == plan(BLOCK_BYTES + 1, Shares())
+    assert not columns.sure
+    cautious.stop_guessing()
+    assert cautious.layout is None
+    assert cautious.span(0) == (0, 0)
+    for part in (columns, cautious):
+        part.take_descriptor(found.sealed.descriptor.encode())
+        assert part.layout == found.sealed.descriptor.layout
+        assert part.sure
+
+
+def test_little_is_asked_for_on_a_mere_guess() -> None:
+    length = 64 * BLOCK_BYTES
+    few, many = (Columns(Part(SegmentId(bytes(32)), KEY, length, 0, n, Shares(4, 7)), Buffers(0)) for n in (8, 9))
+    assert few.span(0) == (0, 8)
+    assert many.span(0) == (0, 0)
+    two = Columns(Part(SegmentId(bytes(32)), KEY, length, 15, 2, Shares(4, 7)), Buffers(0))
+    assert two.span(0) == two.span(1) == (0, 0)
+    known = Columns(Part(SegmentId(bytes(32)), KEY, length, 0, 9, Shares(4, 7), shares_known=True), Buffers(0))
+    assert known.span(0) == (0, 9)
 
 
 def test_only_the_rows_wanted_are_asked_for() -> None:
@@ -164,7 +189,7 @@ def test_what_holders_send_is_checked() -> None:
 def test_a_segment_that_is_not_what_the_manifest_says() -> None:
     """Its length is another than the manifest's: an honest holder, a wrong manifest."""
     found = sample(5 * BLOCK_BYTES)
-    columns = Columns(Part(found.sealed.id, KEY, 4 * BLOCK_BYTES))
+    columns = Columns(Part(found.sealed.id, KEY, 4 * BLOCK_BYTES), Buffers(0))
     with pytest.raises(IntegrityError, match="bytes, not"):
         columns.take_descriptor(found.sealed.descriptor.encode())
 

@@ -45,6 +45,10 @@ def test_the_home_decides_which_file_is_read(tmp_path: Path) -> None:
         ("network = 5", "network must be text"),
         ("join = 'a:1'", "join must be a list"),
         ("join = ['a']", "want HOST:PORT"),
+        ("join = ['a:1', 5]", "want HOST:PORT, got '5'"),
+        (f"join = [0x{'f' * 5000}]", "join must be a list of HOST:PORT"),  # str() of so long a number fails
+        (f"network = {'1' * 5000}", "config.toml"),  # and so does int()
+        (f"network = {'[' * 5000}", "config.toml"),
         ("network = ", "config.toml"),
     ],
 )
@@ -62,6 +66,11 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "config.toml").mkdir()
     with pytest.raises(ConfigError, match="cannot read"):
         load(tmp_path)
+
+
+def test_the_home_of_somebody_who_is_not_there() -> None:
+    with pytest.raises(ConfigError, match="whose home folder '~nobody-of-that-name/x' is in"):
+        load_config({"ARCHIPEL_HOME": "~nobody-of-that-name/x"}, {})
 
 
 @pytest.mark.parametrize("name", ["", "x" * 65, "ü" * 33, "\udcff"])

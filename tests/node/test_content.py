@@ -8,17 +8,22 @@ import pytest
 
 from node.errors import MachineError
 from node.fetching.reader import plan_steps, runs_of
-from node.publishing.publish import Content, FileContent, StreamContent
+from node.publishing.content import Content, FileContent, StreamContent
 from node.publishing.source import scan
 from protocol.ids import SegmentId
 from protocol.manifest import MAX_INLINE_BYTES, Manifest, SegmentRef, inline_content
 from protocol.segment import BLOCK_BYTES, SEGMENT_BYTES
 
 
+def room(size: int) -> memoryview:
+    """Memory that is not clean."""
+    return memoryview(bytearray(b"?" * size))
+
+
 def read_back(content: Content) -> dict[bytes, bytes]:
     """Every file, by way of the manifest, as a reader finds it."""
     inline = content.inline()
-    segments = [] if inline is not None else [bytes(segment) for segment in content.segments()]
+    segments = [] if inline is not None else [bytes(segment) for segment in content.segments(room)]
     refs = tuple(
         SegmentRef(id=SegmentId(number.to_bytes(32, "big")), length=len(segment), key=bytes(32))
         for number, segment in enumerate(segments)
@@ -32,7 +37,7 @@ def read_back(content: Content) -> dict[bytes, bytes]:
     for step in plan_steps(manifest, wanted):
         plaintext = segments[refs.index(step.ref)]
         blocks = plaintext[step.first * BLOCK_BYTES : (step.first + step.count) * BLOCK_BYTES]
-        for run in runs_of(step, bytearray(blocks)):
+        for run in runs_of(step, memoryview(blocks)):
             path = manifest.entries[run.entry].path
             found[path] = found.get(path, b"") + bytes(run.data)
     return found
@@ -113,7 +118,7 @@ def test_a_file_that_changes_between_segments(tmp_path: Path) -> None:
     path.write_bytes(bytes(2 * SEGMENT_BYTES))
     content = FileContent(scan([path]), b"identity")
     assert content.inline() is None
-    segments = content.segments()
+    segments = content.segments(room)
     next(segments)
     with path.open("r+b") as handle:
         handle.seek(SEGMENT_BYTES)

@@ -256,3 +256,54 @@ def test_a_file_that_is_no_journal(path: Path) -> None:
     path.mkdir()
     with pytest.raises(MachineError, match="cannot use the journal"):
         Journal(path, NETWORK)
+
+
+def test_a_journal_damaged_where_sqlite_quotes_it(path: Path) -> None:
+    """SQLite names the table it cannot read, and sqlite3 fails to decode that name: found by fuzzing."""
+    Journal(path, NETWORK).close()
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE attempt (", b"CREATE TABLE attempt \x83"))
+    with pytest.raises(MachineError, match="cannot use the journal"):
+        Journal(path, NETWORK)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"spread_countries": 1, "avoid": []}',
+        '{"spread_countries": true, "avoid": "FR"}',
+        '{"spread_countries": true, "avoid": ["F"]}',
+        '{"spread_countries": true, "avoid": [5]}',
+        "[" * 100_000,
+    ],
+)
+def test_a_damaged_policy(path: Path, policy: str) -> None:
+    with closing(Journal(path, NETWORK)) as journal:
+        publish(journal, 1, [])
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("UPDATE deposit SET policy = ?", (policy,))
+        with pytest.raises(MachineError, match="is damaged"):
+            journal.deposits(segment(1))
+
+
+def test_damaged_rows(path: Path) -> None:
+    """A value whose type has rotted: SQLite gives back what is there."""
+    with closing(Journal(path, NETWORK)) as journal:
+        found = publish(journal, 1, [2])
+        journal.next_terms(found.deposit, 1, 1)
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("UPDATE terms SET sequence = x'00'")
+            db.execute("UPDATE attempt SET deposit = 'text'")
+            db.execute("UPDATE deposit_segment SET size = x'00'")
+            db.execute("UPDATE deposit SET name = x'00'")
+        for call in (
+            lambda: journal.next_terms(found.deposit, 1, 1),
+            lambda: journal.begin(source(1), b"d" * 16, b""),
+            lambda: journal.segments(segment(1)),
+            lambda: journal.only_in(found),
+            lambda: journal.deposits(segment(1)),
+        ):
+            with pytest.raises(MachineError, match="is damaged"):
+                call()

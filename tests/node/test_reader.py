@@ -55,7 +55,7 @@ def test_every_byte_wanted_is_planned_once(found: list[int], files: list[int], d
         assert (step.first + step.count - 1) * BLOCK_BYTES < step.ref.length
         begin = starts[position] + step.first * BLOCK_BYTES
         blocks = stream[begin : min(begin + step.count * BLOCK_BYTES, starts[position + 1])]
-        for run in runs_of(step, bytearray(blocks)):
+        for run in runs_of(step, memoryview(blocks)):
             (asked,) = (item for item in wanted if item[0] == run.entry)
             assert run.at == asked[1] + len(got[run.entry])
             got[run.entry] += run.data

@@ -138,7 +138,7 @@ def fetch(
             found.fetched.append(number)
             plaintext = found.segments[found.manifest.segments.index(step.ref)]
             begin = step.first * BLOCK_BYTES
-            work.write(number, step, bytearray(plaintext[begin : begin + step.count * BLOCK_BYTES]))
+            work.write(number, step, memoryview(plaintext)[begin : begin + step.count * BLOCK_BYTES])
         work.finish(force=force)
         return kept
     finally:

@@ -199,9 +199,20 @@ def test_records_are_full_where_they_can_be() -> None:
     initiator.send(PUT, MAX_SEND_BODY + 1)
     body = memoryview(bytes(MAX_SEND_BODY))
     records = initiator.send_body(body)
-    assert len(records) == 4 * 65_537
-    assert [bytes(records[at : at + 2]) for at in range(0, len(records), 65_537)] == [b"\xff\xff"] * 4
+    assert len(records) == 8 * 65_537
+    assert [bytes(records[at : at + 2]) for at in range(0, len(records), 65_537)] == [b"\xff\xff"] * 8
     assert len(initiator.send_body(body[:1])) == 19
+
+
+def test_how_much_of_a_record_is_there() -> None:
+    initiator, responder = connected()
+    stream = sent(initiator, PUT, bytes(100))
+    assert responder.unread == 0
+    responder.receive_data(stream[:-30])
+    assert responder.next_event() == Header(PUT, 100)
+    assert responder.unread == 2 + 100 + 16 - 30
+    assert responder.receive_body_into(memoryview(bytearray(100))) == 0
+    assert responder.unread == 100 + 16 - 30  # the length has been read
 
 
 def test_a_record_is_decrypted_into_the_target() -> None:

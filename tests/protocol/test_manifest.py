@@ -135,7 +135,7 @@ def test_what_breaks_the_rules_is_not_made_either() -> None:
             Manifest(entries=(Entry(path=path, kind=Kind.FOLDER),)).encode()
     with pytest.raises(LocalProtocolError):
         Manifest(entries=(Entry(path=b"a", kind=Kind.FOLDER, mtime_ns=2**63),)).encode()
-    with pytest.raises(LocalProtocolError, match="not a valid Kind"):
+    with pytest.raises(LocalProtocolError, match="kind"):
         Manifest(entries=(Entry(path=b"a", kind=7),)).encode()  # type: ignore[arg-type]  # what is tested
 
 
@@ -344,3 +344,17 @@ def test_an_author_cannot_show_verifiers_another_index() -> None:
     root = open_root(*forge(part, encoded_index))
     with pytest.raises(RemoteProtocolError, match="names other segments"):
         read_manifest(root, root.encoded)
+
+
+def test_files_that_all_lie_in_all_segments() -> None:
+    """A small manifest must not stand for a square of work. Files that share nothing, or a little, are no matter."""
+    refs = tuple(make_ref(1, length=1) for _ in range(20))
+    folder = Entry(path=b"d", kind=Kind.FOLDER)
+
+    def files(size: int) -> tuple[Entry, ...]:
+        return (folder, *(Entry(path=b"d/%02d" % n, kind=Kind.FILE, size=size, segment=n) for n in range(10)))
+
+    for size in (1, 2, 3):
+        Manifest(entries=files(size), segments=refs).encode()
+    with pytest.raises(LocalProtocolError, match="40 pieces: they share too many bytes"):
+        Manifest(entries=files(4), segments=refs).encode()

@@ -349,6 +349,7 @@ def _links() -> Named:
     yield "storage_link_hint_count", bad("2 hints announced, 1 there", payload + b"\x02\x06" + address)
     yield "storage_link_hint_size", bad("a hint of 5 bytes", payload + b"\x01\x05" + address[:5])
     yield "storage_link_hint_cut", bad("a hint cut short", payload + b"\x01\x06" + address[:5])
+    yield "storage_link_hint_long", bad("a hint of 6 bytes that says 46", payload + b"\x01\x2e" + address)
     yield "storage_link_hint_trailing", bad("a byte after the hints", payload + b"\x01\x06" + address + b"\0")
     yield "storage_link_hint_many", bad("9 hints", payload + b"\x09" + (b"\x06" + address) * 9)
 

@@ -1,0 +1,37 @@
+"""Large buffers used again.
+
+A buffer of megabytes comes fresh from the system each time, page by page as it is touched: that costs more than
+encrypting what goes into it (docs/benchmarks.md).
+"""
+
+import threading
+
+
+class Buffers:
+    """Takes buffers back and hands them out again. Any thread may call."""
+
+    def __init__(self, most_bytes: int) -> None:
+        """Args:
+        most_bytes: What is kept for later, at most.
+        """
+        self._most_bytes = most_bytes
+        self._kept: list[bytearray] = []
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> memoryview:
+        """Room for ``size`` bytes, with anything in it."""
+        with self._lock:
+            for buffer in self._kept:
+                if size <= len(buffer) <= 2 * size:  # a long one is not spent on a little
+                    self._kept.remove(buffer)
+                    return memoryview(buffer)[:size]
+        return memoryview(bytearray(size))
+
+    def give(self, *rooms: memoryview) -> None:
+        """Take rooms back. Nobody may read or write them any more, nor any view of them."""
+        with self._lock:
+            for room in rooms:
+                assert isinstance(room.obj, bytearray)
+                self._kept.append(room.obj)
+            while sum(map(len, self._kept)) > self._most_bytes:
+                del self._kept[0]
