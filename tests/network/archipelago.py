@@ -31,7 +31,8 @@ from node.journal import Journal
 from node.keeping.check import Health, check
 from node.keeping.lifetime import Changed, delete, renew
 from node.progress import Progress
-from node.publishing.publish import FileContent, Options, Published, publish
+from node.publishing.content import FileContent
+from node.publishing.publish import Options, Published, publish
 from node.publishing.source import scan
 from node.store.chunkfile import ChunkFile, Trailer
 from node.store.datafolder import KEY_FILE
@@ -81,6 +82,8 @@ class Node:
     data: Path
     info: NodeInfo
     scope: trio.CancelScope
+    quota: int
+    clock_error: float
 
     @property
     def node_id(self) -> NodeId:
@@ -203,13 +206,21 @@ class Archipelago:
     started: int = 0
     users: int = 0
 
-    async def start(self, *, country: str | None = None, quota: int = QUOTA, advertise: Address | None = None) -> Node:
+    async def start(
+        self,
+        *,
+        country: str | None = None,
+        quota: int = QUOTA,
+        advertise: Address | None = None,
+        clock_error: float = 0.0,
+    ) -> Node:
         """One more node, joined through the first ones; ready when it returns.
 
         Args:
             country: Claimed; None: the next one in turn.
             quota: Bytes it may store.
             advertise: Where it says it is reached; None: where it is.
+            clock_error: Seconds by which its clock is ahead.
         """
         number = self.started
         self.started += 1
@@ -224,7 +235,7 @@ class Archipelago:
             network=NETWORK.name,
             join=tuple(node.info.address for node in self.nodes[:WAYS_IN]),
         )
-        node = await self._run(config, host)
+        node = await self._run(config, host, clock_error)
         self.nodes.append(node)
         return node
 
@@ -234,27 +245,27 @@ class Archipelago:
             data=node.data,
             listen=node.info.address,
             country=node.country,
-            quota_bytes=QUOTA,
+            quota_bytes=node.quota,
             network=NETWORK.name,
             join=tuple(other.info.address for other in self.nodes if other is not node)[:WAYS_IN],
         )
-        again = await self._run(config, node.host)
+        again = await self._run(config, node.host, node.clock_error)
         self.nodes[self.nodes.index(node)] = again
         return again
 
-    async def _run(self, config: NodeConfig, host: MemoryHost) -> Node:
+    async def _run(self, config: NodeConfig, host: MemoryHost, clock_error: float) -> Node:
         scope = trio.CancelScope()
         run = partial(
             run_node,
             config,
             stop=trio.Event(),
             transport=host,
-            clock=WallClock(),
+            clock=WallClock(clock_error),
             blocking=InlineBlocking(),
             random_bytes=Random(f"{self.seed} {config.data.name} {trio.current_time()}").randbytes,
         )
         info = await self.nursery.start(_run_in, scope, host, run)
-        return Node(host, config.country, config.data, info, scope)
+        return Node(host, config.country, config.data, info, scope, config.quota_bytes, clock_error)
 
     async def grow(self, count: int) -> None:
         """So many nodes more, a few at a time."""
@@ -332,7 +343,8 @@ async def archipelago(
     base: Path, count: int = 32, *, seed: int = 1, delay: float | Callable[[str, str], float] = DELAY
 ) -> AsyncIterator[Archipelago]:
     """``count`` nodes that know each other, in four countries, until the end of the ``with``."""
-    # The order in which ready tasks run is drawn from this; the Hypothesis plugin makes trio sort them first.
+    # The order in which ready tasks run is drawn from this, once trio sorts them first: as it does under Hypothesis.
+    trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # meant for just this
     trio_run._r.seed(seed)
     async with trio.open_nursery() as nursery:
         islands = Archipelago(base, seed, MemoryNetwork(seed, delay=delay), nursery, Random(seed))

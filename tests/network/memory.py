@@ -5,7 +5,8 @@ hours pass in no time, and a run repeats exactly. Nothing here needs a nursery: 
 at which it arrives, and whoever receives waits for that.
 
 Faults: every datagram may be lost, doubled, damaged or late; a host may be killed (connections break, dials are
-refused), cut off (nothing gets in or out, and nobody is told), frozen (as by SIGSTOP) or slow.
+refused), cut off (nothing gets in or out, and nobody is told), frozen (as by SIGSTOP), slow, or half-open: by TCP it
+takes what comes and never answers, or what it answers is lost. Its streams may be damaged, or torn at any byte.
 """
 
 import errno
@@ -52,6 +53,8 @@ class MemoryNetwork:
         """Whether two IP addresses cannot reach each other; call :meth:`changed` after changing it."""
         self.on_datagram: Callable[[bytes, Address, Address], None] = lambda data, source, to: None
         """Sees every datagram sent."""
+        self.on_piece: Callable[[bytes, str, str], None] = lambda data, source, to: None
+        """Sees every piece given to a stream; an empty one is its end."""
         self._delay = delay
         self.serial = count()
         self._lots: WeakSet[Lot] = WeakSet()
@@ -81,9 +84,9 @@ class MemoryNetwork:
         cut = any(ip in self.hosts and self.hosts[ip].is_cut for ip in (source, to))
         return not cut and not self.partition(source, to)
 
-    def spoil(self, data: bytes) -> bytes:
-        """Perhaps change a byte."""
-        if not data or self.random.random() >= self.damage:
+    def spoil(self, data: bytes, damage: float = 0.0) -> bytes:
+        """Perhaps change a byte, more likely so with a chance of its own."""
+        if not data or self.random.random() >= max(self.damage, damage):
             return data
         at = self.random.randrange(len(data))
         return data[:at] + bytes([data[at] ^ self.random.randrange(1, 256)]) + data[at + 1 :]
@@ -99,8 +102,15 @@ class MemoryHost:
         """Of each stream it sends on."""
         self.uplink = Line()
         self.downlink = Line()
+        self.damage = 0.0
+        """Chance that a byte of a piece it sends on a stream is changed."""
+        self.tearing = 0.0
+        """Chance that a stream is reset in the middle of a piece it sends."""
         self.is_cut = False
         self.is_frozen = False
+        self.is_mute = False
+        self.is_swallowing = False
+        """What it sends on a stream never arrives, nor does anything after it; datagrams do."""
         self.datagram_sockets: dict[int, MemoryDatagrams] = {}
         self.listeners: dict[int, MemoryListener] = {}
         self.streams: set[MemoryStream] = set()
@@ -124,6 +134,11 @@ class MemoryHost:
     def freeze(self, value: bool = True) -> None:
         """It stands still (or goes on): nothing is sent or received, what arrives is kept."""
         self.is_frozen = value
+        self.network.changed()
+
+    def mute(self, value: bool = True) -> None:
+        """By TCP it accepts, and hears nothing (or does again, what has come meanwhile, too); by UDP it answers."""
+        self.is_mute = value
         self.network.changed()
 
     async def pause(self) -> None:
@@ -156,7 +171,8 @@ class MemoryHost:
         """Connect. Raises ConnectionRefusedError; waits for ever on a host that cannot be reached."""
         await self.pause()
         network = self.network
-        await self._lot.wait(lambda: network.reaches(self.ip, address.host) or None)
+        there_and_back = ((self.ip, address.host), (address.host, self.ip))
+        await self._lot.wait(lambda: all(network.reaches(*way) for way in there_and_back) or None)
         await trio.sleep(2 * network.delay(self.ip, address.host))
         there = network.hosts.get(address.host)
         listener = None if there is None else there.listeners.get(address.port)
@@ -164,6 +180,7 @@ class MemoryHost:
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         ours = Address(self.ip, next(self._ports))
         out, back = Pipe(self, there), Pipe(there, self)
+        out.twin, back.twin = back, out
         stream = MemoryStream(self, address, out, back)
         listener.queue.append(MemoryStream(there, ours, back, out))
         listener.lot.wake()

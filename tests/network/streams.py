@@ -32,16 +32,24 @@ class Line:
 
 
 class Pipe:
-    """One direction of a stream: pieces of bytes, each with the moment it arrives. An empty one is the end."""
+    """One direction of a stream: pieces of bytes, each with the moment it arrives. An empty one is the end.
+
+    It may have a hole, and then nothing more arrives, or have been torn: what went before arrives, then a reset.
+    """
 
     def __init__(self, source: "MemoryHost", to: "MemoryHost") -> None:
         self.source = source
         self.to = to
-        self.pieces: deque[tuple[float, bytes]] = deque()
+        self.pieces: deque[tuple[float, bytes | None]] = deque()
+        """None is a reset."""
         self.size = 0
         self.free_at = 0.0
         self.ended = False
         self.broken = False
+        self.holed = False
+        self.torn = False
+        self.twin: Pipe | None = None
+        """The other direction."""
         self.lot = source.network.lot()
 
     @property
@@ -56,11 +64,26 @@ class Pipe:
         return True if self.broken or (self.size < WINDOW_BYTES and not self.source.is_frozen) else None
 
     def put(self, data: bytes) -> None:
+        self.network.on_piece(data, self.source.ip, self.to.ip)
+        self.holed = self.holed or self.source.is_swallowing
+        if self.torn:
+            return
+        if self.holed:
+            self.size += len(data)
+            return
         now = trio.current_time()
+        random = self.network.random
+        if data and self.source.tearing and random.random() < self.source.tearing:
+            self.torn = True
+            data = data[: random.randrange(len(data))]
         self.free_at = max(self.free_at, now) + len(data) / self.source.bytes_per_second
         self.free_at = self.source.uplink.passes(len(data), self.free_at)
         self.free_at = self.to.downlink.passes(len(data), self.free_at)
-        self.pieces.append((self.free_at + self.network.delay(self.source.ip, self.to.ip), self.network.spoil(data)))
+        due = self.free_at + self.network.delay(self.source.ip, self.to.ip)
+        if data or not self.torn:
+            self.pieces.append((due, self.network.spoil(data, self.source.damage)))
+        if self.torn:
+            self.pieces.append((due, None))
         self.size += len(data)
         self.lot.wake()
 
@@ -68,10 +91,15 @@ class Pipe:
         """Bytes that have arrived, b"" at the end, None: wait."""
         if self.broken:
             raise trio.BrokenResourceError("connection reset")
-        held = self.to.is_frozen or not self.network.reaches(self.source.ip, self.to.ip)
+        held = self.to.is_frozen or self.to.is_mute or not self.network.reaches(self.source.ip, self.to.ip)
         if held or not self.pieces or self.pieces[0][0] > trio.current_time():
             return None
         due, data = self.pieces.popleft()
+        if data is None:
+            if self.twin is not None:
+                self.twin.snap()
+            self.snap()
+            raise trio.BrokenResourceError("connection reset")
         if not data:
             self.pieces.appendleft((due, data))
             return data
@@ -192,7 +220,8 @@ class MemoryListener(Listener[MemoryStream]):
     def _next(self) -> MemoryStream | None:
         if self._closed:
             raise trio.ClosedResourceError("the listener is closed")
-        return self.queue.popleft() if self.queue and not self._host.is_frozen else None
+        held = self._host.is_frozen or self._host.is_mute
+        return self.queue.popleft() if self.queue and not held else None
 
     def shut(self) -> None:
         """Close at once; connections nobody accepted are reset."""

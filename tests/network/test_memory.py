@@ -164,6 +164,53 @@ async def test_the_ways_a_stream_ends(autojump_clock: MockClock) -> None:
     assert await two.receive_some() == b"waits"
 
 
+async def test_half_open(autojump_clock: MockClock) -> None:
+    """Accepted and never answered, until it hears again; or answered into the void, for ever."""
+    network = MemoryNetwork()
+    listener, address = await network.host(TWO).listen(Address(TWO, 0))
+    network.host(TWO).mute()
+    one = await network.host(ONE).dial(address)
+    await one.send_all(b"hello")
+    with trio.move_on_after(60) as scope:
+        await listener.accept()
+    assert scope.cancelled_caught
+    network.host(TWO).mute(False)
+    two = await listener.accept()
+    assert await two.receive_some() == b"hello"
+
+    network.host(TWO).is_swallowing = True
+    await two.send_all(b"lost")
+    network.host(TWO).is_swallowing = False
+    await two.send_all(b"as well")
+    await two.aclose()
+    with trio.move_on_after(60) as scope:
+        await one.receive_some()
+    assert scope.cancelled_caught
+
+
+async def test_a_torn_stream(autojump_clock: MockClock) -> None:
+    """A part of the piece arrives, and then both ends are reset."""
+    network = MemoryNetwork(3, delay=0.1)
+    network.host(ONE).tearing = 1.0
+    one, two = await _streams(network)
+    await one.send_all(bytes(1000))
+    assert 0 < len(await two.receive_some()) < 1000
+    with pytest.raises(trio.BrokenResourceError):
+        await two.receive_some()
+    with pytest.raises(trio.BrokenResourceError):
+        await one.receive_some()
+
+
+async def test_a_damaged_stream(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    network.host(ONE).damage = 1.0
+    one, two = await _streams(network)
+    await one.send_all(bytes(1000))
+    assert sum(byte != 0 for byte in await two.receive_some()) == 1
+    await two.send_all(bytes(1000))
+    assert await one.receive_some() == bytes(1000)
+
+
 async def test_dialling_nobody(autojump_clock: MockClock) -> None:
     network = MemoryNetwork()
     with pytest.raises(ConnectionRefusedError):

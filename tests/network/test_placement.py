@@ -33,6 +33,23 @@ async def test_countries_and_nodes_are_filled_evenly(autojump_clock: MockClock, 
         assert min(loads) >= 1
 
 
+async def test_what_lies_together_stays_so(autojump_clock: MockClock, base: Path) -> None:
+    """Chunks put when there were few nodes: a lost one is put again, and the rest need no other place for that."""
+    async with archipelago(base, 5) as islands:
+        source = islands.file("film", MIB)
+        async with islands.user("alice") as alice:
+            link = (await alice.publish(source)).link
+        (held,) = (held for held in islands.holders().values() if len(held) == 12)
+        (segment,) = (s for s, found in islands.holders().items() if len(found) == 12)
+        held[3][0].chunk_file((segment, 3)).unlink()
+        await islands.grow(12)
+        async with islands.user("alice") as alice:
+            published = await alice.publish(source)
+        assert published.link == link
+        assert published.placed == published.chunks
+        assert 0 < published.sent_bytes < published.stored_bytes / 10
+
+
 async def test_avoided_countries_get_nothing(autojump_clock: MockClock, base: Path) -> None:
     policy = Policy(avoid=("DE", "FR"))
     async with archipelago(base, 16) as islands:

@@ -24,7 +24,8 @@ RANGES = (
     (BLOCK_BYTES, 3 * BLOCK_BYTES, 2, 1),
     (0, 4 * BLOCK_BYTES, 4, 1),
     (31 * BLOCK_BYTES + 7, 32 * BLOCK_BYTES, 1, 1),
-    (*by_blocks(3, 4), 8, 2),  # in two columns, of which the same rows are asked
+    (*by_blocks(3, 4), 2, 2),  # at the end of a column and at the beginning of the next
+    (*by_blocks(1, 5), 8, 2),  # in two columns, of which the same rows are asked
     (0, 32 * BLOCK_BYTES, 32, 8),
 )
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from trio.testing import MockClock
 
 from node.progress import Progress
-from node.publishing.publish import Options, StreamContent, publish
+from node.publishing.content import StreamContent
+from node.publishing.publish import Options, publish
 from tests.network.archipelago import User, archipelago
 
 MIB = 1 << 20
