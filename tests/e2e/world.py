@@ -178,10 +178,11 @@ class Person:
         env: Mapping[str, str] | None = None,
         stdout: IO[bytes] | int = subprocess.PIPE,
         stderr: IO[bytes] | int = subprocess.PIPE,
+        within: Sequence[str] = (),
     ) -> Iterator[Running]:
-        """Start a command; it has ended when the ``with`` does."""
+        """Start a command, ``within`` another that becomes it; it has ended when the ``with`` does."""
         process = subprocess.Popen(
-            [*COMMAND, *map(os.fsencode, arguments)],
+            [*within, *COMMAND, *map(os.fsencode, arguments)],
             stdin=subprocess.PIPE,
             stdout=stdout,
             stderr=stderr,
@@ -324,9 +325,8 @@ class NodeProcess:
         return code
 
     def close(self) -> None:
-        for stream in (self.process.stdout,):
-            if stream is not None:
-                stream.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 @dataclass(slots=True)
@@ -337,15 +337,17 @@ class Nodes:
     network: str = "islands"
     started: list[NodeProcess] = field(default_factory=list)
 
-    def start(self, name: str, *more: str, join: Sequence[str] = (), listen: str = "127.0.0.1:0") -> NodeProcess:
-        """Start a node, and wait for its ready line."""
+    def start(
+        self, name: str, *more: str, join: Sequence[str] = (), listen: str = "127.0.0.1:0", within: Sequence[str] = ()
+    ) -> NodeProcess:
+        """Start a node, ``within`` a command that becomes it, and wait for its ready line."""
         data = self.folder / name
         data.mkdir(exist_ok=True)
         log = self.folder / f"{name}.log"
         arguments = ["--json", "node", "--listen", listen, "--data", str(data), *more]
         with log.open("ab") as err:
             process = subprocess.Popen(
-                [*COMMAND, *arguments],
+                [*within, *COMMAND, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=err,
