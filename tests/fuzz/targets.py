@@ -1,0 +1,5 @@
+"""Every target by its name."""
+
+from tests.fuzz import channels, files, storage, wire
+
+TARGETS = {target.name: target for target in (*wire.TARGETS, *channels.TARGETS, *storage.TARGETS, *files.TARGETS)}
