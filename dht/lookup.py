@@ -84,8 +84,6 @@ class _Pages:
         self._wall_clock = wall_clock
         self._seen: set[bytes] = set()
         self._asked: set[NodeId] = set()
-        self._begun: set[int] = set()
-        self._later: list[tuple[Contact, int]] = []
         self.waiting: set[Call] = set()
         """Calls neither answered nor slow."""
         self.open: set[Call] = set()
@@ -95,9 +93,7 @@ class _Pages:
         """Whether it has not been asked and there is room for another call."""
         return len(self.waiting) < ALPHA and contact.node_id not in self._asked
 
-    async def ask(self, contact: Contact, first: int, mailbox: Mailbox) -> None:
-        """Ask for the page that begins with index ``first``."""
-        self._begun.add(first)
+    async def ask(self, contact: Contact, mailbox: Mailbox, first: int = 0) -> None:
         self._asked.add(contact.node_id)
         call = await self._core.ask(contact, GetProviders(segment=self._segment, first=first), mailbox, first)
         self.waiting.add(call)
@@ -107,8 +103,6 @@ class _Pages:
         """The records that are new, after asking for the page behind them."""
         call, outcome = event
         self.waiting.discard(call)
-        if not self.waiting and self._later:
-            await self.ask(*self._later.pop(0), mailbox)
         if outcome is Outcome.SLOW:
             return []
         self.open.discard(call)
@@ -117,10 +111,7 @@ class _Pages:
         assert isinstance(call.tag, int)
         page = outcome.message
         if call.tag < page.next < NO_MORE:
-            if page.next in self._begun and self.waiting:  # another node's may be the same
-                self._later.append((outcome.contact, page.next))
-            else:
-                await self.ask(outcome.contact, page.next, mailbox)
+            await self.ask(outcome.contact, mailbox, page.next)
         return self.read(page.records, outcome.contact.address)
 
     def read(self, records: Iterable[bytes], by: Address | None) -> list[ProviderRecord]:
@@ -162,7 +153,7 @@ async def providers(
         if fresh := pages.read(own, None):
             yield fresh
         for entry in core.table.nearest(segment, ALPHA):
-            await pages.ask(entry.contact, 0, mailbox)
+            await pages.ask(entry.contact, mailbox)
         walking = False
         while True:
             walking = walking or not pages.waiting
@@ -170,7 +161,7 @@ async def providers(
                 await _advance(core, search, mailbox)
                 for found in search.found():
                     if pages.wants(found.contact):
-                        await pages.ask(found.contact, 0, mailbox)
+                        await pages.ask(found.contact, mailbox)
                 if not pages.open and search.done():
                     return
             before = trio.current_time()

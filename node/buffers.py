@@ -21,9 +21,9 @@ class Buffers:
     def take(self, size: int) -> memoryview:
         """Room for ``size`` bytes, with anything in it."""
         with self._lock:
-            for buffer in self._kept:
-                if size <= len(buffer) <= 2 * size:  # a long one is not spent on a little
-                    self._kept.remove(buffer)
+            for number, buffer in enumerate(self._kept):
+                if size <= len(buffer) < 2 * size:  # a long one is not spent on a little: not sealed blocks' on parity
+                    del self._kept[number]
                     return memoryview(buffer)[:size]
         return memoryview(bytearray(size))
 
@@ -32,6 +32,7 @@ class Buffers:
         with self._lock:
             for room in rooms:
                 assert isinstance(room.obj, bytearray)
+                assert all(room.obj is not kept for kept in self._kept), "given back twice"
                 self._kept.append(room.obj)
             while sum(map(len, self._kept)) > self._most_bytes:
                 del self._kept[0]

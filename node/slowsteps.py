@@ -18,13 +18,10 @@ SWITCH = "ARCHIPEL_SLOW_STEPS"
 """The environment variable that turns it on, whatever its value."""
 SLOW_SECONDS = 0.02
 """A step that takes longer is told: every other connection waits for it."""
-
-_TRIO = os.path.dirname(trio.__file__)
-_OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
-
-
 _FRAMES = 3
 """Enough to see who called what waits on everybody's behalf."""
+_TRIO = os.path.dirname(trio.__file__)
+_OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 Place = list[tuple[CodeType, int]]
 """Where a task waits: frames and lines, innermost last; none once it has ended."""

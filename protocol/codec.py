@@ -17,6 +17,7 @@ Non-goals: maps, floats, extension types, and reading a newer version: a new fie
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from io import BytesIO
 from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import msgpack
@@ -243,7 +244,8 @@ def _write(packer: msgpack.Packer, shape: AnyShape, value: Any) -> None:
 def _unpacker(data: Bytes) -> msgpack.Unpacker:
     """Reads single values and the lengths of arrays; no array, map or extension as a whole."""
     size = len(data)
-    unpacker = msgpack.Unpacker(
+    return msgpack.Unpacker(
+        BytesIO(data),  # shares what is of type bytes, whereas feed() copies all of it at once
         raw=False,
         strict_map_key=True,
         max_buffer_size=size,
@@ -253,8 +255,6 @@ def _unpacker(data: Bytes) -> msgpack.Unpacker:
         max_map_len=0,
         max_ext_len=0,
     )
-    unpacker.feed(data)
-    return unpacker
 
 
 def _read_count(unpacker: msgpack.Unpacker) -> int:

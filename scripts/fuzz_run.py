@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 WORK = Path(".cache/fuzz")
 MAX_CPU_SECONDS = 1.0
@@ -46,7 +47,7 @@ def main() -> int:
     parser.add_argument("--child", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        return fuzz(options.targets[0], options.child)
+        fuzz(options.targets[0], options.child)
     from tests.fuzz.targets import TARGETS
 
     unknown = set(options.targets) - set(TARGETS)
@@ -122,7 +123,7 @@ def report(outcome: Outcome, minutes: float) -> None:
         print(f"again: scripts/fuzz {outcome.name} --replay {outcome.finding}", flush=True)
 
 
-def fuzz(name: str, arguments: list[str]) -> int:
+def fuzz(name: str, arguments: list[str]) -> NoReturn:
     """In a process of its own: run libFuzzer on one target. Does not return."""
     import atheris
 
@@ -139,7 +140,7 @@ def fuzz(name: str, arguments: list[str]) -> int:
     _limit_memory()
     atheris.Setup([sys.argv[0], *arguments], _within_time(target.run), custom_mutator=change)
     atheris.Fuzz()
-    return 0
+    raise AssertionError("libFuzzer ends the process")
 
 
 def _limit_memory() -> None:

@@ -1,14 +1,16 @@
 """`archipel fetch` and `archipel ls`."""
 
+import json
 import os
 import re
 import stat
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -21,11 +23,13 @@ from node.cli.text import size_text, visible
 from node.client import open_client
 from node.errors import ConfigError
 from node.fetching.download import Downloader
-from node.fetching.reader import read_contents, read_runs, select, single_file
-from node.fetching.restore import Target, Wanted, choose_target, restore
+from node.fetching.reader import Wanted, WholeFiles, read_contents, read_runs, select, single_file
+from node.fetching.restore import Target, choose_target, restore
 from node.progress import Progress
 from protocol.links import Link
 from protocol.manifest import Entry, Kind, Manifest
+
+_LINES = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,30 +115,43 @@ async def _fetch(order: _Order, progress: Progress) -> _Fetched:
     async with open_client(settings().config(), hints=order.link.hints) as client:
         downloader = Downloader(client, progress)
         manifest = await read_contents(downloader, order.link)
-        chosen, wanted, target = await client.world.blocking(_choose, manifest, order)
-        size = sum(stop - start for _, start, stop in wanted)
-        progress.total = size
-        if target is None:
-            await _to_stdout(downloader, manifest, wanted)
-            return _Fetched((), size, downloader.received_bytes, 0)
-        kept = await restore(downloader, order.link, manifest, wanted, chosen, target, force=order.force)
-        return _Fetched(tuple(place for _, place in target.moves), size, downloader.received_bytes, kept)
+        choice = await client.world.blocking(_choose, manifest, order)
+        progress.total = choice.size
+        if choice.target is None:
+            await _to_stdout(downloader, manifest, choice.wanted)
+            return _Fetched((), choice.size, downloader.received_bytes, 0)
+        chosen, target = choice.entries, choice.target
+        kept = await restore(downloader, order.link, manifest, choice.wanted, chosen, target, force=order.force)
+        return _Fetched(tuple(place for _, place in target.moves), choice.size, downloader.received_bytes, kept)
 
 
-def _choose(manifest: Manifest, order: _Order) -> tuple[list[int], list[Wanted], Target | None]:
-    """Entries, runs of files, and where they go (None: to standard output). A second, in a million of files."""
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What an order comes to, for one manifest."""
+
+    entries: Sequence[int]
+    wanted: Iterable[Wanted]
+    size: int
+    """Bytes of all that is wanted."""
+    target: Target | None
+    """None: standard output."""
+
+
+def _choose(manifest: Manifest, order: _Order) -> _Choice:
+    """A second's work, in a million of files."""
     chosen = select(manifest, order.path)
     wanted = _wanted(manifest, chosen, order)
+    size = sum(stop - start for _, start, stop in wanted)
     if order.stdout:
-        return chosen, wanted, None
-    return chosen, wanted, choose_target(manifest, chosen, order.dest, order.link.root, force=order.force)
+        return _Choice(chosen, wanted, size, None)
+    target = choose_target(manifest, chosen, order.dest, order.link.root, force=order.force)
+    return _Choice(chosen, wanted, size, target)
 
 
-def _wanted(manifest: Manifest, chosen: Sequence[int], order: _Order) -> list[Wanted]:
+def _wanted(manifest: Manifest, chosen: Sequence[int], order: _Order) -> Iterable[Wanted]:
     """The runs of files to fetch."""
     if order.span is None and not order.stdout:
-        entries = manifest.entries
-        return [(i, 0, entries[i].size) for i in chosen if entries[i].kind is Kind.FILE and entries[i].size]
+        return WholeFiles(manifest, chosen)
     entry = single_file(manifest, chosen)
     first, last = order.span or (0, entry.size - 1)
     if last >= entry.size and order.span is not None:
@@ -142,7 +159,7 @@ def _wanted(manifest: Manifest, chosen: Sequence[int], order: _Order) -> list[Wa
     return [(chosen[0], first, last + 1)] if entry.size else []
 
 
-async def _to_stdout(downloader: Downloader, manifest: Manifest, wanted: Sequence[Wanted]) -> None:
+async def _to_stdout(downloader: Downloader, manifest: Manifest, wanted: Iterable[Wanted]) -> None:
     out = sys.stdout.buffer
     async with read_runs(downloader, manifest, wanted) as runs:
         async for run in runs:
@@ -168,18 +185,40 @@ def ls(link: str) -> None:
             return await read_contents(Downloader(client, Progress()), opened)
 
     manifest = run_async(work)
-    entries = [
-        {
-            "path": os.fsdecode(entry.path),
-            "kind": entry.kind.name.lower(),
-            "size": entry.size,
-            "mtime": entry.mtime_ns / 10**9,
-            "executable": entry.executable,
-        }
-        | ({"target": os.fsdecode(entry.target)} if entry.kind is Kind.SYMLINK else {})
-        for entry in manifest.entries
-    ]
-    show("\n".join(map(_line, manifest.entries)), {"entries": entries, "bytes": manifest.content_bytes})
+    for text in _listing_json(manifest) if settings().json else _listing(manifest):
+        click.echo(text, nl=False)
+
+
+def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Some at a time: a million lines at once would take more memory than the entries."""
+    ahead = iter(entries)
+    while batch := list(islice(ahead, _LINES)):
+        yield batch
+
+
+def _listing(manifest: Manifest) -> Iterator[str]:
+    for batch in _batches(manifest.entries):
+        yield "".join(f"{_line(entry)}\n" for entry in batch)
+
+
+def _listing_json(manifest: Manifest) -> Iterator[str]:
+    """One object, a piece at a time."""
+    between = '{"entries": ['
+    for batch in _batches(manifest.entries):
+        yield between + ", ".join(json.dumps(_fields(entry)) for entry in batch)
+        between = ", "
+    yield f'], "bytes": {manifest.content_bytes}}}\n'
+
+
+def _fields(entry: Entry) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "path": os.fsdecode(entry.path),
+        "kind": entry.kind.name.lower(),
+        "size": entry.size,
+        "mtime": entry.mtime_ns / 10**9,
+        "executable": entry.executable,
+    }
+    return fields | ({"target": os.fsdecode(entry.target)} if entry.kind is Kind.SYMLINK else {})
 
 
 _TYPES = {

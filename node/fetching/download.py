@@ -90,7 +90,9 @@ class Downloader:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read, first, cut)
             nursery.start_soon(read, cut, first + count)
-        return memoryview(bytearray().join((pieces[first], pieces[cut])))
+        joined = memoryview(bytearray().join((pieces[first], pieces[cut])))
+        self.buffers.give(*pieces.values())
+        return joined
 
     async def whole(self, segment: SegmentId, key: bytes) -> memoryview:
         """The plaintext of a segment of unknown length, as :meth:`blocks`. One round trip if it is one block."""
@@ -173,8 +175,6 @@ class _SegmentDownload:
         if not self._columns.complete:
             raise await self._failed()
 
-    # Who has it
-
     def _discover(self, nursery: trio.Nursery) -> None:
         self._discovering += 1
         nursery.start_soon(self._find_holders)
@@ -227,10 +227,10 @@ class _SegmentDownload:
     def _suspect(self, holder: ProviderRecord) -> bool:
         return self._client.is_suspect(_contact(holder))
 
-    # Who is asked
-
     def _start(self, nursery: trio.Nursery) -> None:
         """Ask as many holders as it takes and the line can feed; one counted as slow does not count as asked."""
+        if not self._covered():
+            self._more.set()  # a descriptor named more columns than were guessed
         busy = {job.index for job in self._jobs if not job.slow}
         layout = self._columns.layout
         if layout is None or not (self._columns.sure or self._columns.part.shares_known):
@@ -282,8 +282,6 @@ class _SegmentDownload:
     def _settling(self) -> bool:
         """Whether the first lookup is young: more holders are about to be known."""
         return bool(self._discovering) and trio.current_time() < self._began_at + SETTLE_SECONDS
-
-    # How long
 
     def _next_check(self) -> float:
         """When to look again, by trio's clock: the same sums as below, or a rounding error has us look in vain."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -28,8 +29,25 @@ from protocol.segment import BLOCK_BYTES
 SEGMENTS_AHEAD = 3
 
 
+Wanted = tuple[int, int, int]
+"""(entry index, start, stop): a run of a file's bytes."""
+
+
 @dataclass(frozen=True, slots=True)
-class Slice:
+class WholeFiles:
+    """All bytes of the chosen files, run by run. A run is made when it is asked for: there may be a million."""
+
+    manifest: Manifest
+    chosen: Sequence[int]
+
+    def __iter__(self) -> Iterator[Wanted]:
+        for index in self.chosen:
+            entry = self.manifest.entries[index]
+            if entry.size:
+                yield index, 0, entry.size
+
+
+class Slice(NamedTuple):
     """A run of one entry's bytes inside a segment."""
 
     entry: int
@@ -45,14 +63,17 @@ class Slice:
 class Step:
     """What is wanted of one segment: some of its blocks, for some runs of files."""
 
+    number: int
+    """Its place in the plan."""
     ref: SegmentRef
     first: int
     count: int
+    size: int
+    """Bytes of its slices."""
     slices: tuple[Slice, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A run of one file's bytes, verified."""
 
     entry: int
@@ -85,30 +106,40 @@ async def read_contents(downloader: Downloader, link: Link) -> Manifest:
     blocking = downloader.client.world.blocking
     try:
         root = await blocking(open_root, plaintext, link.key)
-        encoded: bytes | bytearray = root.encoded
-        if root.spill:
-            encoded = bytearray()
-            async with segments_ahead(downloader, map(_whole, root.spill)) as opened:
-                async for _, part in opened:
-                    encoded += part
+        encoded = await _spilled(downloader, root.spill) if root.spill else root.encoded
         return await blocking(read_manifest, root, encoded)
     except (RemoteProtocolError, IntegrityError) as exc:
         raise IntegrityFailure(f"the link leads to something else than a deposit: {exc}") from exc
+
+
+async def _spilled(downloader: Downloader, spill: Iterable[SegmentRef]) -> bytes:
+    """The encoded manifest, of the segments it was cut into."""
+    parts: list[memoryview] = []
+    whole = (_whole(number, ref) for number, ref in enumerate(spill))
+    async with segments_ahead(downloader, whole) as opened:
+        async for _, part in opened:
+            parts.append(part)
+    return await downloader.client.world.blocking(b"".join, parts)
 
 
 async def _root(downloader: Downloader, link: Link) -> memoryview:
     return await downloader.whole(link.root, root_key(link.verify_key))
 
 
-def _whole(ref: SegmentRef) -> Step:
-    return Step(ref, 0, -(-ref.length // BLOCK_BYTES), ())
+def _whole(number: int, ref: SegmentRef) -> Step:
+    return Step(number, ref, 0, -(-ref.length // BLOCK_BYTES), ref.length, ())
 
 
 @trio.as_safe_channel
 async def segments_ahead(
     downloader: Downloader, steps: Iterable[Step]
 ) -> AsyncGenerator[tuple[Step, memoryview], None]:
-    """Fetch the steps' blocks, up to three at a time; yields them in order."""
+    """Fetch the steps' blocks, up to three at a time; yields them in order.
+
+    The steps are made in a worker thread, and none before its time: each may hold a hundred thousand files.
+    """
+    blocking = downloader.client.world.blocking
+    ahead = iter(steps)
     async with trio.open_nursery() as nursery:
         send, receive = trio.open_memory_channel["tuple[Step, _Slot]"](SEGMENTS_AHEAD - 1)
 
@@ -118,7 +149,7 @@ async def segments_ahead(
 
         async def feed() -> None:
             async with send:
-                for step in steps:
+                while (step := await blocking(next, ahead, None)) is not None:
                     slot = _Slot(trio.Event())
                     await send.send((step, slot))
                     nursery.start_soon(fetch, step, slot)
@@ -142,32 +173,34 @@ class _Slot:
     data: memoryview | None = None
 
 
-def plan_steps(manifest: Manifest, wanted: Sequence[tuple[int, int, int]]) -> Iterator[Step]:
-    """What to fetch for runs of files, segment by segment in stream order.
+def plan_steps(manifest: Manifest, wanted: Iterable[Wanted]) -> Iterator[Step]:
+    """What to fetch for runs of files, segment by segment in stream order. None, if the content is inline.
 
     Args:
         manifest: Whose entries they are.
-        wanted: (entry index, start, stop) of each run, in order of entries.
+        wanted: The runs, in order of entries.
     """
+    number = 0
     position: int | None = None
     slices: list[Slice] = []
-    for entry, start, stop in wanted:
+    for entry, start, stop in wanted if manifest.segments else ():
         at = start
         for extent in extents(manifest.entries[entry], manifest.segments, start, stop):
             if extent.segment != position:
                 if position is not None:
-                    yield _step(manifest.segments[position], slices)
+                    yield _step(number, manifest.segments[position], slices)
+                    number += 1
                 position, slices = extent.segment, []
             slices.append(Slice(entry, at, extent.offset, extent.length))
             at += extent.length
     if position is not None:
-        yield _step(manifest.segments[position], slices)
+        yield _step(number, manifest.segments[position], slices)
 
 
-def _step(ref: SegmentRef, slices: list[Slice]) -> Step:
+def _step(number: int, ref: SegmentRef, slices: list[Slice]) -> Step:
     first = min(item.offset for item in slices) // BLOCK_BYTES
     last = (max(item.offset + item.size for item in slices) - 1) // BLOCK_BYTES
-    return Step(ref, first, last - first + 1, tuple(slices))
+    return Step(number, ref, first, last - first + 1, sum(item.size for item in slices), tuple(slices))
 
 
 def runs_of(step: Step, data: memoryview) -> Iterator[Run]:
@@ -178,10 +211,20 @@ def runs_of(step: Step, data: memoryview) -> Iterator[Run]:
         yield Run(item.entry, item.at, data[start : start + item.size])
 
 
+def wanted_bytes(step: Step, data: memoryview) -> Iterator[memoryview]:
+    """The wanted bytes in what was fetched for a step; slices that follow each other, of small files, as one."""
+    base = step.first * BLOCK_BYTES
+    begin = end = step.slices[0].offset
+    for item in step.slices:
+        if item.offset != end:
+            yield data[begin - base : end - base]
+            begin = item.offset
+        end = item.offset + item.size
+    yield data[begin - base : end - base]
+
+
 @trio.as_safe_channel
-async def read_runs(
-    downloader: Downloader, manifest: Manifest, wanted: Sequence[tuple[int, int, int]]
-) -> AsyncGenerator[Run, None]:
+async def read_runs(downloader: Downloader, manifest: Manifest, wanted: Iterable[Wanted]) -> AsyncGenerator[Run, None]:
     """The bytes of runs of files, in order, as they are verified."""
     if not manifest.segments:
         for entry, start, stop in wanted:
@@ -194,7 +237,7 @@ async def read_runs(
                 yield run
 
 
-def select(manifest: Manifest, path: bytes | None) -> list[int]:
+def select(manifest: Manifest, path: bytes | None) -> Sequence[int]:
     """Indices of the entries at and beneath ``path`` (None: all).
 
     Raises:
@@ -202,7 +245,7 @@ def select(manifest: Manifest, path: bytes | None) -> list[int]:
     """
     entries = manifest.entries
     if path is None:
-        return list(range(len(entries)))
+        return range(len(entries))
     wanted = path.strip(b"/")
     chosen = [i for i, e in enumerate(entries) if e.path == wanted or e.path.startswith(wanted + b"/")]
     if not chosen:

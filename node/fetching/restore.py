@@ -6,20 +6,18 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from node.errors import ConfigError, MachineError, RefusedError, machine_error
 from node.fetching.download import Downloader
-from node.fetching.reader import Run, Step, plan_steps, runs_of, segments_ahead
+from node.fetching.reader import Run, Step, Wanted, plan_steps, runs_of, segments_ahead, wanted_bytes
 from node.fetching.staging import FETCHING, MOVING, is_ours, staging_name, was_moving
 from protocol.hashing import digest
 from protocol.links import Link
 from protocol.manifest import Kind, Manifest, inline_content
-
-Wanted = tuple[int, int, int]
-"""(entry index, start, stop): a run of a file's bytes."""
 
 _HEAD_BYTES = len(FETCHING) + 32
 _RECORD_BYTES = 4 + 32
@@ -49,8 +47,9 @@ def choose_target(manifest: Manifest, chosen: Sequence[int], dest: Path | None, 
         RefusedError: A destination exists.
         MachineError: The folder to write to does not exist, or the system cannot hold such a name.
     """
-    paths = {manifest.entries[index].path for index in chosen}
-    tops = [path for path in sorted(paths) if path.rpartition(b"/")[0] not in paths]
+    entries = [manifest.entries[index] for index in chosen]
+    folders = {entry.path for entry in entries if entry.kind is Kind.FOLDER}
+    tops = [entry.path for entry in entries if entry.path.rpartition(b"/")[0] not in folders]
     if dest is None:
         moves = [(top, Path(os.fsdecode(top.rpartition(b"/")[2]))) for top in tops]
     elif len(tops) == 1:
@@ -91,15 +90,23 @@ def _remove_tree(path: Path) -> None:
 class Restore:
     """The files of one fetch, on this machine. All calls block; use as a context manager in worker threads."""
 
-    def __init__(self, link: Link, manifest: Manifest, wanted: Sequence[Wanted], chosen: Sequence[int], target: Target):
+    def __init__(self, link: Link, manifest: Manifest, wanted: Iterable[Wanted], chosen: Sequence[int], target: Target):
+        """``wanted`` is gone through more than once."""
         self._manifest = manifest
         self._wanted = wanted
         self._chosen = chosen
         self._target = target
         self._content = os.fsencode(target.staging / "content")
-        self._starts = {entry: start for entry, start, _ in wanted}
-        self._sizes = {entry: stop - start for entry, start, stop in wanted}
-        runs = b"".join(b"%d %d %d;" % run for run in wanted)
+        self._parts: dict[int, tuple[int, int]] = {}
+        """Of each file that is not wanted whole: where the wanted bytes begin, and how many they are."""
+        self.size = 0
+        """Bytes of all runs."""
+        runs = bytearray()
+        for entry, start, stop in wanted:
+            self.size += stop - start
+            runs += b"%d %d %d;" % (entry, start, stop)
+            if stop - start != manifest.entries[entry].size:
+                self._parts[entry] = start, stop - start
         self._token = digest("local", link.root, link.key, digest("local", runs))
         self._state = -1
         self.moving = False
@@ -172,74 +179,88 @@ class Restore:
         os.makedirs(self._content, exist_ok=True)
         for index in self._chosen:
             entry = self._manifest.entries[index]
-            place = self._place(index)
             if entry.kind is Kind.FOLDER:
-                os.makedirs(place, exist_ok=True)
+                os.makedirs(self._place(index), exist_ok=True)
             elif entry.kind is Kind.FILE and entry.size == 0:
-                os.makedirs(os.path.dirname(place), exist_ok=True)
-                os.close(self._create(place, executable=entry.executable))
+                os.close(self._create(index))
 
     def _place(self, index: int) -> bytes:
         return self._staged(self._manifest.entries[index].path)
 
     def _staged(self, path: bytes) -> bytes:
-        return os.path.join(self._content, path)
+        return self._content + b"/" + path
 
-    @staticmethod
-    def _create(place: bytes, *, executable: bool) -> int:
+    def _part(self, index: int) -> tuple[int, int]:
+        """Which byte of a file is the first one here, and how many there are."""
+        return self._parts.get(index, (0, self._manifest.entries[index].size))
+
+    def _create(self, index: int) -> int:
+        place = self._place(index)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(place, flags, 0o777 if executable else 0o666)
+        mode = 0o777 if self._manifest.entries[index].executable else 0o666
+        try:
+            return os.open(place, flags, mode)
+        except FileNotFoundError:  # it was chosen without the folder it is in
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            return os.open(place, flags, mode)
 
-    def finished_before(self, steps: Sequence[Step]) -> set[int]:
-        """Numbers of the steps whose bytes lie here already, read back and compared with what was noted."""
-        noted = os.pread(self._state, len(steps) * _RECORD_BYTES * 2, _HEAD_BYTES)
-        good: dict[int, bytes] = {}
-        for start in range(0, len(noted) - _RECORD_BYTES + 1, _RECORD_BYTES):
-            number = int.from_bytes(noted[start : start + 4], "big")
-            if number < len(steps) and self._digest_of(steps[number]) == noted[start + 4 : start + _RECORD_BYTES]:
-                good[number] = noted[start : start + _RECORD_BYTES]
+    def finished_before(self, steps: Iterable[Step]) -> dict[int, int]:
+        """What lies here already, read back and compared with what was noted: numbers of steps, and their sizes."""
+        noted = self._noted()
+        good: dict[int, int] = {}
+        for step in steps if noted else ():
+            if step.number in noted and self._digest_of(step) == noted[step.number]:
+                good[step.number] = step.size
         os.ftruncate(self._state, _HEAD_BYTES)
-        os.pwrite(self._state, b"".join(good.values()), _HEAD_BYTES)
         os.lseek(self._state, 0, os.SEEK_END)
-        return set(good)
+        os.write(self._state, b"".join(_record(number, noted[number]) for number in good))
+        return good
+
+    def _noted(self) -> dict[int, bytes]:
+        """Numbers of steps, and the digest of what was written for each."""
+        most = len(self._manifest.entries) + len(self._manifest.segments)  # steps
+        noted = os.pread(self._state, most * _RECORD_BYTES, _HEAD_BYTES)
+        starts = range(0, len(noted) - _RECORD_BYTES + 1, _RECORD_BYTES)
+        return {int.from_bytes(noted[at : at + 4], "big"): noted[at + 4 : at + _RECORD_BYTES] for at in starts}
 
     def _digest_of(self, step: Step) -> bytes:
-        parts = []
+        content = bytearray()
         for item in step.slices:
             try:
                 with open(self._place(item.entry), "rb") as handle:
-                    handle.seek(item.at - self._starts[item.entry])
-                    parts.append(handle.read(item.size))
+                    handle.seek(item.at - self._part(item.entry)[0])
+                    content += handle.read(item.size)
             except OSError:
                 return b""
-        return digest("local", *parts)
+        return digest("local", content)
 
-    def write(self, number: int, step: Step, data: memoryview) -> None:
+    def write(self, step: Step, data: memoryview) -> None:
         """Write the runs of a step, then note it.
 
         Raises:
             MachineError: The disk is full or says no; what was written stays for the next run.
         """
         try:
-            parts = []
             for run in runs_of(step, data):
-                self.write_run(run)
-                parts.append(run.data)
-            os.write(self._state, number.to_bytes(4, "big") + digest("local", *parts))
+                self._write_run(run)
+            os.write(self._state, _record(step.number, digest("local", *wanted_bytes(step, data))))
         except OSError as exc:
             raise machine_error("write", exc) from exc
 
-    def write_run(self, run: Run) -> None:
-        """Write one run of a file."""
+    def write_inline(self) -> None:
+        """Write the content of a manifest without segments. Raises as :meth:`write`."""
+        try:
+            for entry, start, stop in self._wanted:
+                content = inline_content(self._manifest, self._manifest.entries[entry], start, stop)
+                self._write_run(Run(entry, start, memoryview(content)))
+        except OSError as exc:
+            raise machine_error("write", exc) from exc
+
+    def _write_run(self, run: Run) -> None:
         if self._open is None or self._open[0] != run.entry:
             self._close()
-            place = self._place(run.entry)
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            self._open = (
-                run.entry,
-                self._create(place, executable=self._manifest.entries[run.entry].executable),
-            )
-        at = run.at - self._starts[run.entry]
+            self._open = run.entry, self._create(run.entry)
+        at = run.at - self._part(run.entry)[0]
         done = 0
         while done < len(run.data):
             done += os.pwrite(self._open[1], run.data[done:], at + done)
@@ -271,9 +292,9 @@ class Restore:
                 if os.path.lexists(place):
                     os.unlink(place)
                 os.symlink(entry.target, place)
-            elif entry.kind is Kind.FILE and os.lstat(place).st_size != self._sizes.get(index, 0):
-                handle = self._create(place, executable=entry.executable)  # somebody added to it in the meantime
-                os.ftruncate(handle, self._sizes.get(index, 0))
+            elif entry.kind is Kind.FILE and os.lstat(place).st_size != (size := self._part(index)[1]):
+                handle = self._create(index)  # somebody added to it in the meantime
+                os.ftruncate(handle, size)
                 os.close(handle)
             if entry.mtime_ns:  # 0: it has no time of its own, such as what came from standard input
                 os.utime(place, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
@@ -305,6 +326,11 @@ class Restore:
             self._state = -1
 
 
+def _record(number: int, written: bytes) -> bytes:
+    """What is noted of a finished step."""
+    return number.to_bytes(4, "big") + written
+
+
 def _swap_folder(staged: bytes, place: Path) -> None:
     """Put ``staged`` where ``place`` is; a folder is involved, so it takes two steps."""
     aside = Path(tempfile.mkdtemp(prefix=".replaced-", dir=place.parent))
@@ -326,7 +352,7 @@ async def restore(
     downloader: Downloader,
     link: Link,
     manifest: Manifest,
-    wanted: Sequence[Wanted],
+    wanted: Iterable[Wanted],
     chosen: Sequence[int],
     target: Target,
     *,
@@ -342,47 +368,32 @@ async def restore(
         NotFoundError, IntegrityFailure: The network does not have it; what came is kept for the next run.
     """
     blocking = downloader.client.world.blocking
-    work = Restore(link, manifest, wanted, chosen, target)
+    work = await blocking(Restore, link, manifest, wanted, chosen, target)
     try:
         await blocking(work.begin)
-        size = sum(stop - start for _, start, stop in wanted)
         if work.moving:
-            downloader.progress.step(done=size)
-            await blocking(_finish, work, force)
-            return size
-        steps = await blocking(list, plan_steps(manifest, wanted)) if manifest.segments else []
-        finished = await blocking(work.finished_before, steps)
-        kept = sum(item.size for number in finished for item in steps[number].slices)
-        await blocking(work.make_places, size - kept)
+            downloader.progress.step(done=work.size)
+            await blocking(partial(work.finish, force=force))
+            return work.size
+        finished = await blocking(work.finished_before, plan_steps(manifest, wanted))
+        kept = sum(finished.values())
+        await blocking(work.make_places, work.size - kept)
         downloader.progress.step(done=kept)
         if manifest.segments:
-            await _fetch_steps(downloader, work, [(n, s) for n, s in enumerate(steps) if n not in finished])
+            steps = (step for step in plan_steps(manifest, wanted) if step.number not in finished)
+            await _fetch_steps(downloader, work, steps)
         else:
-            for run in _inline_runs(manifest, wanted):
-                await blocking(work.write_run, run)
-                downloader.progress.step(done=len(run.data))
-        await blocking(_finish, work, force)
+            await blocking(work.write_inline)
+            downloader.progress.step(done=work.size)
+        await blocking(partial(work.finish, force=force))
         return kept
     finally:
         work.close()
 
 
-def _finish(work: Restore, force: bool) -> None:
-    work.finish(force=force)
-
-
-def _inline_runs(manifest: Manifest, wanted: Sequence[Wanted]) -> Iterator[Run]:
-    for entry, start, stop in wanted:
-        if stop > start:
-            yield Run(entry, start, memoryview(inline_content(manifest, manifest.entries[entry], start, stop)))
-
-
-async def _fetch_steps(downloader: Downloader, work: Restore, steps: Sequence[tuple[int, Step]]) -> None:
-    numbers = iter(steps)
-    async with segments_ahead(downloader, [step for _, step in steps]) as fetched:
+async def _fetch_steps(downloader: Downloader, work: Restore, steps: Iterable[Step]) -> None:
+    async with segments_ahead(downloader, steps) as fetched:
         async for step, data in fetched:
-            number, expected = next(numbers)
-            assert step is expected
-            await downloader.client.world.blocking(work.write, number, step, data)
+            await downloader.client.world.blocking(work.write, step, data)
             downloader.buffers.give(data)
-            downloader.progress.step(done=sum(item.size for item in step.slices))
+            downloader.progress.step(done=step.size)

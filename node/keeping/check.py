@@ -153,7 +153,7 @@ class _Check:
         self._questions = Questions()
         self._unanswered: _Questions = defaultdict(list)
         self._there: set[Contact] = set()
-        """Who gave a sign of life at some time."""
+        """Who gave a sign of life when last asked for one."""
         self._unread: list[_Count] = []
         """Segments whose descriptor nobody has shown."""
 
@@ -163,7 +163,8 @@ class _Check:
         for count in counts:
             if not count.unasked:
                 self._told(count)
-        self._there |= await self._who_is_there([c for c in questions if c not in self._unanswered], QUIET_SECONDS)
+        greeted = [contact for contact in questions if contact not in self._unanswered]
+        self._there = self._there.difference(greeted) | await self._who_is_there(greeted, QUIET_SECONDS)
         async with trio.open_nursery() as nursery:
             for contact, asked in questions.items():
                 nursery.start_soon(self._ask_holder, contact, asked)
@@ -256,16 +257,16 @@ class _Check:
 
         Args:
             contacts: Distinct nodes.
-            quiet_seconds: So long each is waited for once another has answered; ANSWER_SECONDS until then.
+            quiet_seconds: So long each is waited for after the last answer of another; ANSWER_SECONDS at most.
         """
         there: set[Contact] = set()
         places = trio.Semaphore(_HELLOS_AT_ONCE)
-        open_scopes: set[trio.CancelScope] = set()
+        ends: dict[trio.CancelScope, float] = {}  # when each that is open ends at the latest
 
         async def ask(contact: Contact) -> None:
             async with places:
                 with trio.move_on_after(quiet_seconds if there else ANSWER_SECONDS) as scope:
-                    open_scopes.add(scope)
+                    ends[scope] = trio.current_time() + ANSWER_SECONDS
                     try:
                         await self._client.peers.hello(contact)
                     except PeerUnreachable:
@@ -273,10 +274,10 @@ class _Check:
                     except PeerError:
                         pass  # an answer all the same
                     finally:
-                        open_scopes.discard(scope)
+                        del ends[scope]
                     there.add(contact)
-                    for other in open_scopes:
-                        other.deadline = min(other.deadline, trio.current_time() + quiet_seconds)
+                    for other, end in ends.items():
+                        other.deadline = min(end, trio.current_time() + quiet_seconds)
 
         async with trio.open_nursery() as nursery:
             for contact in contacts:

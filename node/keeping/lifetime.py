@@ -150,7 +150,8 @@ class _Change:
         self.unasked = 0
         """Segments of which it is not known whether anybody holds them: nobody could be asked."""
         self.refusal = ""
-        """What one of those said that refused."""
+        """What one of those said whose refusal stands in the way: of a deletion every one does, of a renewal those of a
+        segment that nobody took."""
         self.told: set[NodeId] = set()
         self.missed: set[NodeId] = set()
         """Nodes that took a lease, and that did not; some may be in both."""
@@ -182,14 +183,16 @@ class _Change:
             ),
         )
         records: list[bytes] = []
+        refusal = ""
 
         async def question(contact: Contact) -> bool:
+            nonlocal refusal
             try:
                 reply, _ = await client.peers.request(contact, PutLease(lease=lease))
             except PeerRefused as exc:
                 if self._deleted and exc.code is ErrorCode.NOT_FOUND:
                     return True  # it was told before, or has lost it: nothing is left there
-                self.refusal = str(exc)
+                refusal = str(exc)
                 raise
             if not isinstance(reply, LeaseReply):
                 return False
@@ -207,5 +210,7 @@ class _Change:
         self.told |= {contact.node_id for contact in good}
         self.missed |= {contact.node_id for contact in bad}
         self.unreached += not good
+        if refusal and (self._deleted or not good):
+            self.refusal = refusal
         if records:
             await client.dht.announce(segment, records, await client.dht.lookup(segment))

@@ -1,8 +1,8 @@
 """Receiving from a stream in pieces as large as its speed allows.
 
 Waking up for every few packets costs a busy machine more than decrypting them. So where bytes come fast, the system is
-told to wait until there are as many as come in a hundredth of a second or so (SO_RCVLOWAT); where they come slowly,
-every one is a sign of life and is received at once.
+told to wait until there are as many as come in a hundredth of a second or so (SO_RCVLOWAT), a tenth at most; where they
+come slowly, every one is a sign of life and is received at once.
 """
 
 import os
@@ -19,6 +19,8 @@ RECEIVE_BYTES: Final = 512 * 1024
 _SMALL_BYTES: Final = 32 * 1024
 """Received at once when no body is awaited; and not worth waiting for more."""
 _WORTH_SECONDS: Final = 0.015
+_LONGEST_SECONDS: Final = 0.1
+"""A line that has become slow is waited for so long, once."""
 _NOTHING = bytearray()
 
 
@@ -53,11 +55,20 @@ class Intake:
     async def _read(self, socket: trio.socket.SocketType, most: int) -> int:
         """As ``socket.recv_into``, which goes through the scheduler twice, and needs its buffer while it waits."""
         while True:
-            await trio.lowlevel.wait_readable(socket)
+            await self._readable(socket)
             if len(self._buffer) < most:
                 self._buffer = bytearray(most)
             with suppress(BlockingIOError):
                 return os.readv(socket.fileno(), [self._buffer])
+
+    async def _readable(self, socket: trio.socket.SocketType) -> None:
+        if self._waits_for > 1:
+            with trio.move_on_after(_LONGEST_SECONDS):
+                await trio.lowlevel.wait_readable(socket)
+                return
+            self._worth = 1
+            self._wait_for(socket, 1)
+        await trio.lowlevel.wait_readable(socket)
 
     def rest(self) -> None:
         """A body is over: keep no memory until the next, and do not count the time between."""

@@ -83,6 +83,8 @@ class _TunedListener(Listener[trio.SocketStream]):
         self._warned_at = -math.inf
 
     async def accept(self) -> trio.SocketStream:
+        # trio.serve_listeners would try again as well, but log an error with a traceback each time, ten in a
+        # second, as long as somebody keeps our descriptors busy.
         while True:
             try:
                 return _tuned(await self._listener.accept())

@@ -15,7 +15,8 @@ from protocol.errors import RemoteProtocolError, WrongNetworkError
 from protocol.ids import PublicKey
 from protocol.messages import Message
 
-_DRAIN_BYTES: Final = 64 * 1024
+_DRAIN_BYTES: Final = 8 * 1024
+"""Taken at once of a body that nobody wants: many peers may send one at once, and no budget counts it."""
 _SEND_BYTES: Final = 64 * 1024
 """Given at once to a stream that says nothing until it has taken all of it."""
 

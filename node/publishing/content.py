@@ -1,10 +1,11 @@
 """What is published, as a publish sees it: files of this machine, or a stream."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from node.errors import machine_error
-from node.publishing.source import Source, read_into
+from node.publishing.source import Source
 from node.publishing.stream import Pieces, cut
 from protocol.manifest import MAX_INLINE_BYTES, Entry, Kind
 from protocol.segment import SEGMENT_BYTES
@@ -50,52 +51,34 @@ class FileContent:
     def __init__(self, source: Source, identity: bytes) -> None:
         self._source = source
         self.identity = identity
-        self.skipped = source.skipped
+        self.skipped = tuple(source.skipped)
         self.total_bytes = source.total_bytes
-        self._where: dict[int, tuple[int, int]] = {}
 
     def inline(self) -> bytes | None:
-        if self._source.total_bytes > MAX_INLINE_BYTES:
+        if self.total_bytes > MAX_INLINE_BYTES:
             return None
-        content = bytearray(self._source.total_bytes)
-        offset = 0
-        for index, entry in enumerate(self._source.entries):
-            if entry.kind is Kind.FILE:
-                self._where[index] = (0, offset)
-                read_into(entry, 0, memoryview(content)[offset : offset + entry.size])
-                offset += entry.size
-        return bytes(content)
+        return b"".join(self.segments(lambda size: memoryview(bytearray(size))))
 
     def segments(self, room: Room) -> Iterator[memoryview]:
-        for position, pieces in enumerate(cut(self._source.entries)):
-            yield self._fill(position, pieces, room(sum(piece.size for piece in pieces)))
+        for pieces in cut(self._source.entries):
+            yield self._fill(pieces, room(sum(piece.size for piece in pieces)))
 
-    def _fill(self, position: int, pieces: Pieces, content: memoryview) -> memoryview:
+    def _fill(self, pieces: Pieces, content: memoryview) -> memoryview:
         offset = 0
         for piece in pieces:
-            self._where.setdefault(piece.entry, (position, offset))
-            target = content[offset : offset + piece.size]
-            read_into(self._source.entries[piece.entry], piece.offset, target)
+            self._source.read_into(piece.entry, piece.offset, content[offset : offset + piece.size])
             offset += piece.size
         return content
 
     def entries(self) -> tuple[Entry, ...]:
-        made = []
-        for index, entry in enumerate(self._source.entries):
-            segment, offset = self._where.get(index, (0, 0)) if entry.size else (0, 0)
-            made.append(
-                Entry(
-                    path=entry.path,
-                    kind=entry.kind,
-                    executable=entry.executable,
-                    mtime_ns=entry.mtime_ns,
-                    size=entry.size,
-                    segment=segment,
-                    offset=offset,
-                    target=entry.target,
-                )
-            )
-        return tuple(made)
+        entries = self._source.entries  # changed in place, and cut again: there may be a million
+        for segment, pieces in enumerate(cut(entries)):
+            offset = 0
+            for piece in pieces:
+                if piece.offset == 0:
+                    entries[piece.entry] = replace(entries[piece.entry], segment=segment, offset=offset)
+                offset += piece.size
+        return tuple(entries)
 
 
 class ByteStream(Protocol):

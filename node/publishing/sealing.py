@@ -11,7 +11,6 @@ from protocol.hashing import Bytes, digest
 from protocol.seal import SealedSegment, commitment, seal_segment
 from protocol.segment import Descriptor, Layout, Shares, plan
 
-SEALED_AT_ONCE = 3
 KEPT_BYTES = 48 << 20
 """Of memory for segments, kept for the next: the plaintext of one, its sealed blocks and their parity are 40 MiB."""
 
@@ -24,15 +23,18 @@ class Sealer:
     journal: Journal
     shares: Shares
     buffers: Buffers = field(default_factory=lambda: Buffers(KEPT_BYTES))
-    slots: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(SEALED_AT_ONCE))
     turn: trio.Lock = field(default_factory=trio.Lock)
     """Two threads that seal take the interpreter from the event loop, and gain nothing."""
+
+    def room(self, size: int) -> memoryview:
+        """Memory for a plaintext of ``size`` bytes, long enough to be used for sealed blocks next."""
+        return self.buffers.take(plan(size, self.shares).sealed_bytes)[:size]
 
     def segment(self, key: bytes, plaintext: Bytes, *, lent: bool) -> "Segment":
         """Args:
         key: The segment key, derived from this very buffer.
         plaintext: Not to be changed before the segment is released.
-        lent: Whether it lies in memory of ``buffers``, and goes back there.
+        lent: Whether it lies in memory that ``room`` gave, or that may go there.
         """
         token = digest("local", key, str(self.shares).encode())
         layout = plan(len(plaintext), self.shares)
@@ -62,18 +64,13 @@ class Segment:
         return self.known or (await self.sealed()).descriptor
 
     async def sealed(self) -> SealedSegment:
-        """Its chunks. Waits while too many others are sealed and not released."""
+        """Its chunks."""
         if self._sealed is None:
             sealer = self.sealer
-            await sealer.slots.acquire()
-            try:
-                async with sealer.turn:
-                    self._sealed = await sealer.blocking(
-                        seal_segment, self.plaintext, self.key, sealer.shares, sealer.buffers.take
-                    )
-            finally:
-                if self._sealed is None:
-                    sealer.slots.release()
+            async with sealer.turn:
+                self._sealed = await sealer.blocking(
+                    seal_segment, self.plaintext, self.key, sealer.shares, sealer.buffers.take
+                )
             self._return_plaintext()
         return self._sealed
 
@@ -84,7 +81,6 @@ class Segment:
         else:
             self.sealer.buffers.give(*self._sealed.memory)
             self._sealed = None
-            self.sealer.slots.release()
 
     def _return_plaintext(self) -> None:
         if self.lent:

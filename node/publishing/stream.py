@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from node.publishing.source import SourceEntry
-from protocol.manifest import Kind
+from protocol.manifest import Entry, Kind
 from protocol.segment import SEGMENT_BYTES, block_hash
 
 LARGE_FILE_BYTES = 1 << 20
@@ -25,7 +24,7 @@ class Piece:
 Pieces = tuple[Piece, ...]
 
 
-def cut(entries: Sequence[SourceEntry]) -> Iterator[Pieces]:
+def cut(entries: Sequence[Entry]) -> Iterator[Pieces]:
     """The pieces of each segment, in order. Depends on paths and sizes alone, so that the same tree is cut alike."""
     pack: list[Piece] = []
     packed = 0

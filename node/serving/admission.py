@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
@@ -31,6 +31,8 @@ class Connections:
     """Counts open connections. Where there is no room, whoever has been longest at its handshake makes room.
 
     So connections that say nothing keep nobody out, however many there are: a peer is done with it in two round trips.
+    Who has said the first half of it goes behind all that are there then, once: were the silent ones always the first
+    to go, a byte each would do to keep newcomers out.
     """
 
     def __init__(self, *, total: int = MAX_CONNECTIONS, per_neighbour: int = MAX_PER_NEIGHBOUR) -> None:
@@ -38,7 +40,7 @@ class Connections:
         self._per_neighbour = per_neighbour
         self._open = 0
         self._from: Counter[str] = Counter()
-        self._half_open: dict[trio.CancelScope, None] = {}  # in the order in which they came
+        self._half_open: dict[trio.CancelScope, None] = {}  # in the order in which they go
 
     @property
     def open(self) -> int:
@@ -56,16 +58,22 @@ class Connections:
         return True
 
     @contextmanager
-    def half_open(self, handshake: trio.CancelScope) -> Iterator[None]:
-        """Inside, ``handshake`` may be cancelled to make room for somebody else."""
+    def half_open(self, handshake: trio.CancelScope) -> Iterator[Callable[[], None]]:
+        """Inside, ``handshake`` may be cancelled to make room for somebody else. To be told when it was answered."""
+
+        def answered() -> None:
+            if handshake in self._half_open:
+                del self._half_open[handshake]
+                self._half_open[handshake] = None
+
         self._half_open[handshake] = None
         try:
-            yield
+            yield answered
         finally:
             self._half_open.pop(handshake, None)
 
     def _drop_half_open(self) -> bool:
-        """Cancel the oldest handshake; it leaves as soon as its task runs. False when there is none."""
+        """Cancel the first handshake in line; it leaves as soon as its task runs. False when there is none."""
         for handshake in self._half_open:
             del self._half_open[handshake]
             handshake.cancel()

@@ -113,8 +113,11 @@ class ChunkServer:
             scope.cancel()
 
     async def _converse(self, wire: Wire, address: Address) -> None:
-        with trio.fail_after(HANDSHAKE_SECONDS) as handshake, self._connections.half_open(handshake):
+        with trio.fail_after(HANDSHAKE_SECONDS) as handshake, self._connections.half_open(handshake) as answered:
+            wire.on_progress = answered
             peer = await wire.handshake()
+        if handshake.cancel_called:  # another was let in for it, in the very moment in which it was done
+            return
         while not self._finishing:
             header = None
             with trio.move_on_after(IDLE_SECONDS) as idle:

@@ -34,6 +34,8 @@ from protocol.leases import open_lease
 log = logging.getLogger(__name__)
 
 _FOLDERS = range(256)
+# What SQLite quotes of a damaged file in its message need not be text.
+_DAMAGED_INDEX = (sqlite3.DatabaseError, UnicodeDecodeError)
 
 
 def prepare_folders(paths: Paths) -> None:
@@ -62,10 +64,7 @@ def open_index(paths: Paths, network: NetworkId) -> ChunkIndex:
     try:
         try:
             return _open_and_compare(paths, network)
-        except (
-            sqlite3.DatabaseError,
-            UnicodeDecodeError,
-        ) as exc:  # what SQLite quotes of a damaged file need not be text
+        except _DAMAGED_INDEX as exc:
             log.warning("making the index anew from the files: %s", exc)
             _unlink_index(paths)
             return _open_and_compare(paths, network)

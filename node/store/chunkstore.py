@@ -10,6 +10,7 @@ worker thread. A request that cannot be done ends in a ``Refusal`` and changes n
 import logging
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -94,18 +95,21 @@ class ChunkStore:
 
     @property
     def free_bytes(self) -> int:
-        """What the quota, and the disk itself, still have room for. Never waits."""
-        return min(self._quota.free(), self._disk_room())
+        """What the quota, and the disk itself, still have room for; 0 when the disk does not say. Never waits."""
+        try:
+            return min(self._quota.free(), self._disk_room())
+        except OSError:
+            return 0
 
     def _disk_room(self) -> int:
         """What the disk has room for beside the puts under way, and what it takes to renew, delete and expire.
 
         What a put under way has written counts twice: better to refuse one too early than to fail several too late.
+        Some file systems do not know their size: there the quota alone counts. Raises OSError.
         """
-        try:
-            disk = os.statvfs(self._paths.root)
-        except OSError:
-            return 0
+        disk = os.statvfs(self._paths.root)
+        if not disk.f_blocks:
+            return sys.maxsize
         return max(0, disk.f_bavail * disk.f_frsize - self._quota.reserved - DISK_HEADROOM_BYTES)
 
     def chunk_count(self) -> int:
@@ -193,7 +197,8 @@ class ChunkStore:
     def begin_put(
         self, descriptor: Descriptor, index: int, hashes: bytes, lease: Lease, lease_data: bytes
     ) -> "PutWriter":
-        """Check a put and reserve its place. Touches no disk and never waits.
+        """Check a put and reserve its place. Reads and writes no file and never waits: may be called in the event loop.
+        The file system is asked how much room it has, which it knows without reading.
 
         Args:
             descriptor: Of the segment.
@@ -203,7 +208,7 @@ class ChunkStore:
             lease_data: The signed lease.
 
         Raises:
-            Refusal: malformed, bad lease, or full.
+            Refusal: malformed, bad lease, full, or disk.
         """
         try:
             split = check_hashes(descriptor, index, hashes)
@@ -217,8 +222,9 @@ class ChunkStore:
             raise ended(self._wall())
         trailer = Trailer(descriptor=descriptor.encode(), index=index, hashes=hashes, lease=lease_data).pack()
         reserved = charge(descriptor.layout.column_bytes(index) + len(trailer)) + lease_charge(0)
-        if reserved > self._disk_room():
-            raise Refusal(ErrorCode.FULL, "the disk is full")
+        with self._index.faults():
+            if reserved > self._disk_room():
+                raise Refusal(ErrorCode.FULL, "the disk is full")
         self._quota.reserve(reserved)
         return PutWriter(self, descriptor, index, split, trailer, held_lease(lease, lease_data), reserved)
 

@@ -1,5 +1,6 @@
 """Memory: what a node takes when peers announce more than they send, and a client for every file more."""
 
+import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -22,8 +23,8 @@ from tests.node.builders import DAY, NETWORK, lease_for, sample
 GREEDY = 100
 NODE_BYTES = 100 * MIB
 """What a node takes, whatever peers do."""
-FEW, MANY = 1_000, 6_000
-PUBLISH_BYTES_A_FILE, FETCH_BYTES_A_FILE = 1_400, 1_200
+FEW, MANY = 1_000, 9_000
+PUBLISH_BYTES_A_FILE, LIST_BYTES_A_FILE, FETCH_BYTES_A_FILE = 1_000, 750, 750
 MEASURED = """import os, sys
 pid = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
 _, status, used = os.wait4(pid, 0)
@@ -141,8 +142,12 @@ def test_many_small_files(calm: Net, folders: dict[int, Path], tmp_path: Path) -
         published, out = peak_of(alice, "publish", folder)
         link = out.strip()
         learn_secret(link)
+        listed, out = peak_of(bob, "--json", "ls", link)
+        paths = [entry["path"] for entry in json.loads(out)["entries"] if entry["kind"] == "file"]
+        assert paths == sorted(str(path.relative_to(tmp_path)) for path in folder.glob("*/*"))
         fetched, _ = peak_of(bob, "fetch", link, "-o", tmp_path / f"copy-{count}")
-        peaks[count] = [published, fetched]
-    publishing, fetching = ((peaks[MANY][at] - peaks[FEW][at]) / (MANY - FEW) for at in range(2))
+        peaks[count] = [published, listed, fetched]
+    publishing, listing, fetching = ((peaks[MANY][at] - peaks[FEW][at]) / (MANY - FEW) for at in range(3))
     assert publishing < PUBLISH_BYTES_A_FILE
+    assert listing < LIST_BYTES_A_FILE
     assert fetching < FETCH_BYTES_A_FILE

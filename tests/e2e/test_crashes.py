@@ -39,6 +39,7 @@ def test_a_command_that_is_killed_at_some_moment(
     "step",
     [
         "pathlib:Path.hardlink_to",  # a secret is made, and has no name yet
+        "node.journal:Journal.note_placed",
         "node.journal:Journal.finish",
         "pathlib:Path.replace",  # contacts are written, and have no name yet
     ],

@@ -25,6 +25,7 @@ from tests.node.builders import NETWORK, lease_for, sample
 
 _SMALL, _LARGE = sample(1, 300, Shares(2, 3)), sample(2, 300_000, Shares(2, 3))
 _ROOT, _SOURCE, _DEPOSIT = SegmentId(b"r" * 32), b"s" * 32, b"d" * 16
+_TOKEN = b"t" * 32
 
 
 @cache
@@ -194,6 +195,8 @@ def _use_journal(path: Path) -> None:
             lambda: journal.next_terms(_DEPOSIT, 1, 1),
             lambda: journal.begin(_SOURCE, _DEPOSIT, b""),
             lambda: journal.putting(_ROOT),
+            lambda: journal.placed(_TOKEN),
+            lambda: journal.note_placed(_TOKEN, _SMALL.descriptor),
             lambda: journal.forget(_ROOT),
         )
         for call in calls:
@@ -215,6 +218,7 @@ def _good_journal() -> bytes:
         row = DepositRow(_ROOT, _DEPOSIT, "photos", 10_000, 1, 1_800_000_000, Policy(avoid=("FR", "DE")))
         journal.finish(attempt, row, [(SegmentId(bytes([number]) * 32), number) for number in range(1, 30)])
         journal.putting(_ROOT)
+        journal.note_placed(_TOKEN, _SMALL.descriptor)
     return path.read_bytes()
 
 

@@ -24,8 +24,8 @@ from node.client import Client, World, open_client
 from node.config import Config
 from node.errors import NodeError
 from node.fetching.download import Downloader
-from node.fetching.reader import read_contents, select
-from node.fetching.restore import Wanted, choose_target, restore
+from node.fetching.reader import Wanted, read_contents, select
+from node.fetching.restore import choose_target, restore
 from node.home import Depositor, Home
 from node.journal import Journal
 from node.keeping.check import Health, check

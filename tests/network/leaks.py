@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import trio
 
 from dht.calls import CLOSE_SECONDS, Calls
-from node.net.peers import CONNECTIONS, Peers
+from node.net.peers import Peers
 from node.serving.admission import BUDGET_BLOCKS, Connections, Memory
 from node.store.quota import Quota
 from tests.network.archipelago import Archipelago, Node
@@ -52,7 +52,7 @@ def _what_is_left(found: object) -> str:
             before = trio.current_time() - CLOSE_SECONDS - 1.0
             return _count(sum(call.sent < before for call in found._open.values()), "calls never closed")
         case Peers():
-            at_work = CONNECTIONS - found._active.value
+            at_work = found._most - found._active.value
             return _count(found._open + at_work + len(found._pools) + len(found._asking), "connections or requests")
         case Connections():
             return _count(found.open, "connections counted")

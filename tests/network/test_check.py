@@ -4,21 +4,26 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
 from trio.abc import Listener, Stream
 from trio.testing import MockClock
 
+from dht.contact import Contact
 from dht.socket import DatagramSocket
 from node.blocking import InlineBlocking
 from node.client import Client, World, open_client
 from node.config import Config
-from node.keeping.check import check
-from node.keeping.holders import Questions
+from node.keeping import check as module
+from node.keeping.audit import answered_rightly
+from node.keeping.check import QUIET_SECONDS, check
+from node.keeping.holders import ANSWER_SECONDS, Questions
 from node.net.peers import PeerUnreachable
 from node.progress import Progress
-from protocol.ids import Address
+from protocol.ids import Address, PublicKey
 from protocol.links import Link
 from tests.network.archipelago import NETWORK, Archipelago, Node, WallClock, archipelago
 from tests.network.memory import MemoryHost
@@ -163,6 +168,55 @@ async def test_a_holder_that_was_silent_for_a_while_is_live(autojump_clock: Mock
             silent.host.freeze()
             nursery.start_soon(thaw)
             assert (await check(client, link, Progress())).healthy
+
+
+async def test_a_holder_that_dies_between_two_batches(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it answered for the first segments is no reason to wait for it over the others."""
+    asked: list[Contact] = []
+    dead: list[Node] = []
+    count = module._Check.count
+
+    async def counting(self: module._Check, counts: Any) -> None:
+        await count(self, counts)
+        if not dead:
+            assert {contact.node_id for contact in asked} >= {frozen.node_id}
+            asked.clear()
+            frozen.host.freeze()
+            dead.append(frozen)
+
+    async def auditing(client: Client, contact: Contact, *rest: Any) -> bool:
+        asked.append(contact)
+        return await answered_rightly(client, contact, *rest)
+
+    monkeypatch.setattr(module, "SEGMENTS_AT_ONCE", 4)
+    monkeypatch.setattr(module._Check, "count", counting)
+    monkeypatch.setattr(module, "answered_rightly", auditing)
+    async with archipelago(base, 12) as islands:
+        link = await published(islands, 8)
+        frozen = most_loaded(islands)
+        async with client_on(islands, 1e9) as client:
+            health = await check(client, link, Progress())
+    assert dead
+    assert asked
+    assert frozen.node_id not in {contact.node_id for contact in asked}
+    assert health.readable
+    assert not health.healthy
+
+
+async def test_answers_that_come_one_by_one(autojump_clock: MockClock) -> None:
+    """Each gives those that have not answered another moment, and none of them more than ANSWER_SECONDS."""
+    holders = [Contact(PublicKey(bytes([number]) * 32), Address("10.0.0.1", number)) for number in range(1, 17)]
+
+    async def hello(contact: Contact) -> None:
+        await trio.sleep(0.3 * contact.address.port if contact != holders[-1] else 1000.0)
+
+    client: Any = SimpleNamespace(peers=SimpleNamespace(hello=hello))
+    began = trio.current_time()
+    there = await module._Check(client, Progress())._who_is_there(holders, QUIET_SECONDS)
+    assert there == set(holders[:-1])
+    assert trio.current_time() - began == pytest.approx(ANSWER_SECONDS)
 
 
 async def test_who_sends_a_little_now_and_then_is_not_waited_for(autojump_clock: MockClock) -> None:

@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from dht.calls import GIVE_UP_SECONDS
 from dht.lookup import LOOKUP_SECONDS
 from dht.service import JOIN_SECONDS
 from dht.state import read_contacts, write_contacts
@@ -278,6 +279,25 @@ async def test_records_expire(autojump_clock: MockClock, nursery: trio.Nursery) 
     assert await provider_indices(nodes[1].dht, segment) == []
     assert [len(node.dht.store) for node in nodes] == [0] * 5
     assert [len(node.dht.contacts()) for node in nodes] == [4] * 5
+
+
+async def test_an_announcement_does_not_wait_for_the_slow_when_others_are_enough(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    swarm = Swarm(nursery)
+    nodes = await swarm.acquaint(24)
+    segment = swarm.segment()
+    nearest = await nodes[0].dht.lookup(segment)
+    for found in nearest[:3]:
+        swarm.net.hosts[found.contact.address.host].freeze()
+    began = trio.current_time()
+    assert await nodes[0].dht.announce(segment, swarm.records(segment), nearest) >= 17
+    assert trio.current_time() - began < min(GIVE_UP_SECONDS)
+    for found in nearest[3:14]:
+        swarm.net.hosts[found.contact.address.host].freeze()
+    began = trio.current_time()
+    assert await nodes[0].dht.announce(segment, swarm.records(segment), nearest) < 8
+    assert trio.current_time() - began >= min(GIVE_UP_SECONDS)  # too few took it: the slow are waited for
 
 
 async def test_answers_after_their_time_do_not_end_an_announcement_early(

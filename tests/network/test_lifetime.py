@@ -9,11 +9,18 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from node.client import Client
 from node.errors import NotFoundError, RefusedError
 from node.keeping import lifetime
+from node.keeping.holders import find_holders
 from node.publishing.publish import Options
+from node.store.chunkindex import HeldChunk
+from node.store.chunkstore import ChunkStore
+from node.store.refusal import Refusal
 from protocol.ids import SegmentId
-from protocol.messages import Have, HaveReply
+from protocol.leases import Lease
+from protocol.messages import ErrorCode, Have, HaveReply
+from protocol.records import ProviderRecord
 from tests.network.archipelago import Node, User, archipelago, failure
 from tests.network.swarm import wall_clock
 
@@ -48,6 +55,47 @@ async def test_renew_reaches_every_holder(autojump_clock: MockClock, base: Path)
         assert {segment.expires for segment in (await alice.check(link)).segments} == {after}
         shorter = await alice.renew(link, DAY)
         assert shorter.expiry == after  # a renewal never shortens
+
+
+def take_no_lease(monkeypatch: pytest.MonkeyPatch, *nodes: Node) -> None:
+    """From now on they answer ``full``."""
+    apply_lease = ChunkStore.apply_lease
+
+    def refuse(self: ChunkStore, lease: Lease, data: bytes) -> list[HeldChunk]:
+        if self._paths.root in {node.data for node in nodes}:
+            raise Refusal(ErrorCode.FULL, "the quota is used up")
+        return apply_lease(self, lease, data)
+
+    monkeypatch.setattr(ChunkStore, "apply_lease", refuse)
+
+
+async def test_one_segment_is_refused_somewhere_and_another_is_nowhere(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder that is full, of a segment which others renew, is not why the other segment has nobody."""
+
+    async def but_for_the_root(client: Client, segment: SegmentId) -> list[ProviderRecord]:
+        return [] if segment == link.root else await find_holders(client, segment)
+
+    async with archipelago(base, 6) as islands, islands.user("alice") as alice:
+        link = (await alice.publish(islands.file("film", MIB))).link
+        (film,) = set(islands.holders()) - {link.root.hex()}
+        take_no_lease(monkeypatch, islands.holders()[film][0][0])
+        monkeypatch.setattr(lifetime, "find_holders", but_for_the_root)
+        lost = await failure(alice.renew(link, 365 * DAY))
+    assert isinstance(lost, NotFoundError)
+    assert "1 of 2 segments have no holder that could be asked" in str(lost)
+
+
+async def test_every_holder_refuses_to_renew(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with archipelago(base, 6) as islands, islands.user("alice") as alice:
+        link = (await alice.publish(islands.file("film", MIB))).link
+        take_no_lease(monkeypatch, *islands.nodes)
+        refused = await failure(alice.renew(link, 365 * DAY))
+    assert isinstance(refused, RefusedError)
+    assert "2 of 2 segments have no holder that took the lease (full: the quota is used up)" in str(refused)
 
 
 async def test_what_is_not_renewed_ends(autojump_clock: MockClock, base: Path) -> None:

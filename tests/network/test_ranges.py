@@ -4,6 +4,7 @@ from pathlib import Path
 
 from trio.testing import MockClock
 
+from protocol.ids import Address
 from protocol.segment import BLOCK_BYTES, SEALED_BLOCK_BYTES, SEGMENT_BYTES
 from tests.network.archipelago import archipelago
 
@@ -83,3 +84,21 @@ async def test_one_file_of_many(autojump_clock: MockClock, base: Path) -> None:
             fetched = await bob.fetch(published.link, base / "one", path=b"letters/12")
         assert (base / "one").read_bytes() == (folder / "12").read_bytes()
         assert fetched.content_bytes == SEALED_BLOCK_BYTES
+
+
+async def test_a_fetch_asks_the_dht_no_further_than_it_must(autojump_clock: MockClock, base: Path) -> None:
+    async with archipelago(base, 24) as islands:
+        source = islands.file("film", 2 * SEGMENT_BYTES)
+        async with islands.user("alice") as alice:
+            link = (await alice.publish(source)).link
+        async with islands.user("bob") as bob:
+            asked: list[Address] = []
+
+            def count(data: bytes, sender: Address, to: Address) -> None:
+                if sender.host == bob.host.ip:
+                    asked.append(to)
+
+            islands.net.on_datagram = count
+            await bob.fetch(link, base / "copy")
+    assert (base / "copy").read_bytes() == source.read_bytes()
+    assert len(asked) < 3 * 20  # for the root and two segments; to the end it would be some 60 each

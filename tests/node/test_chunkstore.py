@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -215,6 +216,36 @@ def test_space_is_promised_before_the_body_and_given_back(tmp_path: Path) -> Non
     writer.abort()
     put(store, sample(1), 0)
     assert store.free_bytes < 50_000
+    store.close()
+
+
+@pytest.mark.parametrize(("blocks", "taken"), [(0, True), (1000, False)])
+def test_a_file_system_that_does_not_know_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int, taken: bool
+) -> None:
+    """There the quota alone counts. One that does know it, and has no room, is full."""
+    store, segment = open_store(tmp_path, quota=HEADROOM_BYTES + 300_000), sample()
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=0, f_frsize=4096, f_blocks=blocks))
+    assert store.free_bytes == (300_000 if taken else 0)
+    assert refused_or_none(lambda: put(store, segment, 0)) is (None if taken else ErrorCode.FULL)
+    assert refused(lambda: put(store, sample(1), 0)) is ErrorCode.FULL
+    assert_sound(store, tmp_path)
+    store.close()
+
+
+def test_a_disk_that_does_not_say_how_much_room_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails: nobody is told that it was full, and nobody is invited."""
+    store, segment = open_store(tmp_path), sample()
+
+    def fail(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "statvfs", fail)
+        assert store.free_bytes == 0
+        assert refused(lambda: put(store, segment, 0)) is ErrorCode.DISK
+    put(store, segment, 0)
+    assert_sound(store, tmp_path)
     store.close()
 
 

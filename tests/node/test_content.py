@@ -1,6 +1,9 @@
 """What publish makes of files and of a stream: segments, and the entries that lead to their bytes."""
 
 import io
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -125,3 +128,37 @@ def test_a_file_that_changes_between_segments(tmp_path: Path) -> None:
         handle.write(b"x")
     with pytest.raises(MachineError, match="changed while it was being published"):
         next(segments)
+
+
+FILES = 4_000
+
+
+@contextmanager
+def at_most(bytes_a_file: int) -> Iterator[None]:
+    """No more memory is in use at any moment, for each of FILES files, than there was before."""
+    tracemalloc.start()
+    try:
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak / FILES < bytes_a_file
+
+
+def test_memory_for_each_file(tmp_path: Path) -> None:
+    """A person with a million small files has a gigabyte to spare, and not three."""
+    root = tmp_path / "root"
+    for number in range(FILES):
+        if number % 100 == 0:
+            (root / f"{number // 100:03}").mkdir(parents=True)
+        (root / f"{number // 100:03}/a file {number:05}.txt").write_bytes(b"%020d" % number)
+    with at_most(400):
+        content = FileContent(scan([root]), b"identity")
+        refs = tuple(
+            SegmentRef(id=SegmentId(bytes(32)), length=len(segment), key=bytes(32))
+            for segment in content.segments(room)
+        )
+        manifest = Manifest(entries=content.entries(), segments=refs)
+        encoded = manifest.encode()
+    with at_most(320):
+        assert Manifest.decode(encoded).entries == manifest.entries

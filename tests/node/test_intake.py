@@ -65,20 +65,30 @@ async def test_never_for_more_than_comes(mock_clock: MockClock) -> None:
         assert lowest(far) == 1
 
 
-async def test_every_byte_counts_where_few_come(mock_clock: MockClock) -> None:
+async def test_a_line_that_becomes_slow(mock_clock: MockClock) -> None:
     async with connection() as (near, far), trio.open_nursery() as nursery:
         intake = Intake(far)
         nursery.start_soon(near.send_all, bytes(4 * MIB))
         await take(intake, 4 * MIB, 4 * MIB)
         await wait_all_tasks_blocked()
-        as_many_as_are_waited_for = bytes(RECEIVE_BYTES // 2)  # so that they come in one piece
-        nursery.start_soon(near.send_all, as_many_as_are_waited_for)
-        mock_clock.jump(60)
-        await take(intake, RECEIVE_BYTES // 2, MIB)
-        await wait_all_tasks_blocked()
         await near.send_all(b"!")
-        assert await take(intake, 1, MIB) == b"!"
+        got: list[bytes] = []
+
+        async def receive() -> None:
+            for _ in range(2):
+                got.append(bytes(await intake.receive(MIB)))
+
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        assert lowest(far) == RECEIVE_BYTES // 2
+        assert not got
+        mock_clock.jump(0.2)
+        await wait_all_tasks_blocked(0.01)
+        assert got == [b"!"]
         assert lowest(far) == 1
+        await near.send_all(b"?")
+        await wait_all_tasks_blocked(0.01)
+        assert got == [b"!", b"?"]  # at once
 
 
 async def test_the_end_of_the_stream(mock_clock: MockClock) -> None:

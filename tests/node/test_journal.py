@@ -11,8 +11,9 @@ import pytest
 
 from node.errors import MachineError, RefusedError
 from node.journal import Attempt, DepositRow, Journal
-from protocol.ids import NetworkId, SegmentId
+from protocol.ids import ChunkId, NetworkId, SegmentId
 from protocol.leases import Policy
+from protocol.segment import Descriptor, Shares, plan
 
 SALT = b"s" * 16
 NETWORK = NetworkId(bytes(32))
@@ -25,6 +26,12 @@ def segment(number: int) -> SegmentId:
 
 def source(number: int = 1) -> bytes:
     return bytes([number]) * 32
+
+
+def descriptor(number: int) -> Descriptor:
+    """Of a segment of 12 chunks; another for every number."""
+    layout = plan(2**20, Shares())
+    return Descriptor(layout, bytes([number]) * 32, tuple(ChunkId(bytes([index]) * 32) for index in range(layout.n)))
 
 
 def row(root: int, deposit: bytes = b"d" * 16, **more: object) -> DepositRow:
@@ -87,6 +94,60 @@ def test_what_was_put_is_known_for_good(path: Path) -> None:
     again.forget(segment(1))
     assert again.seen(segment(1))
     again.close()
+
+
+def test_what_a_segment_was_sealed_to(path: Path) -> None:
+    journal, other = Journal(path, NETWORK), Journal(path, OTHER)
+    assert journal.placed(b"t" * 32) is None
+    journal.note_placed(b"t" * 32, descriptor(1))
+    journal.note_placed(b"u" * 32, descriptor(2))
+    assert other.placed(b"t" * 32) is None
+    other.note_placed(b"t" * 32, descriptor(3))
+    journal.close()
+    other.close()
+    again = Journal(path, NETWORK)
+    assert again.placed(b"t" * 32) == descriptor(1)
+    assert again.placed(b"u" * 32) == descriptor(2)
+    again.note_placed(b"t" * 32, descriptor(4))
+    assert again.placed(b"t" * 32) == descriptor(4)
+    again.close()
+
+
+def test_descriptors_that_no_deposit_needs_go(path: Path) -> None:
+    """With the deposit that is forgotten, and those of publishes that never ended; the other network's stay."""
+    journal, other = Journal(path, NETWORK), Journal(path, OTHER)
+    for number in range(4):
+        journal.note_placed(bytes([number]) * 32, descriptor(number))
+        other.note_placed(bytes([number]) * 32, descriptor(number))
+
+    def needs(root: int, *numbers: int) -> None:
+        segments = [(descriptor(number).id, 2**20) for number in numbers]
+        journal.finish(journal.begin(source(root), b"d" * 16, b""), row(root), segments)
+
+    def known(found: Journal) -> list[int]:
+        return [number for number in range(4) if found.placed(bytes([number]) * 32) is not None]
+
+    needs(10, 0, 1)
+    needs(11, 1, 2)
+    assert known(journal) == [0, 1, 2, 3]
+    journal.forget(segment(10))
+    assert known(journal) == [1, 2]
+    journal.forget(segment(11))
+    assert known(journal) == []
+    assert known(other) == [0, 1, 2, 3]
+    journal.close()
+    other.close()
+
+
+@pytest.mark.parametrize(
+    "change", ["descriptor = x'c1'", "descriptor = substr(descriptor, 2)", "segment = zeroblob(32)"]
+)
+def test_a_damaged_descriptor_is_none(path: Path, change: str) -> None:
+    with closing(Journal(path, NETWORK)) as journal:
+        journal.note_placed(b"t" * 32, descriptor(1))
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute(f"UPDATE placed SET {change}")
+        assert journal.placed(b"t" * 32) is None
 
 
 def test_sequences_only_go_up(path: Path) -> None:
@@ -217,13 +278,15 @@ def test_whatever_the_database_says_is_this_machines_fault(path: Path) -> None:
     journal = Journal(path, NETWORK)
     found = publish(journal, 1, [2])
     other = sqlite3.connect(path, isolation_level=None)
-    for table in ("attempt", "terms", "put", "deposit", "deposit_segment"):
+    for table in ("attempt", "terms", "put", "deposit", "deposit_segment", "placed"):
         other.execute(f"ALTER TABLE {table} RENAME TO gone_{table}")
     for call in (
         lambda: journal.begin(source(2), b"1" * 16, b""),
         lambda: journal.next_terms(b"d" * 16, 1, 1),
         lambda: journal.seen(segment(1)),
         lambda: journal.putting(segment(1)),
+        lambda: journal.placed(b"t" * 32),
+        lambda: journal.note_placed(b"t" * 32, descriptor(1)),
         lambda: journal.finish(Attempt(source(), b"d" * 16, b""), found, []),
         lambda: journal.deposits(segment(1)),
         lambda: journal.update(found),
@@ -234,7 +297,7 @@ def test_whatever_the_database_says_is_this_machines_fault(path: Path) -> None:
         with pytest.raises(MachineError, match=r"cannot use the journal .*no such table") as caught:
             call()
         assert caught.value.exit_code == 7
-    for table in ("attempt", "terms", "put", "deposit", "deposit_segment"):
+    for table in ("attempt", "terms", "put", "deposit", "deposit_segment", "placed"):
         other.execute(f"ALTER TABLE gone_{table} RENAME TO {table}")
     other.close()
     journal.putting(segment(1))  # no transaction was left open
@@ -246,6 +309,20 @@ def test_a_journal_of_another_version(path: Path) -> None:
         db.execute("PRAGMA user_version = 1")
     with pytest.raises(MachineError, match="format 1"):
         Journal(path, NETWORK)
+
+
+def test_a_journal_of_format_2_is_taken_over(path: Path) -> None:
+    """It has everything but the descriptors."""
+    with closing(Journal(path, NETWORK)) as journal:
+        found = publish(journal, 1, [2])
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DROP TABLE placed")
+        db.execute("PRAGMA user_version = 2")
+    for _ in range(2):
+        with closing(Journal(path, NETWORK)) as journal:
+            assert journal.deposits(segment(1)) == [found]
+            journal.note_placed(b"t" * 32, descriptor(1))
+            assert journal.placed(b"t" * 32) == descriptor(1)
 
 
 def test_a_file_that_is_no_journal(path: Path) -> None:
@@ -293,17 +370,20 @@ def test_damaged_rows(path: Path) -> None:
     with closing(Journal(path, NETWORK)) as journal:
         found = publish(journal, 1, [2])
         journal.next_terms(found.deposit, 1, 1)
+        journal.note_placed(b"t" * 32, descriptor(1))
         with closing(sqlite3.connect(path)) as db, db:
             db.execute("UPDATE terms SET sequence = x'00'")
             db.execute("UPDATE attempt SET deposit = 'text'")
             db.execute("UPDATE deposit_segment SET size = x'00'")
             db.execute("UPDATE deposit SET name = x'00'")
+            db.execute("UPDATE placed SET descriptor = 'text'")
         for call in (
             lambda: journal.next_terms(found.deposit, 1, 1),
             lambda: journal.begin(source(1), b"d" * 16, b""),
             lambda: journal.segments(segment(1)),
             lambda: journal.only_in(found),
             lambda: journal.deposits(segment(1)),
+            lambda: journal.placed(b"t" * 32),
         ):
             with pytest.raises(MachineError, match="is damaged"):
                 call()

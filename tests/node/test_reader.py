@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.errors import ConfigError, NotFoundError
-from node.fetching.reader import plan_steps, runs_of, select, single_file
+from node.fetching.reader import WholeFiles, plan_steps, runs_of, select, single_file
 from protocol.ids import SegmentId
 from protocol.manifest import Entry, Kind, Manifest, SegmentRef
 from protocol.segment import BLOCK_BYTES
@@ -49,7 +49,9 @@ def test_every_byte_wanted_is_planned_once(found: list[int], files: list[int], d
             wanted.append((number, start, data.draw(st.integers(start + 1, entry.size))))
     got: dict[int, bytes] = {number: b"" for number, _, _ in wanted}
     steps = list(plan_steps(manifest, wanted))
+    assert [step.number for step in steps] == list(range(len(steps)))
     for step in steps:
+        assert step.size == sum(item.size for item in step.slices)
         position = manifest.segments.index(step.ref)
         assert step.first >= 0
         assert (step.first + step.count - 1) * BLOCK_BYTES < step.ref.length
@@ -75,6 +77,20 @@ def test_no_more_blocks_than_needed() -> None:
     assert not list(plan_steps(manifest, []))
 
 
+def test_whole_files() -> None:
+    """Their runs can be gone through again: a fetch does, rather than keep a million of them."""
+    manifest = manifest_of([100, 100], [60, 0, 90, 50])
+    wanted = WholeFiles(manifest, range(5))
+    assert list(wanted) == list(wanted) == [(1, 0, 60), (3, 0, 90), (4, 0, 50)]
+    assert list(WholeFiles(manifest, [0, 2, 4])) == [(4, 0, 50)]
+    assert [step.size for step in plan_steps(manifest, wanted)] == [100, 100]
+
+
+def test_inline_content_needs_no_steps() -> None:
+    manifest = Manifest(entries=(Entry(path=b"f", kind=Kind.FILE, size=3),), inline=b"abc")
+    assert not list(plan_steps(manifest, WholeFiles(manifest, [0])))
+
+
 ENTRIES = (
     Entry(path=b"a", kind=Kind.FOLDER),
     Entry(path=b"a/b", kind=Kind.FILE),
@@ -96,7 +112,7 @@ ENTRIES = (
     ],
 )
 def test_selecting_a_path(path: bytes | None, chosen: list[int]) -> None:
-    assert select(Manifest(entries=ENTRIES), path) == chosen
+    assert list(select(Manifest(entries=ENTRIES), path)) == chosen
 
 
 @pytest.mark.parametrize("path", [b"", b"b", b"a/bb", b"a/b/x", b"A"])

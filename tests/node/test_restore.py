@@ -13,11 +13,11 @@ from types import SimpleNamespace
 import pytest
 
 from node.errors import ConfigError, MachineError, RefusedError
-from node.fetching.reader import Run, plan_steps
-from node.fetching.restore import Restore, Target, Wanted, choose_target
+from node.fetching.reader import Wanted, plan_steps
+from node.fetching.restore import Restore, Target, choose_target
 from protocol.ids import SegmentId
 from protocol.links import Link, LinkKind
-from protocol.manifest import Entry, Kind, Manifest, SegmentRef, inline_content
+from protocol.manifest import Entry, Kind, Manifest, SegmentRef
 from protocol.segment import BLOCK_BYTES
 from tests.trees import tree
 
@@ -119,26 +119,23 @@ def fetch(
     work = Restore(link, found.manifest, wanted, chosen, target)
     try:
         work.begin()
-        plan = list(plan_steps(found.manifest, wanted)) if found.manifest.segments else []
-        done = work.finished_before(plan)
-        kept = sum(item.size for number in done for item in plan[number].slices)
-        work.make_places(sum(stop - start for _, start, stop in wanted) - kept)
+        done = work.finished_before(plan_steps(found.manifest, wanted))
+        kept = sum(done.values())
+        work.make_places(work.size - kept)
         if not found.manifest.segments:
-            for entry, start, stop in wanted:
-                data = inline_content(found.manifest, found.manifest.entries[entry], start, stop)
-                work.write_run(Run(entry, start, memoryview(data)))
+            work.write_inline()
             work.finish(force=force)
             return 0
-        for number, step in enumerate(plan):
-            if number in done:
+        for step in plan_steps(found.manifest, wanted):
+            if step.number in done:
                 continue
             if not steps:
                 raise Interrupted
             steps -= 1
-            found.fetched.append(number)
+            found.fetched.append(step.number)
             plaintext = found.segments[found.manifest.segments.index(step.ref)]
             begin = step.first * BLOCK_BYTES
-            work.write(number, step, memoryview(plaintext)[begin : begin + step.count * BLOCK_BYTES])
+            work.write(step, memoryview(plaintext)[begin : begin + step.count * BLOCK_BYTES])
         work.finish(force=force)
         return kept
     finally:
@@ -209,6 +206,42 @@ def test_a_part_that_was_tampered_with_is_fetched_again(tmp_path: Path) -> None:
     assert fetch(found, tmp_path / "copy") == CUTS[1]
     assert found.fetched == [0, 2, 3]
     assert_whole(found, tmp_path / "copy")
+
+
+def test_some_files_of_a_segment_and_not_those_between(tmp_path: Path) -> None:
+    """What was written for a step is noted, and found again, whether its files are neighbours or not."""
+    content = Random(2).randbytes(1_000)
+    files = [
+        Entry(path=b"f%d" % number, kind=Kind.FILE, size=100, offset=100 * number)
+        for number in range(len(content) // 100)
+    ]
+    refs = (SegmentRef(id=SegmentId(b"s" * 32), length=len(content), key=bytes(32)),)
+    found = Deposit(Manifest(entries=tuple(files), segments=refs), [content])
+    chosen = [1, 2, 3, 5, 9]
+    target = choose_target(found.manifest, chosen, tmp_path / "copy", LINK.root, force=False)
+    for before, flipped in (({}, False), ({0: 500}, False), ({}, True)):
+        if flipped:
+            _flip(tmp_path / "copy.part/content/f5", 99)
+        work = Restore(LINK, found.manifest, found.wanted(chosen), chosen, target)
+        work.begin()
+        (step,) = plan_steps(found.manifest, found.wanted(chosen))
+        assert work.finished_before([step]) == before
+        work.write(step, memoryview(content))
+        work.close()
+    fetch(found, tmp_path / "copy", chosen=chosen)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "copy").iterdir()} == {
+        f"f{number}": content[100 * number :][:100] for number in chosen
+    }
+
+
+def test_a_file_without_its_folder(tmp_path: Path) -> None:
+    """The folder it has in the deposit was not chosen, and is made for it beside the destination alone."""
+    found = deposit()
+    for path in (b"top/sub/c", b"top/z"):
+        index = next(number for number, entry in enumerate(found.manifest.entries) if entry.path == path)
+        fetch(found, tmp_path / "copy", chosen=[index], force=True)
+        assert (tmp_path / "copy").read_bytes() == found.content(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
 
 
 def test_what_was_cut_off_is_fetched_again(tmp_path: Path) -> None:

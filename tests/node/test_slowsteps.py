@@ -1,6 +1,7 @@
 """The switch that tells which steps hold up the event loop."""
 
 import logging
+import re
 import time
 from collections.abc import Iterator
 
@@ -20,14 +21,16 @@ async def _work(seconds: float) -> None:
 
 def test_a_busy_step_is_told_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
     trio.run(_work, 0.03, instruments=[SlowSteps()])
-    (told,) = [record.getMessage() for record in caplog.records]
     file, line = f"{__name__.replace('.', '/')}.py", _work.__code__.co_firstlineno
-    assert f"from _work ({file}:{line + 1}) to _work ({file}:{line + 5}): busy for 30 ms" in told
-    assert caplog.records[0].levelno == logging.WARNING
+    place = re.escape(f"from _work ({file}:{line + 1}) to _work ({file}:{line + 5}): ")
+    found = [(record, re.search(place + r"busy for (\d+) ms", record.getMessage())) for record in caplog.records]
+    ((record, told),) = [(record, told) for record, told in found if told]  # a machine that stands still tells others
+    assert int(told[1]) >= 30
+    assert record.levelno == logging.WARNING
 
 
 def test_a_quiet_step_is_not(caplog: pytest.LogCaptureFixture) -> None:
-    trio.run(_work, 0.002, instruments=[SlowSteps()])
+    trio.run(_work, 0.0, instruments=[SlowSteps(Clocks(wall=0.002, busy=0.002, queued=0.0))])
     assert not caplog.records
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.errors import ConfigError, MachineError
-from node.publishing.source import SourceEntry, read_into, scan
+from node.publishing.source import Source, scan
 from protocol.manifest import Kind
 
 NOBODY = 65534
@@ -26,14 +26,9 @@ def unprivileged() -> Iterator[None]:
         os.seteuid(user)
 
 
-def entry_of(path: Path) -> SourceEntry:
-    (entry,) = scan([path]).entries
-    return entry
-
-
-def read(entry: SourceEntry, offset: int = 0, size: int | None = None) -> bytes:
-    target = bytearray(entry.size - offset if size is None else size)
-    read_into(entry, offset, memoryview(target))
+def read(source: Source, number: int = 0, offset: int = 0, size: int | None = None) -> bytes:
+    target = bytearray(source.entries[number].size - offset if size is None else size)
+    source.read_into(number, offset, memoryview(target))
     return bytes(target)
 
 
@@ -60,7 +55,7 @@ def test_a_tree_is_listed_in_order_of_path(tmp_path: Path) -> None:
     a, x = source.entries[1], source.entries[5]
     assert (a.kind, a.executable, a.mtime_ns, a.size) == (Kind.FILE, True, 12_345_678_901, 1)
     assert not x.executable
-    assert read(x) == b"b/x"
+    assert read(source, 5) == b"b/x"
 
 
 def test_odd_names_are_kept_byte_for_byte(tmp_path: Path) -> None:
@@ -70,7 +65,8 @@ def test_odd_names_are_kept_byte_for_byte(tmp_path: Path) -> None:
         with open(os.fsencode(tmp_path / "root") + b"/" + name, "wb") as handle:
             handle.write(name)
     source = scan([tmp_path / "root"])
-    assert {entry.path: read(entry) for entry in source.entries[1:]} == {b"root/" + name: name for name in names}
+    found = {entry.path: read(source, number) for number, entry in enumerate(source.entries) if number}
+    assert found == {b"root/" + name: name for name in names}
 
 
 def test_what_cannot_be_published_is_skipped_with_a_reason(tmp_path: Path) -> None:
@@ -113,6 +109,7 @@ def test_links_are_followed_only_when_they_are_named(tmp_path: Path) -> None:
         (b"alias", Kind.FOLDER),
         (b"alias/file", Kind.FILE),
     ]
+    assert read(source, 1) == b"1"
     (tmp_path / "outer").mkdir()
     (tmp_path / "outer/inner").symlink_to("loop")
     (tmp_path / "outer/loop").symlink_to("inner")
@@ -122,7 +119,11 @@ def test_links_are_followed_only_when_they_are_named(tmp_path: Path) -> None:
 def test_several_paths(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"b")
     (tmp_path / "a").mkdir()
-    assert [entry.path for entry in scan([tmp_path / "b", tmp_path / "a"]).entries] == [b"a", b"b"]
+    (tmp_path / "a/x").write_bytes(b"x")
+    (tmp_path / "a.txt").write_bytes(b"a.txt")
+    source = scan([tmp_path / "b", tmp_path / "a", tmp_path / "a.txt"])
+    assert [entry.path for entry in source.entries] == [b"a", b"a.txt", b"a/x", b"b"]
+    assert [read(source, number) for number in (1, 2, 3)] == [b"a.txt", b"x", b"b"]
     (tmp_path / "a/b").write_bytes(b"other")
     with pytest.raises(ConfigError, match="two of the paths are called 'b'"):
         scan([tmp_path / "b", tmp_path / "a/b"])
@@ -147,20 +148,20 @@ def test_what_is_not_there_or_not_readable(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"secret")
     file.chmod(0o000)
-    entry = entry_of(file)
+    source = scan([file])
     with unprivileged():
         with pytest.raises(MachineError, match="Permission denied"):
             scan([tmp_path / "closed"])
         with pytest.raises(MachineError, match="Permission denied"):
-            read(entry)
+            read(source)
 
 
 def test_a_part_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(range(256)) * 100)
-    entry = entry_of(path)
-    assert read(entry, 1000, 500) == path.read_bytes()[1000:1500]
-    assert read(entry, 25_600, 0) == b""
+    source = scan([path])
+    assert read(source, 0, 1000, 500) == path.read_bytes()[1000:1500]
+    assert read(source, 0, 25_600, 0) == b""
 
 
 def _truncate(path: Path) -> None:
@@ -206,19 +207,19 @@ def _pipe(path: Path) -> None:
 def test_a_file_that_changed_is_not_read(tmp_path: Path, change: object) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * 1000)
-    entry = entry_of(path)
-    assert read(entry) == b"x" * 1000
+    source = scan([path])
+    assert read(source) == b"x" * 1000
     assert callable(change)
     change(path)
     with pytest.raises(MachineError, match=r"changed while it was being published|cannot read"):
-        read(entry)
+        read(source)
 
 
 def test_a_change_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is as it was when it is opened, and another when it is read to its end."""
     path = tmp_path / "file"
     path.write_bytes(b"x" * 1000)
-    entry = entry_of(path)
+    source = scan([path])
     preadv = os.preadv
 
     def meanwhile(handle: int, buffers: list[memoryview], offset: int) -> int:
@@ -227,4 +228,4 @@ def test_a_change_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(os, "preadv", meanwhile)
     with pytest.raises(MachineError, match="it was written to"):
-        read(entry)
+        read(source)

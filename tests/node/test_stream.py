@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.publishing.source import SourceEntry
 from node.publishing.stream import LARGE_FILE_BYTES, Pieces, cut
-from protocol.manifest import Kind
+from protocol.manifest import Entry, Kind
 from protocol.segment import SEGMENT_BYTES, block_hash
 
 MIB = 1 << 20
 
 
-def files(sizes: Sequence[int]) -> list[SourceEntry]:
-    return [SourceEntry(b"root/%06d" % number, Kind.FILE, size=size) for number, size in enumerate(sizes)]
+def files(sizes: Sequence[int]) -> list[Entry]:
+    return [Entry(path=b"root/%06d" % number, kind=Kind.FILE, size=size) for number, size in enumerate(sizes)]
 
 
 def lengths(segments: Sequence[Pieces]) -> list[int]:
@@ -65,10 +64,10 @@ def test_packs_are_not_too_small(found: list[int]) -> None:
 
 def test_folders_links_and_empty_files_take_no_bytes() -> None:
     entries = [
-        SourceEntry(b"root", Kind.FOLDER),
-        SourceEntry(b"root/a", Kind.FILE, size=0),
-        SourceEntry(b"root/b", Kind.FILE, size=3),
-        SourceEntry(b"root/c", Kind.SYMLINK, target=b"b"),
+        Entry(path=b"root", kind=Kind.FOLDER),
+        Entry(path=b"root/a", kind=Kind.FILE, size=0),
+        Entry(path=b"root/b", kind=Kind.FILE, size=3),
+        Entry(path=b"root/c", kind=Kind.SYMLINK, target=b"b"),
     ]
     ((piece,),) = cut(entries)
     assert (piece.entry, piece.offset, piece.size) == (2, 0, 3)
@@ -77,11 +76,11 @@ def test_folders_links_and_empty_files_take_no_bytes() -> None:
 
 def test_a_pack_ends_at_a_path_that_says_so() -> None:
     marked = next(b"root/%06d" % number for number in range(10_000) if block_hash(b"root/%06d" % number)[0] == 0)
-    other = SourceEntry(b"root/zz", Kind.FILE, size=10)
+    other = Entry(path=b"root/zz", kind=Kind.FILE, size=10)
     assert block_hash(other.path)[0] != 0
 
     def cut_with(first: int) -> list[int]:
-        entries = [SourceEntry(b"root/", Kind.FILE, size=first), SourceEntry(marked, Kind.FILE, size=10), other]
+        entries = [Entry(path=b"root/", kind=Kind.FILE, size=first), Entry(path=marked, kind=Kind.FILE, size=10), other]
         return lengths(list(cut(entries)))
 
     assert cut_with(MIB - 11) == [MIB + 9]  # 1 MiB is not full yet at the marked path
@@ -91,13 +90,13 @@ def test_a_pack_ends_at_a_path_that_says_so() -> None:
 def test_an_inserted_file_changes_one_pack() -> None:
     rng = random.Random(1)
     entries = [
-        SourceEntry(b"root/%08x" % rng.getrandbits(32), Kind.FILE, size=rng.randrange(20_000)) for _ in range(6000)
+        Entry(path=b"root/%08x" % rng.getrandbits(32), kind=Kind.FILE, size=rng.randrange(20_000)) for _ in range(6000)
     ]
     entries.sort(key=lambda entry: entry.path)
     before = packs(entries)
     assert len(before) > 10
     for number in range(20):
-        added = SourceEntry(b"root/%08x" % rng.getrandbits(32), Kind.FILE, size=5000)
+        added = Entry(path=b"root/%08x" % rng.getrandbits(32), kind=Kind.FILE, size=5000)
         if block_hash(added.path)[0] == 0:
             continue
         after = packs(sorted([*entries, added], key=lambda entry: entry.path))
@@ -107,5 +106,5 @@ def test_an_inserted_file_changes_one_pack() -> None:
         assert len(packs(removed) - before) <= 1
 
 
-def packs(entries: Sequence[SourceEntry]) -> set[tuple[bytes, ...]]:
+def packs(entries: Sequence[Entry]) -> set[tuple[bytes, ...]]:
     return {tuple(entries[piece.entry].path for piece in pieces) for pieces in cut(entries)}
