@@ -196,6 +196,9 @@ class ClientKills:
         return self._fetch_again(somebody, -1.0)
 
     def _fetch_again(self, somebody: _Somebody, share: float) -> Killed:
+        if (somebody.place / "copy").exists() and not (somebody.place / "copy.part").exists():
+            assert snapshot(somebody.place / "copy") == self._content  # killed when all was done
+            return Killed("fetch", share, self._size, 0, self._size)
         said = somebody.run("fetch", self._link, "-o", "copy")
         resumed, received = int(said["resumed_bytes"]), int(said["received_bytes"])
         assert snapshot(somebody.place / "copy") == self._content
