@@ -33,6 +33,7 @@ class Buffers:
             for room in rooms:
                 assert isinstance(room.obj, bytearray)
                 assert all(room.obj is not kept for kept in self._kept), "given back twice"
-                self._kept.append(room.obj)
+                if room.obj:
+                    self._kept.append(room.obj)
             while sum(map(len, self._kept)) > self._most_bytes:
                 del self._kept[0]

@@ -268,6 +268,8 @@ class _SegmentDownload:
         unknown = sum(index not in self._holders for index in idle) if undisturbed and self._settling() else 0
         if undisturbed and len(reachable) + unknown == len(idle):
             return len(reachable)
+        if trio.current_time() >= max(self._began_at, self._verified_at) + STUCK_SECONDS:
+            return layout.n  # whoever is left: of those that drip, one after the other would take all the time there is
         # Some wanted column disappoints: any k columns will do.
         coming = sum(not self._columns.has(index) for index in busy)
         return layout.k - self._columns.count() - coming - unknown

@@ -1,5 +1,6 @@
 """Who says nothing is named when that is why something failed: silence is neither a refusal nor an absence."""
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from trio.testing import MockClock
@@ -8,6 +9,7 @@ from node.errors import NetworkError, NotFoundError
 from node.publishing.publish import Options
 from protocol.segment import Shares
 from tests.network.archipelago import archipelago, failure
+from tests.network.test_liars import drips, liar_instead
 
 ONE_COPY = Options(shares=Shares(1, 1))
 
@@ -32,3 +34,16 @@ async def test_a_publish_to_nodes_that_fall_silent(autojump_clock: MockClock, ba
         lost = await failure(alice.publish(islands.file("film", 1_500_000)))
     assert isinstance(lost, NetworkError)
     assert "stopped answering" in str(lost)
+
+
+async def test_two_that_drip_do_not_take_all_the_time(autojump_clock: MockClock, base: Path) -> None:
+    """Of the five copies of a small deposit the two asked first send byte after byte: the others are asked in time."""
+    async with archipelago(base, 12) as islands, AsyncExitStack() as liars:
+        source = islands.file("note", 1000)
+        async with islands.user("alice") as alice:
+            link = (await alice.publish(source)).link
+        for index in (0, 1):
+            await liars.enter_async_context(liar_instead(islands, drips, link.root, index))
+        async with islands.user("bob") as bob:
+            await bob.fetch(link, base / "copy")
+    assert (base / "copy").read_bytes() == source.read_bytes()
