@@ -14,7 +14,7 @@ from pathlib import Path
 from node.errors import ConfigError, MachineError, RefusedError, machine_error
 from node.fetching.download import Downloader
 from node.fetching.reader import Run, Step, Wanted, plan_steps, runs_of, segments_ahead, wanted_bytes
-from node.fetching.staging import FETCHING, MOVING, is_ours, staging_name, was_moving
+from node.fetching.staging import FETCHING, MOVING, exists, is_ours, staging_name, was_moving
 from protocol.hashing import digest
 from protocol.links import Link
 from protocol.manifest import Kind, Manifest, inline_content
@@ -61,21 +61,11 @@ def choose_target(manifest: Manifest, chosen: Sequence[int], dest: Path | None, 
         raise ConfigError(f"{str(base)!r} is no name for a file or folder", hint="choose another place with -o")
     staging = base.with_name(staging_name(base.name))
     for _, place in moves:
-        if _exists(place) and not force and not was_moving(staging):
+        if exists(place) and not force and not was_moving(staging):
             raise RefusedError(f"{str(place)!r} exists", hint="choose another place with -o, or replace it: --force")
     if not staging.parent.is_dir():
         raise MachineError(f"the folder {str(staging.parent)!r} does not exist")
     return Target(staging, tuple(moves))
-
-
-def _exists(place: Path) -> bool:
-    try:
-        os.lstat(place)
-    except FileNotFoundError:
-        return False
-    except OSError as exc:
-        raise machine_error("write", exc) from exc
-    return True
 
 
 def _remove_tree(path: Path) -> None:
@@ -292,7 +282,12 @@ class Restore:
                 if os.path.lexists(place):
                     os.unlink(place)
                 os.symlink(entry.target, place)
-            elif entry.kind is Kind.FILE and os.lstat(place).st_size != (size := self._part(index)[1]):
+            elif entry.kind is Kind.FILE and (found := os.lstat(place).st_size) != (size := self._part(index)[1]):
+                if found < size:  # zeros in place of what is gone would pass for the file
+                    shown = os.fsdecode(place)
+                    raise MachineError(
+                        f"{shown!r} was cut short by somebody else", hint="run it again: it is fetched anew"
+                    )
                 handle = self._create(index)  # somebody added to it in the meantime
                 os.ftruncate(handle, size)
                 os.close(handle)

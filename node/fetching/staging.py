@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+from node.errors import machine_error
 from protocol.hashing import digest
 from protocol.paths import MAX_COMPONENT_BYTES
 
@@ -45,3 +46,14 @@ def was_moving(staging: Path) -> bool:
             return handle.read(len(MOVING)) == MOVING
     except OSError:
         return False
+
+
+def exists(place: Path) -> bool:
+    """Whether anything is at ``place``, a dangling link included. Raises MachineError when the system does not tell."""
+    try:
+        os.lstat(place)
+    except FileNotFoundError:
+        return False
+    except OSError as exc:
+        raise machine_error("write", exc) from exc
+    return True

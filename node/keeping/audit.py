@@ -8,7 +8,7 @@ from node.net.peers import PeerError, PeerUnreachable
 from protocol.errors import ProtocolError
 from protocol.identity import verify
 from protocol.messages import NONCE_BYTES, Audit, AuditReply, audit_statement
-from protocol.segment import Descriptor, block_hash, check_block, check_hashes
+from protocol.segment import Descriptor, check_block, check_hashes
 
 
 async def audit(
@@ -56,7 +56,7 @@ async def answered_rightly(
             segment=descriptor.id,
             index=index,
             block=block,
-            block_hash=block_hash(body),
+            block_hash=hashes[block],  # which the body has
         )
         verify(contact.key, "audit", statement, reply.signature)
     except PeerUnreachable:

@@ -263,6 +263,23 @@ def test_what_was_added_is_cut_off(tmp_path: Path) -> None:
     assert_whole(found, tmp_path / "copy")
 
 
+def test_what_was_cut_short_is_not_filled_with_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = deposit()
+    finish = Restore.finish
+
+    def cut_and_finish(work: Restore, *, force: bool) -> None:
+        os.truncate(tmp_path / "copy.part/content/top/b", 60_000)
+        finish(work, force=force)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Restore, "finish", cut_and_finish)
+        with pytest.raises(MachineError, match="cut short"):
+            fetch(found, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+    fetch(found, tmp_path / "copy")
+    assert_whole(found, tmp_path / "copy")
+
+
 @pytest.mark.parametrize("damage", [b"", b"x" * 31, b"x" * 32, b"\xff" * 500])
 def test_a_damaged_state_file_means_to_begin_anew(tmp_path: Path, damage: bytes) -> None:
     found = deposit()
@@ -336,6 +353,16 @@ def test_nothing_is_replaced_unless_forced(tmp_path: Path, there: str) -> None:
     assert_whole(found, place)
 
 
+def fill(found: Deposit, staging: Path) -> None:
+    """Bring what is in ``staging`` to its full size, as if all had come."""
+    for entry in found.manifest.entries:
+        if entry.kind is Kind.FILE and entry.size:
+            path = staging / "content" / os.fsdecode(entry.path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            os.truncate(path, entry.size)
+
+
 def test_a_destination_that_appears_meanwhile(tmp_path: Path) -> None:
     found = deposit()
     interrupted(found, tmp_path / "copy", 3)
@@ -343,6 +370,7 @@ def test_a_destination_that_appears_meanwhile(tmp_path: Path) -> None:
     (tmp_path / "copy").write_bytes(b"mine")
     work = Restore(LINK, found.manifest, found.wanted(found.everything), found.everything, target)
     work.begin()
+    fill(found, tmp_path / "copy.part")
     with pytest.raises(RefusedError, match="exists") as caught:
         work.finish(force=False)
     assert "appeared during the fetch" in str(caught.value.hint)
@@ -517,6 +545,7 @@ def test_what_appears_beside_the_content_stays(tmp_path: Path) -> None:
     target = choose_target(found.manifest, found.everything, tmp_path / "copy", LINK.root, force=False)
     work = Restore(LINK, found.manifest, found.wanted(found.everything), found.everything, target)
     work.begin()
+    fill(found, tmp_path / "copy.part")
     (target.staging / "file").write_bytes(b"mine")
     work.finish(force=False)
     work.close()
