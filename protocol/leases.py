@@ -3,10 +3,12 @@
 Non-goals: which of two leases wins, and whether one has expired. A holder decides both; it has the clock.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
 from protocol.codec import Flag, Raw, Seq, Uint
+from protocol.hashing import DIGEST_BYTES, digest
 from protocol.identity import KEY_BYTES, Identity
 from protocol.ids import ID_BYTES, NetworkId, PublicKey, SegmentId
 from protocol.records import MAX_SECONDS, VERSION, Country, Version, open_body, sign_body
@@ -106,3 +108,16 @@ def open_lease(data: bytes, network: NetworkId) -> Lease:
         deleted=body.deleted,
         policy=Policy(spread_countries=bool(body.spread), avoid=body.avoid),
     )
+
+
+def lease_set_digest(leases: Iterable[bytes]) -> bytes:
+    """What two holders compare to see whether they know the same leases (docs/spec/storage.md section 7).
+
+    Args:
+        leases: Signed leases, each once, in any order.
+
+    Returns:
+        32 bytes; zeros when there are none.
+    """
+    parts = [len(lease).to_bytes(4, "big") + lease for lease in sorted(leases)]
+    return digest("leases", b"".join(parts)) if parts else bytes(DIGEST_BYTES)

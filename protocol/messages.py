@@ -12,8 +12,9 @@ from typing import Annotated, Final
 
 from protocol.codec import Flag, Raw, Seq, Struct, Text, Uint, decode_tagged, encode_tagged
 from protocol.errors import RemoteProtocolError
+from protocol.hashing import DIGEST_BYTES
 from protocol.identity import KEY_BYTES, SIGNATURE_BYTES
-from protocol.ids import ID_BYTES, Address, NetworkId, PublicKey, SegmentId
+from protocol.ids import ID_BYTES, Address, PublicKey, SegmentId
 from protocol.leases import DEPOSIT_ID_BYTES, MAX_LEASE_BYTES
 from protocol.records import (
     MAX_INDEX,
@@ -31,6 +32,12 @@ MAX_HAVE_SEGMENTS = 256
 MAX_DESCRIPTOR_BYTES = 2048
 MAX_HASHES_BYTES = 4096
 MAX_PROVIDER_BYTES = 256
+MAX_SURVEYED = 128
+"""Segments one `survey` may ask for."""
+MAX_LEASES = 64
+"""Leases of one segment."""
+LEASES_PAGE = 24
+"""Leases one reply to `leases` holds at most."""
 NONCE_BYTES = 16
 SEALED_BLOCK_BYTES = 131_088
 MAX_BLOCK = 127
@@ -164,6 +171,8 @@ class Put:
     hashes: Annotated[bytes, Raw(32, MAX_HASHES_BYTES)]
     """The block hashes of the chunk, joined."""
     lease: Annotated[bytes, Raw(1, MAX_LEASE_BYTES)]
+    permit: Annotated[bytes, Raw(0, SIGNATURE_BYTES)] = b""
+    """The depositor's signature over a permit statement (protocol/statements.py); empty when a holder puts it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +216,7 @@ class AuditReply:
     descriptor: Annotated[bytes, Raw(1, MAX_DESCRIPTOR_BYTES)]
     hashes: Annotated[bytes, Raw(32, MAX_HASHES_BYTES)]
     signature: Annotated[bytes, Raw(SIGNATURE_BYTES)]
-    """Over :func:`audit_statement`, label `audit`."""
+    """Over an audit statement (protocol/statements.py), label `audit`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +235,66 @@ class DialBackReply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """A segment that the asker holds chunks of."""
+
+    segment: Annotated[SegmentId, Raw(ID_BYTES)]
+    indices: Annotated[bytes, Indices()] = b""
+    """Of the chunks the asker holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What do you hold of these segments, under which leases?"""
+
+    nonce: Annotated[bytes, Raw(NONCE_BYTES)]
+    record: Annotated[bytes, Raw(0, MAX_NODE_RECORD_BYTES)] = b""
+    """The asker's signed node record, empty for a client."""
+    segments: Annotated[tuple[Shared, ...], Seq(Struct(Shared), MAX_SURVEYED)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holds:
+    """What one holder knows of one segment."""
+
+    indices: Annotated[bytes, Indices()] = b""
+    """Of the chunks it holds."""
+    leases: Annotated[bytes, Raw(DIGEST_BYTES)] = bytes(DIGEST_BYTES)
+    """Digest of its unexpired leases, tombstones included (docs/spec/storage.md section 7); zeros when it has none."""
+    missing: Annotated[int, Uint(MAX_INDEX + 1)] = 0
+    """Chunks that, as far as it knows, nobody has: they are to be rebuilt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyReply:
+    """One Holds per segment asked, in that order."""
+
+    segments: Annotated[tuple[Holds, ...], Seq(Struct(Holds), MAX_SURVEYED)]
+    time: Annotated[int, Uint(MAX_SECONDS)]
+    """When it was signed, by the holder's clock, seconds since 1970-01-01 UTC."""
+    signature: Annotated[bytes, Raw(SIGNATURE_BYTES)]
+    """Over a survey statement (protocol/statements.py), label `survey`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leases:
+    """Which leases does this segment have?"""
+
+    segment: Annotated[SegmentId, Raw(ID_BYTES)]
+    skip: Annotated[int, Uint(MAX_LEASES)] = 0
+    """Leases left out at the beginning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasesReply:
+    """Signed leases, tombstones included, in bytewise order."""
+
+    leases: Annotated[tuple[bytes, ...], Seq(Raw(1, MAX_LEASE_BYTES), LEASES_PAGE)] = ()
+    more: Annotated[bool, Flag()] = False
+    """Whether others follow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorReply:
     """The request was not done."""
 
@@ -234,8 +303,19 @@ class ErrorReply:
     """For a person's eyes only: untrusted text."""
 
 
-Request = Hello | Have | Get | Put | PutLease | Audit | DialBack
-Reply = HelloReply | HaveReply | GetReply | PutReply | LeaseReply | AuditReply | DialBackReply | ErrorReply
+Request = Hello | Have | Get | Put | PutLease | Audit | DialBack | Survey | Leases
+Reply = (
+    HelloReply
+    | HaveReply
+    | GetReply
+    | PutReply
+    | LeaseReply
+    | AuditReply
+    | DialBackReply
+    | SurveyReply
+    | LeasesReply
+    | ErrorReply
+)
 Message = Request | Reply
 
 _REPLY: Final = 64
@@ -248,6 +328,8 @@ _CLASSES: Final[dict[int, type[Message]]] = {
     5: PutLease,
     6: Audit,
     7: DialBack,
+    8: Survey,
+    9: Leases,
     65: HelloReply,
     66: HaveReply,
     67: GetReply,
@@ -255,6 +337,8 @@ _CLASSES: Final[dict[int, type[Message]]] = {
     69: LeaseReply,
     70: AuditReply,
     71: DialBackReply,
+    72: SurveyReply,
+    73: LeasesReply,
     _ERROR: ErrorReply,
 }
 _TYPES: Final[dict[type, int]] = {cls: number for number, cls in _CLASSES.items()}
@@ -283,9 +367,11 @@ def is_request(message: Message) -> bool:
 
 
 def answers(reply: Message, request: Message) -> bool:
-    """Whether ``reply`` may answer ``request``: by its type, and in `have` by the number of answers."""
+    """Whether ``reply`` may answer ``request``: by its type, and in `have` and `survey` by the number of answers."""
     if isinstance(reply, HaveReply) and isinstance(request, Have):
         return len(reply.held) == len(request.segments)
+    if isinstance(reply, SurveyReply) and isinstance(request, Survey):
+        return len(reply.segments) == len(request.segments)
     return _TYPES[type(reply)] in (_TYPES[type(request)] + _REPLY, _ERROR)
 
 
@@ -307,10 +393,3 @@ def decode_message(data: bytes | bytearray | memoryview) -> Message:
     if len(data) > MAX_HEADER_BYTES:
         raise RemoteProtocolError(f"a header is at most {MAX_HEADER_BYTES} bytes, got {len(data)}")
     return decode_tagged(_CLASSES, data)
-
-
-def audit_statement(
-    *, network: NetworkId, nonce: bytes, segment: SegmentId, index: int, block: int, block_hash: bytes
-) -> bytes:
-    """What a holder signs, label `audit`, to answer an audit."""
-    return b"".join((network, nonce, segment, bytes([index, block]), block_hash))

@@ -21,10 +21,16 @@ from protocol.messages import (
     Held,
     Hello,
     HelloReply,
+    Holds,
     LeaseReply,
+    Leases,
+    LeasesReply,
     Put,
     PutLease,
     PutReply,
+    Shared,
+    Survey,
+    SurveyReply,
 )
 from protocol.records import MAX_FREE_BYTES, NodeRecord, Receipt
 
@@ -99,17 +105,29 @@ receipts = st.builds(
     country=claimed_countries,
     time=seconds,
 )
-held = st.builds(Held, indices=st.sets(uint(31)).map(lambda indices: bytes(sorted(indices))), expiry=seconds)
+chunk_indices = st.sets(uint(31)).map(lambda indices: bytes(sorted(indices)))
+held = st.builds(Held, indices=chunk_indices, expiry=seconds)
+shared = st.builds(Shared, segment=segment_ids, indices=chunk_indices)
+holds = st.builds(Holds, indices=chunk_indices, leases=raw(32), missing=uint(32))
 hellos = st.builds(Hello, record=raw(0, 512))
 gets = st.builds(Get, segment=segment_ids, index=uint(31), first=uint(127), count=uint(128), proof=st.booleans())
 requests = st.one_of(
     hellos,
     st.builds(Have, depositor=keys, deposit=raw(16), segments=st.lists(segment_ids, max_size=256).map(tuple)),
     gets,
-    st.builds(Put, descriptor=raw(1, 2048), index=uint(31), hashes=raw(32, 4096), lease=raw(1, 1024)),
+    st.builds(
+        Put,
+        descriptor=raw(1, 2048),
+        index=uint(31),
+        hashes=raw(32, 4096),
+        lease=raw(1, 1024),
+        permit=raw(0, 64),
+    ),
     st.builds(PutLease, lease=raw(1, 1024)),
     st.builds(Audit, segment=segment_ids, index=uint(31), block=uint(127), nonce=raw(16)),
     st.builds(DialBack, address=addresses),
+    st.builds(Survey, nonce=raw(16), record=raw(0, 512), segments=st.lists(shared, max_size=128).map(tuple)),
+    st.builds(Leases, segment=segment_ids, skip=uint(64)),
 )
 replies = st.one_of(
     st.builds(HelloReply, record=raw(1, 512), observed=addresses),
@@ -123,6 +141,8 @@ replies = st.one_of(
     ),
     st.builds(AuditReply, descriptor=raw(1, 2048), hashes=raw(32, 4096), signature=raw(64)),
     st.builds(DialBackReply, udp=st.booleans(), tcp=st.booleans()),
+    st.builds(SurveyReply, segments=st.lists(holds, max_size=128).map(tuple), time=seconds, signature=raw(64)),
+    st.builds(LeasesReply, leases=st.lists(raw(1, 1024), max_size=24).map(tuple), more=st.booleans()),
     st.builds(ErrorReply, code=st.sampled_from(ErrorCode), text=texts(256)),
 )
 messages = st.one_of(requests, replies)

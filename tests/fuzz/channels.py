@@ -24,16 +24,18 @@ from protocol.messages import (
     HaveReply,
     Held,
     Hello,
+    Leases,
     Message,
     Put,
     PutLease,
+    Survey,
     answers,
     encode_message,
 )
 from protocol.noise import TAG_BYTES, Handshake
 from tests.fuzz.corpus import hex_values, vectors
 from tests.fuzz.target import Target
-from tests.vectors.make_wire import CLIENT, NETWORK, NODE, SEEDS, SEGMENT, _samples
+from tests.vectors.make_wire import CLIENT, NETWORK, NODE, SEEDS, SEGMENT, SURVEYED, _samples
 
 _PREAMBLE = channel_module._MAGIC + channel_module._VERSION + NETWORK.id[:4]
 _MAX_STEPS = 24
@@ -41,10 +43,12 @@ _ERROR = ErrorReply(code=ErrorCode.BUSY)
 _REQUESTS: tuple[tuple[Message, int], ...] = (
     (Get(segment=SEGMENT, index=0, count=128, proof=True), 0),
     (Have(depositor=CLIENT.key, deposit=bytes(16), segments=(SEGMENT, SEGMENT)), 0),
-    (Put(descriptor=b"d", index=0, hashes=bytes(32), lease=b"l"), 100),
+    (Put(descriptor=b"d", index=0, hashes=bytes(32), lease=b"l", permit=bytes(64)), 100),
     (Audit(segment=SEGMENT, index=0, block=0, nonce=bytes(16)), 0),
     (PutLease(lease=b"l"), 0),
     (DialBack(address=Address("192.0.2.1", 4110)), 0),
+    (Survey(nonce=bytes(16), segments=SURVEYED), 0),
+    (Leases(segment=SEGMENT), 0),
     (Hello(), 0),
 )
 """What a victim that has dialled asks, one after another, with as much body."""

@@ -1,5 +1,8 @@
 """Every target by its name."""
 
-from tests.fuzz import channels, files, storage, wire
+from tests.fuzz import channels, files, receipts, storage, wire
 
-TARGETS = {target.name: target for target in (*wire.TARGETS, *channels.TARGETS, *storage.TARGETS, *files.TARGETS)}
+TARGETS = {
+    target.name: target
+    for target in (*wire.TARGETS, *channels.TARGETS, *storage.TARGETS, *files.TARGETS, *receipts.TARGETS)
+}

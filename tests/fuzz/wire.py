@@ -7,7 +7,7 @@ from dht.contact import believable, scope, unpack_contact
 from protocol import codec, datagrams, messages
 from protocol.datagrams import HEADER_BYTES, KINDS, MAX_BODY_BYTES, MAX_DATAGRAM_BYTES, Announce, Datagram, Kind
 from protocol.errors import RemoteProtocolError, SignatureError, WrongNetworkError
-from protocol.identity import SIGNATURE_BYTES
+from protocol.identity import SIGNATURE_BYTES, verify
 from protocol.ids import NetworkId, SegmentId
 from protocol.leases import MAX_LEASE_BYTES, open_lease, sign_lease
 from protocol.messages import MAX_HEADER_BYTES, Message, answers, decode_message, encode_message, is_request
@@ -20,6 +20,7 @@ from protocol.records import (
     sign_node_record,
     sign_receipt,
 )
+from protocol.statements import survey_statement
 from tests.fuzz.corpus import hex_values
 from tests.fuzz.mutation import ANNOUNCEMENTS
 from tests.fuzz.target import Target
@@ -129,12 +130,25 @@ def _check_turns(message: Message) -> None:
         assert 0 <= messages.max_body_bytes(messages.GetReply(), message) <= messages.MAX_BODY_BYTES
     else:
         assert not is_request(message)
+        if isinstance(message, messages.SurveyReply):
+            _check_survey(message)
         assert 0 <= messages.max_body_bytes(message) <= messages.MAX_BODY_BYTES
+
+
+def _check_survey(reply: messages.SurveyReply) -> None:
+    """Whatever was answered, the bytes that should have been signed can be joined."""
+    asked = tuple(messages.Shared(segment=SEGMENT) for _ in reply.segments)
+    assert answers(reply, messages.Survey(nonce=bytes(16), segments=asked))
+    statement = survey_statement(
+        network=NETWORK.id, nonce=bytes(16), time=reply.time, segments=[SEGMENT] * len(asked), answers=reply.segments
+    )
+    with suppress(SignatureError):
+        verify(NODE.key, "survey", statement, reply.signature)
 
 
 def _message_seeds() -> list[bytes]:
     """The vectors, and a `hello` whose only field announces what does not follow."""
-    return hex_values("wire_message*") + [b"\x92\x01" + announced for announced in ANNOUNCEMENTS]
+    return hex_values("wire_message*", "wire_survey*") + [b"\x92\x01" + announced for announced in ANNOUNCEMENTS]
 
 
 # --- leases and records: signed bodies ---

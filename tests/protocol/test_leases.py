@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import LocalProtocolError, RemoteProtocolError, SignatureError, WrongNetworkError
+from protocol.hashing import digest
 from protocol.identity import Network
 from protocol.ids import SegmentId
-from protocol.leases import MAX_LEASE_BYTES, Lease, Policy, open_lease, sign_lease
+from protocol.leases import MAX_LEASE_BYTES, Lease, Policy, lease_set_digest, open_lease, sign_lease
 from tests.strategies import IDENTITY, NETWORK, STRANGER, damaged, leases
 
 LEASE = Lease(
@@ -143,3 +144,11 @@ def test_damage_is_found(data: st.DataObject) -> None:
 def test_garbage_is_refused(data: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         open_lease(data, NETWORK.id)
+
+
+def test_the_digest_of_a_set_of_leases() -> None:
+    """In any order the same; none, zeros; no two sets run into each other."""
+    joined = bytes.fromhex("0000000161000000026262")
+    assert lease_set_digest([b"bb", b"a"]) == lease_set_digest([b"a", b"bb"]) == digest("leases", joined)
+    assert lease_set_digest([]) == bytes(32)
+    assert lease_set_digest([b"ab", b"b"]) != lease_set_digest([b"a", b"bb"])

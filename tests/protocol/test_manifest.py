@@ -235,6 +235,7 @@ def test_extents_of_a_large_file() -> None:
     ]
     last = SEGMENT_BYTES - 1
     assert extents(entry, refs, last, last + 2) == [Extent(0, last, 1), Extent(1, 0, 1)]
+    assert extents(entry, refs, 2 * SEGMENT_BYTES + 3) == [Extent(2, 3, 97)]
     assert extents(entry, refs, 5, 5) == []
 
 

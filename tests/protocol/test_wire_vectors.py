@@ -9,11 +9,12 @@ import pytest
 
 from protocol import errors
 from protocol.channel import MAX_SEND_BODY
-from protocol.identity import Network
-from protocol.ids import NetworkId, SegmentId
+from protocol.identity import Network, verify
+from protocol.ids import NetworkId, PublicKey, SegmentId
 from protocol.leases import open_lease
-from protocol.messages import Message, decode_message, encode_message
+from protocol.messages import Message, Survey, SurveyReply, answers, decode_message, encode_message
 from protocol.records import open_node_record, open_provider, open_receipt
+from protocol.statements import permit_statement, survey_statement
 from tests.vectors import make_wire
 
 PATHS = sorted((Path(__file__).parent.parent / "vectors").glob("wire_*.json"))
@@ -49,6 +50,32 @@ def _provider(inputs: Json) -> Json:
     return plain
 
 
+def _permit(inputs: Json) -> Json:
+    names = ("network", "depositor", "segment", "holder", "permit")
+    network, depositor, segment, holder, permit = (bytes.fromhex(inputs[name]) for name in names)
+    statement = permit_statement(
+        network=NetworkId(network), segment=SegmentId(segment), index=inputs["index"], holder=PublicKey(holder)
+    )
+    verify(PublicKey(depositor), "permit", statement, permit)
+    return {"statement": statement.hex()}
+
+
+def _survey(inputs: Json) -> Json:
+    request, reply = (decode_message(bytes.fromhex(inputs[name])) for name in ("request", "reply"))
+    assert isinstance(request, Survey)
+    assert isinstance(reply, SurveyReply)
+    assert answers(reply, request)
+    statement = survey_statement(
+        network=NetworkId(bytes.fromhex(inputs["network"])),
+        nonce=request.nonce,
+        time=reply.time,
+        segments=[shared.segment for shared in request.segments],
+        answers=reply.segments,
+    )
+    verify(PublicKey(bytes.fromhex(inputs["holder"])), "survey", statement, reply.signature)
+    return {"statement": statement.hex()}
+
+
 def _channel(inputs: Json) -> Json:
     network = Network(inputs["network"])
     sides = [make_wire.channel(side, inputs[side], network) for side in ("initiator", "responder")]
@@ -77,6 +104,8 @@ OPERATIONS: dict[str, Callable[[Json], Json | None]] = {
     "receipt": _signed(open_receipt),
     "lease": _signed(open_lease),
     "provider record": _provider,
+    "permit": _permit,
+    "survey": _survey,
     "channel": _channel,
     "responder": _responder,
 }

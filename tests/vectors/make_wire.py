@@ -10,9 +10,10 @@ from protocol import messages as m
 from protocol.channel import Channel
 from protocol.identity import Identity, Network
 from protocol.ids import Address, ChunkId, SegmentId
-from protocol.leases import Lease, Policy, sign_lease
+from protocol.leases import Lease, Policy, lease_set_digest, sign_lease
 from protocol.messages import ErrorCode, Message, encode_message
 from protocol.records import NodeRecord, ProviderRecord, Receipt, sign_node_record, sign_receipt
+from protocol.statements import permit_statement, survey_statement
 
 Vector = dict[str, Any]
 Named = Iterator[tuple[str, Vector]]
@@ -23,6 +24,9 @@ NODE, CLIENT = Identity(bytes(range(32))), Identity(bytes(range(32, 64)))
 SEGMENT = SegmentId(bytes(range(64, 96)))
 ADDRESS, ADDRESS6 = Address("192.0.2.1", 4110), Address("2001:db8::1", 4110)
 TIME = 1_700_000_000
+NONCE = bytes(range(16))
+SURVEYED = (m.Shared(segment=SEGMENT, indices=b"\x00\x1f"), m.Shared(segment=SegmentId(bytes(32))))
+HOLDS = (m.Holds(indices=b"\x05\x0b", leases=lease_set_digest([b"lease"]), missing=2), m.Holds())
 SEEDS = {
     "initiator": {"identity": bytes(range(32, 64)), "static": b"\x11" * 32, "ephemeral": b"\x12" * 32},
     "responder": {"identity": bytes(range(32)), "static": b"\x21" * 32, "ephemeral": b"\x22" * 32},
@@ -62,6 +66,7 @@ def _samples() -> list[Message]:
         m.GetReply(),
         m.GetReply(descriptor=b"descriptor", hashes=bytes(64)),
         m.Put(descriptor=b"descriptor", index=11, hashes=bytes(32), lease=b"lease"),
+        m.Put(descriptor=b"descriptor", index=11, hashes=bytes(32), lease=b"lease", permit=bytes(64)),
         m.PutReply(receipt=b"receipt", provider=b"provider record"),
         m.PutLease(lease=b"lease"),
         m.LeaseReply(receipts=(b"receipt",), providers=(b"provider record",)),
@@ -70,6 +75,13 @@ def _samples() -> list[Message]:
         m.AuditReply(descriptor=b"descriptor", hashes=bytes(32), signature=bytes(64)),
         m.DialBack(address=ADDRESS),
         m.DialBackReply(udp=True, tcp=False),
+        m.Survey(nonce=NONCE, segments=()),
+        m.Survey(nonce=NONCE, record=b"node record", segments=SURVEYED),
+        m.SurveyReply(segments=HOLDS, time=TIME, signature=bytes(64)),
+        m.Leases(segment=SEGMENT),
+        m.Leases(segment=SEGMENT, skip=64),
+        m.LeasesReply(),
+        m.LeasesReply(leases=(b"a lease", b"lease"), more=True),
         m.ErrorReply(code=ErrorCode.NOT_FOUND, text="no such segment: Île"),
     ]
 
@@ -94,7 +106,7 @@ def _messages() -> Named:
     yield bad("few", "a field is missing", msgpack.packb(fields[:-1]))
     yield bad("many", "a field too many", msgpack.packb([*fields, 0]))
     yield bad("map", "a map instead of an array", msgpack.packb({0: 1}))
-    yield bad("type", "no such type", msgpack.packb([8, b""]))
+    yield bad("type", "no such type", msgpack.packb([63, b""]))
     yield bad("no_type", "an array of nothing", b"\x90")
     yield bad("range", "index 32", msgpack.packb([3, SEGMENT, 32, 0, 1, False]))
     yield bad("negative", "index -1", msgpack.packb([3, SEGMENT, -1, 0, 1, False]))
@@ -112,6 +124,15 @@ def _messages() -> Named:
     yield bad("address", "an address of 7 bytes", msgpack.packb([7, ADDRESS.pack() + b"\0"]))
     yield bad("indices_order", "held indices 1, 0", msgpack.packb([66, [[b"\x01\x00", 0]]]))
     yield bad("indices_range", "held index 32", msgpack.packb([66, [[b"\x20", 0]]]))
+    yield bad("permit", "a permit of 65 bytes", msgpack.packb([4, b"d", 11, bytes(32), b"l", bytes(65)]))
+    yield bad("no_permit", "a put that ends with the lease", msgpack.packb([4, b"d", 11, bytes(32), b"l"]))
+    yield bad("survey_list", "129 segments", msgpack.packb([8, NONCE, b"", [[SEGMENT, b""]] * 129]))
+    yield bad("survey_nonce", "a nonce of 15 bytes", msgpack.packb([8, NONCE[1:], b"", []]))
+    yield bad("survey_indices", "indices 1, 0", msgpack.packb([8, NONCE, b"", [[SEGMENT, b"\x01\x00"]]]))
+    yield bad("holds_missing", "33 chunks missing", msgpack.packb([72, [[b"", bytes(32), 33]], TIME, bytes(64)]))
+    yield bad("holds_leases", "a digest of 31 bytes", msgpack.packb([72, [[b"", bytes(31), 0]], TIME, bytes(64)]))
+    yield bad("leases_skip", "65 leases left out", msgpack.packb([9, SEGMENT, 65]))
+    yield bad("leases_list", "25 leases", msgpack.packb([73, [b"l"] * 25, False]))
 
 
 def _signed(
@@ -208,6 +229,80 @@ def _providers() -> Named:
     yield "wire_provider_mapped", vector("::ffff:192.0.2.1", signed(mapped), "RemoteProtocolError")
 
 
+def _permits() -> Named:
+    """CLIENT is the depositor and NODE the holder."""
+
+    def vector(text: str, signature: bytes, expect: str = "SignatureError", output: Vector | None = None) -> Vector:
+        inputs = {
+            "network": NETWORK.id.hex(),
+            "depositor": CLIENT.key.hex(),
+            "segment": SEGMENT.hex(),
+            "index": 11,
+            "holder": NODE.key.hex(),
+            "permit": signature.hex(),
+        }
+        return _vector("permit", text, inputs, expect, output)
+
+    said: Vector = {"network": NETWORK.id, "segment": SEGMENT, "index": 11, "holder": NODE.key}
+
+    def signed(label: str = "permit", by: Identity = CLIENT, **other: Any) -> bytes:
+        return by.sign(label, permit_statement(**(said | other)))
+
+    good = signed()
+    output = {"statement": permit_statement(**said).hex()}
+    yield "wire_permit", vector("a permit", good, "success", output)
+    yield "wire_permit_flipped", vector("one bit is flipped", good[:-1] + bytes([good[-1] ^ 1]))
+    yield "wire_permit_cut", vector("a byte short", good[:-1])
+    yield "wire_permit_label", vector("signed as something else", signed("audit"))
+    yield "wire_permit_depositor", vector("signed by the holder", signed(by=NODE))
+    yield "wire_permit_holder", vector("for another holder", signed(holder=CLIENT.key))
+    yield "wire_permit_index", vector("for another index", signed(index=12))
+    yield "wire_permit_segment", vector("for another segment", signed(segment=SegmentId(bytes(32))))
+    yield "wire_permit_network", vector("for another network", signed(network=OTHER.id))
+
+
+def _surveys() -> Named:
+    """CLIENT asks and NODE answers."""
+    request = m.Survey(nonce=NONCE, segments=SURVEYED)
+    said: Vector = {
+        "network": NETWORK.id,
+        "nonce": NONCE,
+        "time": TIME,
+        "segments": [shared.segment for shared in SURVEYED],
+        "answers": HOLDS,
+    }
+
+    def signed(label: str = "survey", by: Identity = NODE, **other: Any) -> bytes:
+        return by.sign(label, survey_statement(**(said | other)))
+
+    def vector(text: str, signature: bytes, expect: str = "SignatureError", output: Vector | None = None) -> Vector:
+        inputs = {
+            "network": NETWORK.id.hex(),
+            "holder": NODE.key.hex(),
+            "request": encode_message(request).hex(),
+            "reply": encode_message(m.SurveyReply(segments=HOLDS, time=TIME, signature=signature)).hex(),
+        }
+        return _vector("survey", text, inputs, expect, output)
+
+    good = signed()
+    output = {"statement": survey_statement(**said).hex()}
+    yield "wire_survey", vector("a survey of two segments, of one of which nothing is held", good, "success", output)
+    yield "wire_survey_flipped", vector("one bit is flipped", good[:-1] + bytes([good[-1] ^ 1]))
+    yield "wire_survey_label", vector("signed as something else", signed("audit"))
+    yield "wire_survey_holder", vector("signed by the asker", signed(by=CLIENT))
+    yield "wire_survey_nonce", vector("for another nonce", signed(nonce=bytes(16)))
+    yield "wire_survey_time", vector("of another time", signed(time=TIME + 1))
+    yield "wire_survey_network", vector("for another network", signed(network=OTHER.id))
+    yield "wire_survey_order", vector("of the segments the other way round", signed(segments=said["segments"][::-1]))
+    for name, fields in (
+        ("indices", {"indices": b"\x05"}),
+        ("leases", {"leases": bytes(32)}),
+        ("missing", {"missing": 3}),
+    ):
+        other = (replace(HOLDS[0], **fields), HOLDS[1])
+        yield f"wire_survey_{name}", vector(f"signed with other {name}", signed(answers=other))
+
+
 def channel(side: str, seeds: Vector, network: Network = NETWORK) -> Channel:
     """One side of a channel from its seeds, in hex or as bytes."""
     identity, static, ephemeral = (
@@ -278,4 +373,6 @@ def vectors() -> Named:
     yield from _messages()
     yield from _records()
     yield from _providers()
+    yield from _permits()
+    yield from _surveys()
     yield from _channels()
