@@ -32,6 +32,11 @@ class ChunkReader:
         return self._file.trailer.descriptor, self._file.trailer.hashes
 
     @property
+    def lease(self) -> bytes:
+        """The signed lease under which the chunk was put."""
+        return self._file.trailer.lease
+
+    @property
     def blocks(self) -> int:
         """Blocks of the chunk."""
         return self._file.blocks

@@ -26,7 +26,7 @@ from node.store.chunkfile import (
     replace_file,
     sync_folder,
 )
-from node.store.chunkindex import ChunkIndex, HeldChunk, HeldLease, LeaseFile
+from node.store.chunkindex import Account, ChunkIndex, HeldChunk, HeldLease, LeaseFile, Stored
 from protocol.errors import RemoteProtocolError, WrongNetworkError
 from protocol.ids import NetworkId, SegmentId, short
 from protocol.leases import open_lease
@@ -186,7 +186,8 @@ class _Comparison:
             return None
         descriptor = file.descriptor
         chunk = HeldChunk(segment, index, descriptor.chunk_ids[index], descriptor.layout.length)
-        self._index.add_chunk(chunk, file.size)
+        # the files do not say whence a chunk came: after the loss of an index no neighbourhood is charged for it
+        self._index.add_chunk(chunk, Stored(file.size, Account(lease.depositor, None)))
         return lease
 
     def _read_lease_file(self, segment: SegmentId) -> list[HeldLease]:

@@ -8,57 +8,75 @@ worker thread. A request that cannot be done ends in a ``Refusal`` and changes n
 """
 
 import logging
-import os
 import sqlite3
-import sys
-import threading
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Self
 
-from node.store.chunkfile import (
-    ChunkFile,
-    DamagedError,
-    Draft,
-    Paths,
-    Trailer,
-)
-from node.store.chunkindex import ChunkIndex, HeldChunk, HeldLease, LeaseFile
+from node.store.chunkfile import ChunkFile, DamagedError, Paths
+from node.store.chunkindex import ChunkIndex, HeldChunk, Totals
 from node.store.chunkreader import ChunkReader
 from node.store.chunkrecovery import folder_mtimes, open_index, prepare_folders
-from node.store.leasebook import LeaseBook, ended, held_lease
-from node.store.quota import Quota, charge, lease_charge
+from node.store.leasebook import LeaseBook, held_lease
+from node.store.putting import Puts, PutWriter
+from node.store.quota import Quota
 from node.store.refusal import Refusal
-from protocol.errors import IntegrityError
+from node.store.shares import DEFAULT_SHARE, Shares
+from node.store.soundness import Soundness
+from node.store.trash import TRASH_SECONDS, Trash
 from protocol.identity import Network
-from protocol.ids import PublicKey, SegmentId, short
-from protocol.leases import Lease
+from protocol.ids import PublicKey, SegmentId
+from protocol.leases import Lease, lease_set_digest
 from protocol.messages import ErrorCode, Held
-from protocol.segment import SEALED_BLOCK_BYTES, Descriptor, check_block, check_hashes
+from protocol.segment import Descriptor
 
 log = logging.getLogger(__name__)
 
-DISK_HEADROOM_BYTES = 8 * 1024 * 1024
-"""Of the disk, kept back from puts: the index writes 4 MiB ahead before it takes them over. Without room for that not
-even a lease could be ended, and a full disk would stay full."""
 _SWEEP = 256
 
 
 class ChunkStore:
     """One data folder. One process at a time: the caller holds the folder's lock."""
 
-    def __init__(self, paths: Paths, index: ChunkIndex, quota: Quota, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, paths: Paths, index: ChunkIndex, quota: Quota, shares: Shares, network: Network,
+        wall_clock: Callable[[], float], trash_seconds: float,
+    ) -> None:  # fmt: skip
         self._paths = paths
         self._index = index
         self._quota = quota
+        self._shares = shares
         self._wall = wall_clock
-        self._folders = [threading.Lock() for _ in range(256)]  # held while the files of a prefix change
-        self._book = LeaseBook(paths, index, quota, wall_clock)
+        self._trash_seconds = trash_seconds
+        self._trash = Trash(index, wall_clock)
+        self._book = LeaseBook(paths, index, quota, shares, self._trash, wall_clock, trash_seconds)
+        self._soundness = Soundness(paths, index, self._book, network.id)
+        self.admits: Callable[[Lease], bool] | None = None
+        """Asked which of the leases of other holders may be taken over; None: all."""
+        self._puts = Puts(
+            paths=paths,
+            index=index,
+            quota=quota,
+            shares=shares,
+            trash=self._trash,
+            book=self._book,
+            soundness=self._soundness,
+            wall=wall_clock,
+        )
 
     @classmethod
-    def open(cls, path: Path, *, quota_bytes: int, network: Network, wall_clock: Callable[[], float]) -> Self:
+    def open(
+        cls,
+        path: Path,
+        *,
+        quota_bytes: int,
+        network: Network,
+        wall_clock: Callable[[], float],
+        trash_seconds: float = TRASH_SECONDS,
+        depositor_share: float = DEFAULT_SHARE,
+        subnet_share: float = DEFAULT_SHARE,
+    ) -> Self:
         """Open the store in the folder ``path``, made when there is none; throw drafts away; mend the index.
 
         Args:
@@ -66,6 +84,9 @@ class ChunkStore:
             quota_bytes: What all chunk and lease files together may take, in whole units of 4 KiB each.
             network: The network whose chunks these are.
             wall_clock: Seconds since 1970.
+            trash_seconds: How long a chunk is kept after its last lease has ended, unless its room is needed.
+            depositor_share: What of the quota the chunks of one depositor may take, above 0, at most 1.
+            subnet_share: What those from one public /24 or /48 may take, likewise.
 
         Raises:
             MachineError: The folder cannot be read or written.
@@ -74,7 +95,11 @@ class ChunkStore:
         paths = Paths(path)
         prepare_folders(paths)
         index = open_index(paths, network.id)
-        return cls(paths, index, Quota(quota_bytes, index.charged_bytes()), wall_clock)
+        quota = Quota(quota_bytes, index.charged_bytes())
+        shares = Shares(quota_bytes, depositor=depositor_share, subnet=subnet_share, held=index.accounts())
+        store = cls(paths, index, quota, shares, network, wall_clock, trash_seconds)
+        store._trash.measure()
+        return store
 
     def close(self) -> None:
         """Close the index. Only then is the next start spared a comparison with the files."""
@@ -95,35 +120,70 @@ class ChunkStore:
 
     @property
     def free_bytes(self) -> int:
-        """What the quota, and the disk itself, still have room for; 0 when the disk does not say. Never waits."""
-        try:
-            return min(self._quota.free(), self._disk_room())
-        except OSError:
-            return 0
+        """What the quota, and the disk itself, still have room for, what is in the trash included. Never waits.
 
-    def _disk_room(self) -> int:
-        """What the disk has room for beside the puts under way, and what it takes to renew, delete and expire.
-
-        What a put under way has written counts twice: better to refuse one too early than to fail several too late.
-        Some file systems do not know their size: there the quota alone counts. Raises OSError.
+        0 when the disk does not say.
         """
-        disk = os.statvfs(self._paths.root)
-        if not disk.f_blocks:
-            return sys.maxsize
-        return max(0, disk.f_bavail * disk.f_frsize - self._quota.reserved - DISK_HEADROOM_BYTES)
+        return self._puts.free_bytes
+
+    @property
+    def trash_bytes(self) -> int:
+        """What the segments whose leases have ended take of the quota, as of the last sweep. Never waits."""
+        return self._trash.bytes
+
+    @property
+    def on_lost(self) -> Callable[[SegmentId, int], None] | None:
+        """Told, in whatever thread and without a lock held, which chunk was dropped because it was damaged."""
+        return self._soundness.on_lost
+
+    @on_lost.setter
+    def on_lost(self, hook: Callable[[SegmentId, int], None] | None) -> None:
+        self._soundness.on_lost = hook
 
     def chunk_count(self) -> int:
-        return self._index.count()
-
-    def holdings(self, after: tuple[bytes, int] = (b"", 0), limit: int = 256) -> list[HeldChunk]:
-        """Chunks held, in order of (segment, index), from the first behind ``after``."""
+        """Chunks on the disk, those in the trash included."""
         with self._index.faults():
-            return self._index.page(after, limit)
+            return self._index.count()
+
+    def totals(self) -> Totals:
+        """How many chunks, segments and depositors."""
+        with self._index.faults():
+            return self._index.totals()
+
+    def holdings(
+        self, after: tuple[bytes, int] = (b"", 0), limit: int = 256, *, trash: bool = False
+    ) -> list[HeldChunk]:
+        """Chunks held, in order of (segment, index), from the first behind ``after``.
+
+        Args:
+            after: The last (segment, index) of the page before.
+            limit: Chunks at most.
+            trash: Whether those that no lease keeps any more are among them.
+        """
+        with self._index.faults():
+            return self._index.page(after, limit, None if trash else int(self._wall()))
 
     def leases(self, segment: SegmentId) -> list[bytes]:
         """The signed leases of a segment that have not expired, deletions included."""
         with self._index.faults():
             return [lease.data for lease in self._book.unexpired(segment)]
+
+    def live_leases(self, segment: SegmentId) -> list[bytes]:
+        """The signed leases that keep a segment: neither deleted nor expired. None: it is in the trash, or not held."""
+        with self._index.faults():
+            return [lease.data for lease in self._book.unexpired(segment) if not lease.deleted]
+
+    def lease_digest(self, segment: SegmentId) -> bytes:
+        """What two holders compare to see whether they know the same leases (docs/spec/storage.md section 7)."""
+        return lease_set_digest(self.leases(segment))
+
+    def digests(self, segments: Sequence[SegmentId]) -> list[tuple[bytes, bytes]]:
+        """For each segment: the indices of the chunks held, the trash included, and the lease digest."""
+        with self._index.faults():
+            return [
+                (bytes(chunk.index for chunk in self._index.chunks(segment)), self.lease_digest(segment))
+                for segment in segments
+            ]
 
     def have(self, depositor: PublicKey, deposit: bytes, segments: Sequence[SegmentId]) -> tuple[Held, ...]:
         """For each segment: the chunks held, and when that deposit's lease expires (0: none, or deleted).
@@ -175,30 +235,36 @@ class ChunkStore:
 
     def _corrupt(self, segment: SegmentId, index: int, why: str) -> Refusal:
         """Drop a chunk that was read and found damaged, unless a sound one has taken its place since."""
-        with self._folder(segment):
-            if self._sound(segment, index):
-                return Refusal(ErrorCode.BUSY, "the chunk was replaced a moment ago: try again")
-            self._book.drop(segment, index)
-        log.warning("chunk %s.%d is damaged and has been dropped: %s", short(segment), index, why)
-        return Refusal(ErrorCode.CORRUPT, "the chunk was damaged on disk and has been dropped")
+        if self._soundness.drop_damaged(segment, index, why):
+            return Refusal(ErrorCode.CORRUPT, "the chunk was damaged on disk and has been dropped")
+        return Refusal(ErrorCode.BUSY, "the chunk was replaced a moment ago: try again")
 
-    def _sound(self, segment: SegmentId, index: int) -> bool:
-        buffer = memoryview(bytearray(SEALED_BLOCK_BYTES))
-        try:
-            with closing(ChunkFile.open(self._paths.chunk(segment, index), segment, index)) as file:
-                for block in range(file.blocks):
-                    file.read_into(block, 1, buffer)
-        except (DamagedError, FileNotFoundError):
-            return False
-        return True
+    def scrub(self, segment: SegmentId, index: int) -> bool:
+        """Read a whole chunk and check it; a damaged one is dropped. False then; True also when it is not held.
 
-    # Putting
+        Raises:
+            Refusal: disk.
+        """
+        with self._index.faults():
+            if self._soundness.sound(segment, index):
+                return True
+        return not self._soundness.drop_damaged(segment, index, "found by a scrub")
+
+    # Putting and dropping
 
     def begin_put(
-        self, descriptor: Descriptor, index: int, hashes: bytes, lease: Lease, lease_data: bytes
-    ) -> "PutWriter":
+        self,
+        descriptor: Descriptor,
+        index: int,
+        hashes: bytes,
+        lease: Lease,
+        lease_data: bytes,
+        source: str | None = None,
+    ) -> PutWriter:
         """Check a put and reserve its place. Reads and writes no file and never waits: may be called in the event loop.
         The file system is asked how much room it has, which it knows without reading.
+
+        What is in the trash counts as room: it is removed when the first block is written, the oldest first.
 
         Args:
             descriptor: Of the segment.
@@ -206,73 +272,61 @@ class ChunkStore:
             hashes: The chunk's block hashes, joined.
             lease: Verified, of this network.
             lease_data: The signed lease.
+            source: The IP address it comes from, whose neighbourhood has a share; None: it is not counted.
 
         Raises:
-            Refusal: malformed, bad lease, full, or disk.
+            Refusal: malformed, bad lease, refused (a share is used up), full, or disk.
         """
-        try:
-            split = check_hashes(descriptor, index, hashes)
-        except IntegrityError as exc:
-            raise Refusal(ErrorCode.MALFORMED, str(exc)) from exc
-        if lease.segment != descriptor.id or lease.size != descriptor.layout.length:
-            raise Refusal(ErrorCode.BAD_LEASE, "the lease is for another segment or size")
-        if lease.deleted:
-            raise Refusal(ErrorCode.BAD_LEASE, "the lease is a deletion")
-        if lease.expiry <= self._wall():
-            raise ended(self._wall())
-        trailer = Trailer(descriptor=descriptor.encode(), index=index, hashes=hashes, lease=lease_data).pack()
-        reserved = charge(descriptor.layout.column_bytes(index) + len(trailer)) + lease_charge(0)
+        return self._puts.begin(descriptor, index, hashes, lease, lease_data, source)
+
+    def holds_under(self, lease: Lease, lease_data: bytes, index: int) -> bool:
+        """Whether a chunk of a lease's segment is held, sound or not.
+
+        Raises:
+            Refusal: stale: a newer lease of the deposit is known, or its deletion; disk.
+        """
         with self._index.faults():
-            if reserved > self._disk_room():
-                raise Refusal(ErrorCode.FULL, "the disk is full")
-        self._quota.reserve(reserved)
-        return PutWriter(self, descriptor, index, split, trailer, held_lease(lease, lease_data), reserved)
+            self._book.check_fresh(lease.segment, held_lease(lease, lease_data))
+            return self._index.chunk(lease.segment, index) is not None
 
-    def _start(self, segment: SegmentId, index: int, lease: HeldLease) -> Draft | None:
-        """A draft for a chunk; None when the chunk is held already, and was read and found sound."""
-        with self._index.faults(), self._folder(segment):
-            self._book.check_fresh(segment, lease)
-            return None if self._holds(segment, index) else Draft(self._book.draft())
+    def drop(self, segment: SegmentId, index: int) -> None:
+        """Remove a chunk that others hold; with a segment's last one its leases go too, all but the deletions.
 
-    def _holds(self, segment: SegmentId, index: int) -> bool:
-        """Whether a chunk is held, and sound. A damaged or missing one is dropped: it deserves no receipt."""
-        if self._index.chunk(segment, index) is None:
-            return False
-        if self._sound(segment, index):
-            return True
-        self._book.drop(segment, index)
-        log.warning("chunk %s.%d is damaged and has been dropped: it is being put again", short(segment), index)
-        return False
+        Raises:
+            Refusal: disk.
+        """
+        with self._soundness.changing(segment):
+            if self._index.chunk(segment, index) is not None:
+                self._book.drop(segment, index)
 
-    def _finish(self, chunk: HeldChunk, size: int, draft: Draft | None, lease: HeldLease, reserved: int) -> None:
-        """Put a complete draft in its place, or only add the lease when the chunk is held already."""
-        with self._index.faults(), self._folder(chunk.segment):
-            self._book.check_fresh(chunk.segment, lease)
-            if self._holds(chunk.segment, chunk.index):
-                if draft is not None:
-                    draft.discard()
-                self._book.add(chunk.segment, lease)
-                self._quota.settle(reserved, 0)
-            elif draft is None:
-                raise Refusal(ErrorCode.BUSY, "the chunk was removed a moment ago: try again")
-            else:
-                self._place(chunk, size, draft, lease, reserved)
+    def expel(self, segments: Iterable[bytes], depositors: Collection[bytes]) -> int:
+        """Remove what may not be here: the chunks of ``segments``, and those that only ``depositors`` have leases on.
 
-    def _place(self, chunk: HeldChunk, size: int, draft: Draft, lease: HeldLease, reserved: int) -> None:
-        path = self._paths.chunk(chunk.segment, chunk.index)
-        file = self._index.lease_file(chunk.segment)
-        self._book.joined(chunk.segment, lease)
-        try:
-            draft.place(path)
-            with self._index.change():
-                self._index.add_chunk(chunk, size)
-                self._index.put_lease(chunk.segment, lease)
-                if file is None:
-                    self._index.set_lease_file(chunk.segment, LeaseFile(0, 0))
-        except (OSError, sqlite3.Error):
-            path.unlink(missing_ok=True)
-            raise
-        self._quota.settle(reserved, charge(size) + (lease_charge(0) if file is None else 0))
+        Returns:
+            The chunks removed.
+
+        Raises:
+            Refusal: disk.
+        """
+        removed = 0
+        for segment in segments:
+            with self._index.faults():
+                held = self._index.chunks(segment)
+            if held:
+                with self._soundness.changing(segment):
+                    removed += self._book.empty(segment)
+        for depositor in depositors:
+            with self._index.faults():
+                found = self._index.of_depositor(depositor)
+            for segment in found:
+                with self._soundness.changing(segment):
+                    removed += self._book.disown(segment, depositors)
+        return removed
+
+    def kept_for(self, segment: SegmentId) -> set[bytes]:
+        """The depositors whose leases keep a segment here, in the trash too."""
+        with self._index.faults():
+            return {lease.depositor for lease in self._book.remembered(segment) if not lease.deleted}
 
     # Leases
 
@@ -290,7 +344,7 @@ class ChunkStore:
             Refusal: not found, bad lease, stale, full, refused (too many leases), disk.
         """
         new = held_lease(lease, lease_data)
-        with self._index.faults(), self._folder(lease.segment):
+        with self._soundness.changing(lease.segment):
             chunks = self._index.chunks(lease.segment)
             if not chunks:
                 raise Refusal(ErrorCode.NOT_FOUND, "no chunk of the segment is held here")
@@ -299,92 +353,45 @@ class ChunkStore:
             self._book.add(lease.segment, new)
             return [] if lease.deleted else chunks
 
+    def merge_leases(self, segment: SegmentId, leases: Iterable[tuple[Lease, bytes]]) -> None:
+        """Take over what another holder knows better: leases we lack, renewals, deletions; the rest is passed over.
+
+        Nothing is kept for a segment of which no chunk is held.
+
+        Args:
+            segment: Of all the leases.
+            leases: Verified, of this network, each with its signed form.
+
+        Raises:
+            Refusal: full, disk.
+        """
+        with self._soundness.changing(segment):
+            chunks = self._index.chunks(segment)
+            if chunks:
+                length = chunks[0].length
+                self._book.merge(
+                    segment, [held_lease(*found) for found in leases if self._fits(found[0], segment, length)]
+                )
+
+    def _fits(self, lease: Lease, segment: SegmentId, length: int) -> bool:
+        fits = lease.segment == segment and lease.size == length
+        return fits and (self.admits is None or self.admits(lease))
+
     def expire(self) -> int:
-        """Remove what no lease keeps any more, and deletions that nobody need remember; returns the chunks removed."""
+        """Remove what has been in the trash for long enough, and deletions that nobody need remember.
+
+        Returns:
+            The chunks removed.
+        """
         removed = 0
         while True:
             with self._index.faults():
-                segments = self._index.expired(int(self._wall()), _SWEEP)
+                segments = self._index.due(int(self._wall()), int(self._trash_seconds), _SWEEP)
             for segment in segments:
-                with self._index.faults(), self._folder(segment):
+                with self._soundness.changing(segment):
                     removed += self._book.expire(segment)
             if len(segments) < _SWEEP:
-                return removed
-
-    # Plumbing
-
-    def _folder(self, segment: bytes) -> threading.Lock:
-        return self._folders[segment[0]]
-
-
-class PutWriter:
-    """One chunk on its way in. Not for two threads at once. It ends by :meth:`commit` or :meth:`abort`."""
-
-    def __init__(
-        self, store: ChunkStore, descriptor: Descriptor, index: int, hashes: tuple[bytes, ...], trailer: bytes,
-        lease: HeldLease, reserved: int,
-    ) -> None:  # fmt: skip
-        self._store = store
-        self.chunk = HeldChunk(descriptor.id, index, descriptor.chunk_ids[index], descriptor.layout.length)
-        self.lease = lease
-        self._layout = descriptor.layout
-        self._hashes = hashes
-        self._trailer = trailer
-        self._reserved = reserved
-        self._draft: Draft | None = None
-        self._written = 0
-        self._open = True
-
-    @property
-    def body_bytes(self) -> int:
-        """Bytes of the whole chunk."""
-        return self._layout.column_bytes(self.chunk.index)
-
-    def write(self, data: memoryview) -> None:
-        """Take the next whole sealed blocks, one or more; each is checked before it is written.
-
-        Raises:
-            Refusal: malformed (a block does not match its hash), stale, full, disk. Abort the put then.
-        """
-        if self._written == 0:
-            self._draft = self._store._start(self.chunk.segment, self.chunk.index, self.lease)
-        start = 0
-        while start < len(data):
-            if self._written == len(self._hashes):
-                raise Refusal(ErrorCode.MALFORMED, "the body is longer than the chunk")
-            size = self._layout.block_bytes(self.chunk.index, self._written)
-            try:
-                check_block(self._hashes[self._written], data[start : start + size])
-            except IntegrityError as exc:
-                raise Refusal(ErrorCode.MALFORMED, f"block {self._written}: {exc}") from exc
-            start += size
-            self._written += 1
-        if self._draft is not None:
-            with self._store._index.faults():
-                self._draft.write(data)
-
-    def commit(self) -> HeldChunk:
-        """Make the chunk and its lease survive a power cut, and visible.
-
-        Raises:
-            Refusal: malformed (blocks are missing), stale, full, busy, disk. Abort the put then.
-        """
-        if self._written != len(self._hashes):
-            raise Refusal(ErrorCode.MALFORMED, "the body is shorter than the chunk")
-        if self._draft is not None:
-            with self._store._index.faults():
-                self._draft.write(self._trailer)
-                self._draft.sync()
-        size = self.body_bytes + len(self._trailer)
-        self._store._finish(self.chunk, size, self._draft, self.lease, self._reserved)
-        self._open = False
-        return self.chunk
-
-    def abort(self) -> None:
-        """Throw away what was written. Does nothing after a commit; may be called twice."""
-        if self._open:
-            self._open = False
-            if self._draft is not None:
-                with suppress(OSError):  # what cannot be removed now is removed at the next start
-                    self._draft.discard()
-            self._store._quota.settle(self._reserved, 0)
+                break
+        with self._index.faults():
+            self._trash.measure()
+        return removed

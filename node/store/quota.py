@@ -28,22 +28,55 @@ class Quota:
         self.limit = limit
         self.used = used
         self.reserved = 0
+        self.hoped = 0
+        """Promised to puts that may not write yet: the trash must make room for them first."""
         self._lock = threading.Lock()
 
-    def free(self) -> int:
-        """What a put may still take."""
+    def free(self, trash: int) -> int:
+        """What a put may still take, when ``trash`` of the bytes used can go."""
         with self._lock:
-            return max(0, self.limit - HEADROOM_BYTES - self.used - self.reserved)
+            return max(0, self.limit - HEADROOM_BYTES - self.used - self.reserved - self.hoped + trash)
 
-    def reserve(self, amount: int) -> None:
-        """Promise ``amount`` bytes to a put. Raises Refusal (full)."""
+    def reserve(self, amount: int, trash: int, *, disk_has_room: bool) -> bool:
+        """Promise ``amount`` bytes to a put.
+
+        Args:
+            amount: Bytes.
+            trash: Of the bytes used, those that can go.
+            disk_has_room: Whether the disk itself has room without any going.
+
+        Returns:
+            Whether there is room. If not, there will be once trash has gone: :meth:`confirm` it before a byte is
+            written.
+
+        Raises:
+            Refusal: full, even without the trash.
+        """
+        with self._lock:
+            missing = self.used + self.reserved + self.hoped + amount - (self.limit - HEADROOM_BYTES)
+            if missing > trash:
+                raise Refusal(ErrorCode.FULL, "the quota is used up")
+            firm = missing <= 0 and disk_has_room
+            self.reserved += amount if firm else 0
+            self.hoped += 0 if firm else amount
+            return firm
+
+    def confirm(self, amount: int) -> bool:
+        """Make a promise firm, now that trash has gone; False when too little has."""
         with self._lock:
             if self.used + self.reserved + amount > self.limit - HEADROOM_BYTES:
-                raise Refusal(ErrorCode.FULL, "the quota is used up")
+                return False
+            self.hoped -= amount
             self.reserved += amount
+            return True
+
+    def give_up(self, amount: int) -> None:
+        """Give a promise back that was never confirmed."""
+        with self._lock:
+            self.hoped -= amount
 
     def settle(self, reserved: int, used: int) -> None:
-        """Give a promise back; ``used`` bytes of it are in use now."""
+        """Give a firm promise back; ``used`` bytes of it are in use now."""
         with self._lock:
             self.reserved -= reserved
             self.used += used

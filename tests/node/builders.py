@@ -10,9 +10,10 @@ from node.store.chunkindex import HeldChunk
 from node.store.chunkstore import ChunkStore
 from node.store.quota import charge, lease_charge
 from protocol.identity import Identity, Network
-from protocol.ids import SegmentId
+from protocol.ids import PublicKey, SegmentId
 from protocol.leases import Lease, Policy, sign_lease
 from protocol.segment import SEALED_BLOCK_BYTES, Descriptor, Shares, block_hash, chunk_id, plan
+from protocol.statements import permit_statement
 
 NETWORK = Network("test")
 ALICE = Identity(b"a" * 32)
@@ -81,6 +82,14 @@ def lease_for(
     return lease, sign_lease(identity, lease)
 
 
+def permit_for(
+    segment: Sample, index: int, holder: PublicKey, identity: Identity = ALICE, *, network: Network = NETWORK
+) -> bytes:
+    """A depositor's permit for one holder to take one chunk."""
+    statement = permit_statement(network=network.id, segment=segment.id, index=index, holder=holder)
+    return identity.sign("permit", statement)
+
+
 class FakeClock:
     """Says what it is told."""
 
@@ -91,8 +100,24 @@ class FakeClock:
         return self.now
 
 
-def open_store(path: Path, clock: FakeClock | None = None, *, quota: int = 10**9) -> ChunkStore:
-    return ChunkStore.open(path, quota_bytes=quota, network=NETWORK, wall_clock=(clock or FakeClock()).wall)
+def open_store(
+    path: Path,
+    clock: FakeClock | None = None,
+    *,
+    quota: int = 10**9,
+    trash: float = 7 * DAY,
+    depositor_share: float = 1.0,
+    subnet_share: float = 1.0,
+) -> ChunkStore:
+    return ChunkStore.open(
+        path,
+        quota_bytes=quota,
+        network=NETWORK,
+        wall_clock=(clock or FakeClock()).wall,
+        trash_seconds=trash,
+        depositor_share=depositor_share,
+        subnet_share=subnet_share,
+    )
 
 
 def put(store: ChunkStore, segment: Sample, index: int, lease: tuple[Lease, bytes] | None = None) -> HeldChunk:
