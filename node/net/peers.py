@@ -10,6 +10,7 @@ import trio
 from dht.contact import Contact
 from node.net.transport import Transport
 from node.net.wire import HungUpError, Wire
+from node.traffic import Counts
 from protocol.channel import Channel, Header
 from protocol.errors import RemoteProtocolError, WrongNetworkError
 from protocol.identity import Identity, Network
@@ -91,6 +92,7 @@ class Peers:
         *,
         own_record: Callable[[], bytes] = bytes,
         connections: int | None = None,
+        traffic: Counts | None = None,
     ) -> None:
         """
         Args:
@@ -100,6 +102,7 @@ class Peers:
             random_bytes: Secret random bytes.
             own_record: Our signed node record, to be shown in `hello`; nothing for a client.
             connections: Open at once, in all; by default ``CONNECTIONS``.
+            traffic: To count in.
         """
         self._identity = identity
         self._network = network
@@ -113,6 +116,12 @@ class Peers:
         self._open = 0
         self._records: dict[Contact, tuple[NodeRecord, float]] = {}
         self._asking: dict[Contact, trio.Lock] = {}
+        self._traffic = traffic or Counts()
+
+    @property
+    def open(self) -> int:
+        """Connections that are open or being made."""
+        return self._open
 
     async def run(self) -> None:
         """Close connections that stay idle, until cancelled; then close them all."""
@@ -221,6 +230,11 @@ class Peers:
         await self._close(connection)
         return connection.peer
 
+    def country(self, contact: Contact) -> str | None:
+        """What a node claimed when it was last asked, however long ago; empty: nothing. None: it never was."""
+        record, _ = self._records.get(contact, (None, 0.0))
+        return None if record is None else record.country
+
     def _known(self, contact: Contact) -> NodeRecord | None:
         record, asked_at = self._records.get(contact, (None, 0.0))
         if record is None:
@@ -258,6 +272,7 @@ class Peers:
                 wire.end_body()
             good = True
         finally:
+            self._traffic.request(message, wire)
             if good:
                 connection.idle_since = trio.current_time()
                 pool.idle.append(connection)
@@ -297,6 +312,7 @@ class Peers:
                 raise PeerBroke("is another node than expected")
             good = True
         finally:
+            self._traffic.connection(wire)
             if not good:
                 await wire.close()
         return _Connection(wire, peer)

@@ -10,6 +10,7 @@ import trio
 from trio.abc import Stream
 
 from node.net.intake import Intake
+from node.net.throttle import ThrottledStream
 from protocol.channel import MAX_SEND_BODY, BodyEnd, Channel, HandshakeDone, Header
 from protocol.errors import RemoteProtocolError, WrongNetworkError
 from protocol.ids import PublicKey
@@ -35,8 +36,12 @@ class Wire:
         self.on_progress: Callable[[], None] = _nothing
         """Called whenever the peer took some of what is sent (a record's worth at most between two calls, as far as the
         system tells), or a record of a body came from it."""
+        self.on_held: Callable[[float], None] = _nothing
+        """Told for how many seconds our own rate limit kept us from receiving what came next."""
         self.heard = False
         """Whether anything was received since the last :meth:`send`."""
+        self._received_bytes = 0
+        self._sent_bytes = 0
 
     async def handshake(self) -> PublicKey:
         """Go through the handshake; returns the key the peer proved.
@@ -149,6 +154,13 @@ class Wire:
             await self.receive_body(part)
             body_bytes -= len(part)
 
+    def take_counts(self) -> tuple[int, int]:
+        """Bytes received and sent on the stream since the last call, but for what came early and was not used yet."""
+        early = self._channel.unread
+        counts = self._received_bytes - early, self._sent_bytes
+        self._received_bytes, self._sent_bytes = early, 0
+        return counts
+
     def end_body(self) -> None:
         """Say that the body has been taken, all of it."""
         event = self._channel.next_event()
@@ -173,11 +185,14 @@ class Wire:
         try:
             if isinstance(self._stream, trio.SocketStream):
                 sent = await self._stream.socket.send(data)
+            elif isinstance(self._stream, ThrottledStream):
+                sent = await self._stream.send_some(data)
             else:
                 sent = min(len(data), _SEND_BYTES)
                 await self._stream.send_all(data[:sent])
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
             raise HungUpError("connection lost") from exc
+        self._sent_bytes += sent
         self.on_progress()
         return sent
 
@@ -187,14 +202,17 @@ class Wire:
             data = await self._intake.receive(max(0, awaited - self._channel.unread))
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
             raise HungUpError("connection lost") from exc
+        if isinstance(self._stream, ThrottledStream):
+            self.on_held(self._stream.held_seconds)
         if not data:
             return False
+        self._received_bytes += len(data)
         self.heard = True
         self._channel.receive_data(data)
         return True
 
 
-def _nothing() -> None:
+def _nothing(*_: float) -> None:
     """Nobody asked to be told."""
 
 

@@ -13,11 +13,12 @@ from scripts.benchmarks.large import again_and_parts, make_file, publish_and_fet
 from scripts.benchmarks.localnet import Person, local_network
 from scripts.benchmarks.machine import MIB
 from scripts.benchmarks.peers import tahoe, torrent
+from scripts.benchmarks.rates import rate_limits
 from scripts.benchmarks.small import one_by_one, one_folder
 from scripts.benchmarks.table import Table
 
 _NODES = 12
-_PARTS = ("idle", "large", "small", "frozen", "peers")
+_PARTS = ("idle", "large", "small", "frozen", "rates", "peers")
 _PEERS = {"tahoe": tahoe.measure, "libtorrent": torrent.measure}
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
@@ -60,7 +61,9 @@ def _interrupt(number: int, frame: object) -> None:
 def _ours(table: Table, folder: Path, parts: Sequence[str], sizes: list[int]) -> None:
     if "idle" in parts:
         help_start(table, Person(folder / "nobody"))
-    if set(parts) == {"peers"}:
+    if "rates" in parts:
+        rate_limits(table, folder / "rates")
+    if set(parts) <= {"peers", "rates"}:
         return
     with local_network(folder / "net", _NODES) as net:
         if "idle" in parts:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from node.intervals import Intervals
 from scripts.benchmarks.machine import cpu_seconds
 from scripts.benchmarks.processes import Run, Started
 
@@ -93,6 +94,9 @@ def local_network(folder: Path, nodes: int) -> Iterator[Localnet]:
     """A network of real node processes; ended, whatever happens."""
     folder.mkdir()
     owner = Person(folder / "owner")
+    settings = folder / "owner" / "config.toml"
+    settings.parent.mkdir()
+    settings.write_text(Intervals().settings())  # a local network's own are short, so that one can watch it heal
     up = owner.run("devnet", "up", "--nodes", nodes, "--quota", "40GB", "--json")
     try:
         yield Localnet(folder, up)
