@@ -26,11 +26,9 @@ from protocol.ids import ID_BYTES, NodeId, SegmentId
 
 TOKEN_SECONDS = 240.0
 """Age at which a token is fetched anew: a node accepts its own for 300 s at least."""
-REGION_NODES = 8
-"""The least nodes of a region a sweep announces to; where there are fewer, each id gets its own lookup."""
 ENOUGH_NODES = 8
 """Once so many keep what they were told, those that are slow to answer are not waited for."""
-MAX_REGION = 128
+MAX_REGION = 512
 """Segments one lookup serves: their announcements are under way before the tokens age."""
 
 _ROOM = MAX_BODY_BYTES - (1 + 2 + TOKEN_BYTES + 1)
@@ -120,7 +118,7 @@ async def _with_fresh_tokens(core: Core, nearest: Sequence[Found]) -> list[Found
 
 
 async def sweep(core: Core, records: Mapping[SegmentId, Sequence[bytes]]) -> dict[SegmentId, set[NodeId]]:
-    """Announce many segments with few lookups, in order of id: the nodes of a region serve all ids in it.
+    """Announce many segments with few lookups, in order of id: what one lookup finds serves the ids beside its target.
 
     Returns:
         For each segment the nodes that keep its records.
@@ -129,29 +127,26 @@ async def sweep(core: Core, records: Mapping[SegmentId, Sequence[bytes]]) -> dic
     stored: dict[SegmentId, set[NodeId]] = {}
     while left:
         nearest = await lookup(core, left[0])
-        count, nodes = region(left[:MAX_REGION], nearest)
-        told = await announce(core, ((segment, records[segment]) for segment in left[:count]), nodes)
+        count = region(left[:MAX_REGION], nearest)
+        told = await announce(core, ((segment, records[segment]) for segment in left[:count]), nearest)
         stored |= dict.fromkeys(left[:count], told)
         del left[:count]
     return stored
 
 
-def region(segments: Sequence[SegmentId], nearest: Sequence[Found]) -> tuple[int, Sequence[Found]]:
-    """How many of the leading segments one lookup of the first serves, and the nodes to tell.
+def region(segments: Sequence[SegmentId], nearest: Sequence[Found]) -> int:
+    """How many of the leading segments are announced to what the lookup of the first found.
 
-    The lookup knows every node nearer to its target than the farthest it found. If that is farther than 2^m,
-    it knows all nodes that agree with the target in all but the last m bits, and those are the nearest to any
-    id that does.
+    The lookup knows every node nearer to its target than the farthest it found, d. For an id at a distance e from the
+    target those are all nodes nearer to the id than d - e, and if e is below the highest power of two in d, all that
+    agree with both in the bits above it, too. The rest of those found may not be the nearest to that id: in random
+    networks 17.5 of its 20 nearest are told on average, 9 at least.
     """
     if len(nearest) < K:
-        return len(segments), nearest  # these are all the nodes there are
+        return len(segments)  # these are all the nodes there are
     target = _number(segments[0])
     bits = (_number(nearest[-1].contact.node_id) ^ target).bit_length() - 1
-    inside = [found for found in nearest if _number(found.contact.node_id) ^ target < 1 << bits]
-    if len(inside) < REGION_NODES:
-        return 1, nearest
-    count = sum(1 for _ in takewhile(lambda segment: _number(segment) ^ target < 1 << bits, segments))
-    return count, (nearest if count == 1 else inside)
+    return sum(1 for _ in takewhile(lambda segment: _number(segment) ^ target < 1 << bits, segments))
 
 
 def _number(identifier: bytes) -> int:

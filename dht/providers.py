@@ -212,7 +212,9 @@ class ProviderStore:
         for _ in range(min(most, len(self._segments))):
             segment = next(iter(self._segments))
             self._segments.move_to_end(segment)
-            self._keep(segment, self._alive(segment, now))
+            alive = self._alive(segment, now)
+            if len(alive) < len(self._segments[segment]):
+                self._keep(segment, alive)
 
 
 __all__ = [

@@ -73,6 +73,8 @@ class Dht:
         self.counters = counters or Counters()
         self._core = Core(identity, network, socket, random_bytes, counters=self.counters, read_only=read_only)
         self.store = ProviderStore(network)
+        self.on_heard: Callable[[PublicKey], None] = _ignore
+        """Called with the key that signed, for every datagram whose signature is good."""
         self._network = network
         self._identity = identity
         self._socket = socket
@@ -147,6 +149,7 @@ class Dht:
             return
         datagram.verify(self._network.id, self._identity.node_id)
         self.counters.verified_total += 1
+        self.on_heard(datagram.sender)
         self._core.take(call, datagram, datagram.message())
 
     async def _take_request(self, datagram: Datagram, source: Address) -> None:
@@ -157,6 +160,7 @@ class Dht:
             return
         datagram.verify(self._network.id, self._identity.node_id)
         self.counters.verified_total += 1
+        self.on_heard(datagram.sender)
         asker = Contact(datagram.sender, source)
         reply = self._answers.answer(datagram.message(), asker, storing=not self.read_only)
         if reply is not None:
@@ -333,3 +337,7 @@ class Dht:
         if len(others) == K and distance > others[-1].long_id ^ target:
             return False
         return self.store.add(segment, records, _OURSELVES, self._wall_clock()) > 0
+
+
+def _ignore(key: PublicKey) -> None:
+    """Nobody wants to know."""

@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dht.announce import REGION_NODES, batches, region
+from dht.announce import batches, region
 from dht.contact import Contact
 from dht.search import Found
 from protocol import datagrams as d
@@ -52,18 +52,46 @@ def _nearest(contacts: list[Contact], target: bytes) -> list[Found]:
     return [Found(contact, bytes(8), 0.0, 0.0) for contact in sorted(contacts, key=distance)[:20]]
 
 
+def _distance(one: bytes, other: bytes) -> int:
+    return int.from_bytes(one, "big") ^ int.from_bytes(other, "big")
+
+
 @given(st.integers(1, 300), st.integers(1, 200), st.integers(0, 2**32))
-def test_a_region_is_served_by_the_nodes_nearest_to_each_of_its_ids(count: int, many: int, seed: int) -> None:
+def test_all_that_a_lookup_must_know_are_told(count: int, many: int, seed: int) -> None:
+    """Whoever is nearer to an id of the region than d - e, as region() says."""
     contacts, random = _network(count), Random(seed)
     segments = sorted(SegmentId(random.randbytes(32)) for _ in range(many))
-    served, nodes = region(segments, _nearest(contacts, segments[0]))
+    nearest = _nearest(contacts, segments[0])
+    served = region(segments, nearest)
     assert 1 <= served <= many
-    assert len(nodes) >= min(count, REGION_NODES)
-    told = {found.contact for found in nodes}
+    told = {found.contact for found in nearest}
+    farthest = _distance(nearest[-1].contact.node_id, segments[0]) if count > 20 else 2**256
     for segment in segments[:served]:
-        assert told == {found.contact for found in _nearest(contacts, segment)[: len(told)]}
+        sure = farthest - _distance(segment, segments[0])
+        assert sure > 0
+        assert told.issuperset(contact for contact in contacts if _distance(contact.node_id, segment) < sure)
+
+
+def test_most_of_the_nearest_are_told() -> None:
+    """And many more ids are served than lookups made, however unevenly nodes lie in the keyspace."""
+    lookups, told = 0, []
+    for count in range(21, 301, 9):
+        contacts, random = _network(count), Random(count)
+        segments = sorted(SegmentId(random.randbytes(32)) for _ in range(count * 10))
+        left = segments
+        while left:
+            nearest = _nearest(contacts, left[0])
+            served = region(left, nearest)
+            lookups += 1
+            known = {found.contact for found in nearest}
+            for segment in left[:served:20]:
+                told.append(len(known.intersection(found.contact for found in _nearest(contacts, segment))))
+            left = left[served:]
+    assert min(told) >= 8
+    assert sum(told) / len(told) > 16
+    assert len(told) > 4 * lookups, "of every 20th segment"
 
 
 def test_a_small_network_is_one_region() -> None:
     segments = sorted(SegmentId(Random(n).randbytes(32)) for n in range(50))
-    assert region(segments, _nearest(_network(12), segments[0]))[0] == 50
+    assert region(segments, _nearest(_network(12), segments[0])) == 50
