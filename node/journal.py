@@ -200,6 +200,13 @@ class Journal:
         except (ValueError, RecursionError) as exc:  # a damaged policy, or one that is nested without end
             raise self._db.damaged() from exc
 
+    def expiry(self, deposit: bytes) -> int:
+        """When the last lease of a deposit id's finished deposits ends, all versions together; 0 if there are none."""
+        query = "SELECT COALESCE(MAX(expiry), 0) FROM deposit WHERE network = ? AND deposit = ?"
+        ((expiry,),) = self._db.select(query, (self._network, deposit), int)
+        found: int = expiry
+        return found
+
     def update(self, row: DepositRow) -> None:
         """Record a renewal."""
         self._save(row)

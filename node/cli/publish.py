@@ -1,6 +1,8 @@
 """`archipel publish`."""
 
 import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from node.config import parse_duration
 from node.errors import ConfigError
 from node.home import Home
 from node.journal import Journal
+from node.keeping.receiptfile import ReceiptBook, new_file
 from node.progress import Progress
 from node.publishing.content import Content, FileContent, StreamContent
 from node.publishing.publish import Options, Published
@@ -23,9 +26,11 @@ from node.publishing.source import scan
 from protocol.errors import LocalProtocolError
 from protocol.hashing import digest
 from protocol.identity import Network
+from protocol.ids import NetworkId
 from protocol.leases import MAX_AVOIDED, Policy
 from protocol.links import Link
 from protocol.paths import path_problem
+from protocol.receipts import RECEIPTS
 from protocol.records import is_country
 from protocol.segment import Shares
 
@@ -47,6 +52,7 @@ _HINTS = 3
 @click.option("--avoid", default="", metavar="CC,...", help="Claimed countries that must get nothing.")
 @click.option("--fresh", is_flag=True, help="A new link even for bytes you published before.")
 @click.option("--hints", is_flag=True, help="Put addresses of nodes into the link, for machines that know none.")
+@click.option("--receipt", metavar="FILE", help="Write what the holders signed to a new FILE.")
 @common_options
 def publish(
     paths: tuple[str, ...],
@@ -57,6 +63,7 @@ def publish(
     avoid: str,
     fresh: bool,
     hints: bool,
+    receipt: str | None,
 ) -> None:
     """Publish files or folders, or standard input (-), and print the link.
 
@@ -73,20 +80,30 @@ def publish(
     home = Home(config.home)
     content = _content(paths, name)
     depositor = home.depositor()
-    journal = Journal(home.journal, Network(config.network).id)
+    network = Network(config.network).id
 
-    async def work(progress: Progress) -> Published:
+    async def work(journal: Journal, book: ReceiptBook | None, progress: Progress) -> Published:
         async with open_client(config) as client:
-            published = await publish_content(client, depositor, journal, content, options, progress)
+            published = await publish_content(client, depositor, journal, content, options, progress, book)
             return replace(published, link=_with_hints(client, published.link)) if hints else published
 
-    try:
-        with progress_shown("publishing") as progress:
+    with _receipts(receipt, network) as book:
+        with closing(Journal(home.journal, network)) as journal, progress_shown("publishing") as progress:
             progress.total = content.total_bytes
-            published = run_async(lambda: work(progress))
-    finally:
-        journal.close()
-    _show(published)
+            published = run_async(lambda: work(journal, book, progress))
+        if book is not None:
+            book.file.finish()
+    _show(published, receipt, book)
+
+
+@contextmanager
+def _receipts(path: str | None, network: NetworkId) -> Iterator[ReceiptBook | None]:
+    """Where receipts go: found out before anything is sent."""
+    if path is None:
+        yield None
+        return
+    with new_file(Path(path), RECEIPTS, network) as file:
+        yield ReceiptBook(file)
 
 
 def _options(shares: str, lease: str, spread: str, avoid: str, fresh: bool) -> Options:
@@ -128,7 +145,7 @@ def _with_hints(client: Client, link: Link) -> Link:
     return replace(link, hints=tuple(contact.address for contact in client.dht.contacts()[:_HINTS]))
 
 
-def _show(published: Published) -> None:
+def _show(published: Published, receipt: str | None, book: ReceiptBook | None) -> None:
     for text in (*published.skipped, *published.notes):
         note(f"note: {text}")
     took = f"{size_text(published.bytes)} in {published.seconds:.1f} s"
@@ -137,6 +154,11 @@ def _show(published: Published) -> None:
         f"({count_text(published.segments, 'segment')}), {size_text(published.sent_bytes)} sent"
     )
     note(survival_text(published.survives))
+    receipts: dict[str, object] = {}
+    if book is not None:
+        receipts = {"receipt": {"file": receipt, "receipts": book.receipts, "holders": len(book.holders)}}
+        signed = f"{count_text(book.receipts, 'receipt')} of {count_text(len(book.holders), 'holder')}"
+        note(f"{signed} in {receipt}")
     show(
         str(published.link),
         {
@@ -152,5 +174,6 @@ def _show(published: Published) -> None:
             "survives": survival_fields(published.survives),
             "skipped": published.skipped,
             "notes": published.notes,
+            **receipts,
         },
     )

@@ -13,9 +13,12 @@ from node.progress import ProgressPart
 from node.publishing.placement import Candidate, assign, why_not
 from node.publishing.spread import Spread
 from protocol.errors import ProtocolError
+from protocol.identity import Identity
+from protocol.ids import PublicKey
 from protocol.messages import Put, PutReply
 from protocol.records import open_provider, open_receipt
 from protocol.seal import SealedSegment
+from protocol.statements import permit_statement
 
 GIVE_UP_SECONDS = 15.0
 """Without a byte that any holder took, or a chunk that one acknowledged, for this long a publish ends."""
@@ -34,15 +37,25 @@ class _Put:
 class Placing:
     """The puts of one segment's missing chunks."""
 
-    def __init__(self, client: Client, pace: Pace, spread: Spread, sealed: SealedSegment, part: ProgressPart) -> None:
+    def __init__(
+        self,
+        client: Client,
+        identity: Identity,
+        pace: Pace,
+        spread: Spread,
+        sealed: SealedSegment,
+        part: ProgressPart,
+    ) -> None:
         """Args:
         client: Who asks.
+        identity: The depositor's, who permits each put.
         pace: Of the whole publish.
         spread: The segment; its holders and records are filled in.
         sealed: Its chunks.
         part: Told of every chunk that is acknowledged.
         """
         self._client = client
+        self._identity = identity
         self._pace = pace
         self._spread = spread
         self._sealed = sealed
@@ -149,6 +162,7 @@ class Placing:
             index=put.index,
             hashes=sealed.hashes[put.index],
             lease=self._spread.lease,
+            permit=self._permit(put.index, contact.key),
         )
 
         def moved(_: int) -> None:
@@ -170,6 +184,13 @@ class Placing:
             self._running.remove(put)
             self._event.set()
 
+    def _permit(self, index: int, holder: PublicKey) -> bytes:
+        """Only the depositor can say so: this node may take this chunk."""
+        statement = permit_statement(
+            network=self._client.network.id, segment=self._sealed.id, index=index, holder=holder
+        )
+        return self._identity.sign("permit", statement)
+
     def _acknowledged(self, put: _Put, reply: PutReply) -> None:
         """Count a chunk once the holder's receipt and provider record are seen to be about it."""
         network, sealed, key = self._client.network.id, self._sealed, put.candidate.contact.key
@@ -187,6 +208,7 @@ class Placing:
             return
         self._spread.holders[put.index] = put.candidate
         self._spread.records[put.index] = reply.provider
+        self._spread.receipts[put.index] = reply.receipt
         size = self._layout.column_bytes(put.index)
         self.sent_bytes += size
         self._part.confirmed(len(self._spread.holders), moved=size)

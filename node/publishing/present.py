@@ -18,6 +18,7 @@ from node.publishing.spread import Spread
 from protocol.errors import ProtocolError
 from protocol.ids import NodeId, PublicKey
 from protocol.messages import Have, HaveReply, LeaseReply, PutLease
+from protocol.receipts import check_receipt
 from protocol.records import ProviderRecord, open_provider
 
 _ENOUGH_LEASE = 0.9
@@ -62,8 +63,7 @@ class _Presence:
     known: list[ProviderRecord] = field(default_factory=list)
     """Who is announced to hold it."""
     asked: set[NodeId] = field(default_factory=set)
-    proved: list[tuple[int, Candidate, bytes | None]] = field(default_factory=list)
-    """Index, holder, and its provider record if that is not announced yet."""
+    proved: list["_Chunk"] = field(default_factory=list)
     settled: bool = False
     """Whether asking more nodes would change nothing."""
 
@@ -80,30 +80,31 @@ class _Presence:
         self._choose(candidates, len({c.country for c in suitable}))
 
     async def _ask(self, candidate: Candidate) -> None:
-        work = _Proof(self.client, self.depositor, self.spread, candidate.contact, self.questions)
+        work = _Proof(self.client, self.depositor, self.spread, candidate, self.questions)
         try:
             found = await work.run({(holder.index, holder.key) for holder in self.known})
         except (PeerError, ProtocolError, trio.TooSlowError):
             self.client.suspect(candidate.contact)
         else:
-            self.proved.extend((index, candidate, record) for index, record in found.items())
+            self.proved += found
 
     def _choose(self, candidates: Sequence[Candidate], countries: int) -> None:
         spread, layout = self.spread, self.spread.layout
         order = {candidate.node_id: rank for rank, candidate in enumerate(candidates)}
         evenly = spread.terms.policy.spread_countries
         per_country: Counter[str] = Counter()
-        spread.holders, spread.records = {}, {}
-        for index, candidate, record in sorted(self.proved, key=lambda item: (item[0], order[item[1].node_id])):
-            full = (
-                evenly and countries >= ENOUGH_COUNTRIES and per_country[candidate.country] >= layout.n - layout.k > 0
-            )
+        spread.holders, spread.records, spread.receipts = {}, {}, {}
+        for chunk in sorted(self.proved, key=lambda chunk: (chunk.index, order[chunk.holder.node_id])):
+            index, country = chunk.index, chunk.holder.country
+            full = evenly and countries >= ENOUGH_COUNTRIES and per_country[country] >= layout.n - layout.k > 0
             if index in spread.holders or full:
                 continue
-            spread.holders[index] = candidate
-            per_country[candidate.country] += 1
-            if record is not None:
-                spread.records[index] = record
+            spread.holders[index] = chunk.holder
+            per_country[country] += 1
+            if chunk.record is not None:
+                spread.records[index] = chunk.record
+            if chunk.receipt is not None:
+                spread.receipts[index] = chunk.receipt
         self.settled = not spread.missing and (not evenly or countries >= ENOUGH_COUNTRIES)
 
 
@@ -115,17 +116,29 @@ def _farther(known: Sequence[ProviderRecord], candidates: Sequence[Candidate]) -
 
 
 @dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A chunk that a node has proved to hold, with the lease seen to."""
+
+    index: int
+    holder: Candidate
+    record: bytes | None = None
+    """Its provider record, if that is not announced yet."""
+    receipt: bytes | None = None
+    """Its receipt for this lease, if the lease had to be taken there."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Proof:
     """What one node can prove to hold."""
 
     client: Client
     depositor: PublicKey
     spread: Spread
-    contact: Contact
+    holder: Candidate
     questions: Questions
 
-    async def run(self, announced: set[tuple[int, PublicKey]]) -> dict[int, bytes | None]:
-        """The chunks it proved to hold, with the lease seen to, and their provider records if not announced yet.
+    async def run(self, announced: set[tuple[int, PublicKey]]) -> list[_Chunk]:
+        """The chunks it proved to hold. Where receipts are wanted, those that it signed for as well.
 
         Raises:
             PeerError, ProtocolError, trio.TooSlowError: It refuses, lies or does not answer.
@@ -133,27 +146,43 @@ class _Proof:
         descriptor, terms = self.spread.descriptor, self.spread.terms
         ask = Have(depositor=self.depositor, deposit=terms.deposit, segments=(descriptor.id,))
         with trio.fail_after(ANSWER_SECONDS):
-            reply, _ = await self.client.peers.request(self.contact, ask)
+            reply, _ = await self.client.peers.request(self.holder.contact, ask)
         assert isinstance(reply, HaveReply)
         (held,) = reply.held
         good = [i for i in held.indices if i < descriptor.layout.n and await self._audited(i)]
-        found: dict[int, bytes | None] = dict.fromkeys(good)
-        new = {index for index in good if (index, self.contact.key) not in announced}
-        wanted = terms.now + _ENOUGH_LEASE * (terms.expiry - terms.now)
-        if new or (good and held.expiry < wanted):
-            records = await self._leased()
-            found |= {index: record for index, record in records.items() if index in new}
-        return found
+        new = {index for index in good if (index, self.holder.contact.key) not in announced}
+        ending = held.expiry < terms.now + _ENOUGH_LEASE * (terms.expiry - terms.now)
+        if not new and not (good and (ending or self.spread.receipts_wanted)):
+            return [_Chunk(index, self.holder) for index in good]
+        reply = await self._leased()
+        records, receipts = self._records(reply), self._receipts(reply)
+        signed = [index for index in good if index in receipts or not self.spread.receipts_wanted]
+        return [
+            _Chunk(index, self.holder, records.get(index) if index in new else None, receipts.get(index))
+            for index in signed
+        ]
 
     async def _audited(self, index: int) -> bool:
-        question = partial(answered_rightly, self.client, self.contact, self.spread.descriptor, index)
+        question = partial(answered_rightly, self.client, self.holder.contact, self.spread.descriptor, index)
         return await self.questions.ask(ANSWER_SECONDS, question)
 
-    async def _leased(self) -> dict[int, bytes]:
-        """Take the lease there; returns the provider records of the chunks it keeps."""
+    async def _leased(self) -> LeaseReply:
+        """Take the lease there."""
         with trio.fail_after(ANSWER_SECONDS):
-            reply, _ = await self.client.peers.request(self.contact, PutLease(lease=self.spread.lease))
+            reply, _ = await self.client.peers.request(self.holder.contact, PutLease(lease=self.spread.lease))
         assert isinstance(reply, LeaseReply)
+        return reply
+
+    def _records(self, reply: LeaseReply) -> dict[int, bytes]:
+        """The provider records of the chunks it keeps, by index."""
         segment = self.spread.descriptor.id
         opened = [(open_provider(self.client.network.id, segment, data), data) for data in reply.providers]
-        return {record.index: data for record, data in opened if record.key == self.contact.key}
+        return {record.index: data for record, data in opened if record.key == self.holder.contact.key}
+
+    def _receipts(self, reply: LeaseReply) -> dict[int, bytes]:
+        """The receipts for them, if they are wanted."""
+        if not self.spread.receipts_wanted:
+            return {}
+        network, descriptor = self.client.network.id, self.spread.descriptor
+        opened = [(check_receipt(data, network, descriptor), data) for data in reply.receipts]
+        return {receipt.index: data for receipt, data in opened if receipt.key == self.holder.contact.key}

@@ -10,6 +10,7 @@ import trio
 from node.client import Client
 from node.home import Depositor
 from node.journal import Attempt, DepositRow, Journal
+from node.keeping.receiptfile import ReceiptBook
 from node.keeping.survival import Holding, Survival, survival
 from node.progress import Progress
 from node.publishing.content import Content, Room
@@ -136,8 +137,11 @@ async def publish(
     content: Content,
     options: Options,
     progress: Progress,
+    book: ReceiptBook | None = None,
 ) -> Published:
     """Store ``content`` and return its link. Run again, it sends only what the network lacks.
+
+    With a ``book`` the receipts of all holders go there, of chunks that are there already as well.
 
     Raises:
         MachineError: The source cannot be read or changed meanwhile.
@@ -148,7 +152,8 @@ async def publish(
     secret = depositor.convergence_secret
     if attempt.salt:
         secret = fresh_secret(secret, attempt.salt)
-    uploader = Uploader(client, depositor.identity, journal, _terms(client, journal, attempt, options), progress)
+    terms = _terms(client, journal, attempt, options, never_shorter=book is not None)
+    uploader = Uploader(client, depositor.identity, journal, terms, progress, book=book)
     run = _Run(client, uploader, secret, Sealer(client.world.blocking, journal, options.shares))
     inline = await client.world.blocking(content.inline)
     refs: tuple[SegmentRef, ...] = ()
@@ -157,7 +162,6 @@ async def publish(
             refs = await run.send(plaintexts)
     entries, title, size = await client.world.blocking(_entries, content)
     link = await run.send_root(Manifest(entries=entries, segments=refs, inline=inline or b""))
-    terms = uploader.terms
     row = DepositRow(link.root, terms.deposit, title, size, terms.sequence, terms.expiry, terms.policy)
     journal.finish(attempt, row, [(item.segment, item.descriptor.layout.length) for item in run.placed.values()])
     return _published(run, content, link, size, trio.current_time() - started)
@@ -170,9 +174,12 @@ def _begin(client: Client, journal: Journal, content: Content, options: Options)
     return journal.begin(source, client.world.random_bytes(DEPOSIT_ID_BYTES), salt)
 
 
-def _terms(client: Client, journal: Journal, attempt: Attempt, options: Options) -> Terms:
+def _terms(client: Client, journal: Journal, attempt: Attempt, options: Options, *, never_shorter: bool) -> Terms:
+    """What the leases say. For a receipt a holder is given the lease again, also one that it has for longer."""
     now = client.world.clock.wall()
     expiry = int(now) + options.lease_seconds
+    if never_shorter:
+        expiry = max(expiry, journal.expiry(attempt.deposit))
     sequence, _ = journal.next_terms(attempt.deposit, int(now * 1000), expiry)
     return Terms(attempt.deposit, sequence, int(now), expiry, options.policy)
 

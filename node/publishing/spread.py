@@ -37,6 +37,10 @@ class Spread:
     """Chunk index to the node that is known to hold it."""
     records: dict[int, bytes] = field(default_factory=dict)
     """Provider records of chunks that have yet to be announced."""
+    receipts_wanted: bool = False
+    """Whether a chunk that is there already counts only with a receipt."""
+    receipts: dict[int, bytes] = field(default_factory=dict)
+    """Signed receipts by chunk index: of all holders if they are wanted."""
 
     @property
     def layout(self) -> Layout:

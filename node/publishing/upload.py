@@ -6,33 +6,29 @@ from functools import partial
 
 import trio
 
-from dht.contact import Contact
 from dht.search import Found
 from node.client import Client
 from node.errors import NetworkError
 from node.journal import Journal
 from node.keeping.holders import Questions
+from node.keeping.receiptfile import ReceiptBook
 from node.net.pace import Pace
 from node.progress import Progress
-from node.publishing.placement import ENOUGH_COUNTRIES, Candidate, country_bound_met
+from node.publishing.candidates import find_candidates
+from node.publishing.placement import Candidate, country_bound_met
 from node.publishing.placing import Placing
 from node.publishing.present import find_present
 from node.publishing.sealing import Segment
 from node.publishing.spread import Spread, Terms
 from protocol.identity import Identity
-from protocol.ids import NodeId, SegmentId
+from protocol.ids import SegmentId
 from protocol.leases import Lease, sign_lease
 from protocol.segment import Descriptor
 
-HELLO_SECONDS = 5.0
-"""A node that does not say hello for this long is no candidate for a while."""
-QUIET_SECONDS = 1.0
-"""Nor is one that has not said it this long after the last of the others: most of them answered, it is not the line."""
 FIRST_ACK_SECONDS = 5.0
 """A put is borne so long in silence until the first chunk is acknowledged: our own line may take that for its end."""
 ANNOUNCED_AT_ONCE = 8
 """Segments. A dead node among those told costs its announcement two seconds, in which the next are placed."""
-_WIDEN_BY = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +86,8 @@ class Uploader:
     announcing: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(ANNOUNCED_AT_ONCE))
     sent_bytes: int = 0
     """Of chunks that were acknowledged."""
+    book: ReceiptBook | None = None
+    """Where every holder's receipt goes, if they are wanted."""
 
     async def place(self, segment: Segment, size: int) -> tuple[Placed, News]:
         """Place every chunk that the network lacks. A segment that lacks none is not sealed, if the journal knows it.
@@ -101,6 +99,7 @@ class Uploader:
         Raises:
             RefusedError: The nodes that answer refuse.
             NetworkError: Too few nodes can be reached, or nothing moved for 15 seconds.
+            MachineError: The receipts cannot be written.
         """
         part = self.progress.part(size, segment.layout.n)
         spread = await self._present(await segment.descriptor())
@@ -110,16 +109,19 @@ class Uploader:
                 spread = await self._present(sealed.descriptor)
             part.confirmed(len(spread.holders))
             self.pace.moved_at = trio.current_time()  # reading, sealing and lookup have taken their time
-            placing = Placing(self.client, self.pace, spread, sealed, part)
+            placing = Placing(self.client, self.identity, self.pace, spread, sealed, part)
             await placing.run()
             self.sent_bytes += placing.sent_bytes
+        if self.book is not None:
+            signed = {index: (spread.holders[index].contact.key, data) for index, data in spread.receipts.items()}
+            await self.book.add(self.client.world.blocking, spread.descriptor, self.terms.expiry, signed)
         part.confirmed(spread.layout.n)  # some may have found no holder: it is done all the same
         news = News(spread.descriptor.id, tuple(spread.records.values()), spread.nearest)
         return Placed(spread.descriptor, spread.holders), news
 
     async def _present(self, descriptor: Descriptor) -> Spread:
         """What the network has of a segment and, if that is not all, who might take the rest."""
-        spread = Spread(descriptor, self._lease(descriptor), self.terms)
+        spread = Spread(descriptor, self._lease(descriptor), self.terms, receipts_wanted=self.book is not None)
         seek = partial(self._seek, spread)
         if self.journal.seen(descriptor.id):
             await find_present(self.client, self.identity.key, spread, self.questions, seek)
@@ -130,7 +132,8 @@ class Uploader:
 
     async def _seek(self, spread: Spread) -> None:
         spread.nearest = await self.client.dht.lookup(spread.descriptor.id)
-        spread.candidates = await self._candidates([item.contact for item in spread.nearest], spread.layout.n)
+        nearest = [item.contact for item in spread.nearest]
+        spread.candidates = await find_candidates(self.client, nearest, self.terms.policy, spread.layout.n)
 
     def _lease(self, descriptor: Descriptor) -> bytes:
         terms = self.terms
@@ -147,42 +150,6 @@ class Uploader:
                 policy=terms.policy,
             ),
         )
-
-    async def _candidates(self, nearest: Sequence[Contact], chunks: int) -> list[Candidate]:
-        """Those of the nearest nodes that answer and store; widened while nodes or countries do not suffice."""
-        candidates = await self._ask_records(nearest)
-        usable = [c for c in candidates if c.country not in self.terms.policy.avoid]
-        few_countries = self.terms.policy.spread_countries and len({c.country for c in usable}) < ENOUGH_COUNTRIES
-        if few_countries or len(usable) < chunks:
-            known = {contact.node_id for contact in nearest}
-            others = [c for c in self.client.dht.contacts() if c.node_id not in known]
-            if others:
-                candidates += await self._ask_records(others[:_WIDEN_BY])
-        return candidates
-
-    async def _ask_records(self, contacts: Sequence[Contact]) -> list[Candidate]:
-        answers: dict[NodeId, Candidate] = {}
-        # A peer that stalled a moment ago is not waited for again.
-        asked = [contact for contact in contacts if not self.client.is_suspect(contact)]
-        ends_at = trio.current_time() + HELLO_SECONDS
-        deadline = trio.CancelScope(deadline=ends_at)
-
-        async def ask(contact: Contact) -> None:
-            record = await self.client.record(contact)
-            waiting.discard(contact)
-            if record is not None:
-                deadline.deadline = min(ends_at, trio.current_time() + QUIET_SECONDS)
-                if record.storing:
-                    answers[contact.node_id] = Candidate(contact, record.country, record.free_bytes)
-
-        waiting = set(asked)
-        with deadline:
-            async with trio.open_nursery() as nursery:
-                for contact in asked:
-                    nursery.start_soon(ask, contact)
-        for contact in waiting:
-            self.client.suspect(contact)
-        return [answers[contact.node_id] for contact in contacts if contact.node_id in answers]
 
     async def announce(self, news: News) -> None:
         """Tell the nodes near a segment who holds it.
