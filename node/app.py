@@ -2,9 +2,9 @@
 
 import logging
 import secrets
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -13,25 +13,36 @@ from trio.abc import Listener, Stream
 
 from dht.contact import Contact
 from dht.service import Dht
-from dht.socket import DatagramSocket
 from dht.state import read_contacts, write_contacts
 from node.blocking import Blocking, ThreadBlocking
+from node.client import Client, World
 from node.clock import Clock, SystemClock
-from node.errors import ConfigError, machine_error
+from node.control import Control
+from node.errors import ConfigError
+from node.healing.service import Healing
+from node.intervals import Intervals
+from node.metrics import serve_metrics
+from node.net.binding import bind, reachable_at
 from node.net.descriptors import room_for
 from node.net.peers import CONNECTIONS, Peers
-from node.net.transport import SystemTransport, Transport, is_unspecified, outbound_host
+from node.net.portmap import Router, mapping_for
+from node.net.throttle import MIN_BYTES_PER_SECOND, limited
+from node.net.transport import SystemTransport, Transport, is_unspecified
 from node.serving.admission import MAX_CONNECTIONS, Connections
+from node.serving.announcing import Announcer
+from node.serving.policy import AccessLists
 from node.serving.reachability import DialBacks, Reachability
 from node.serving.requests import Requests
 from node.serving.serve import ChunkServer
 from node.serving.statements import Statements
-from node.store.chunkindex import HeldChunk
+from node.status import Status
 from node.store.chunkstore import ChunkStore
 from node.store.datafolder import CONTACTS_FILE, load_identity, locked_folder
 from node.store.refusal import Refusal
+from node.store.shares import DEFAULT_SHARE
+from node.traffic import Traffic
 from protocol.identity import Identity, Network
-from protocol.ids import Address, NodeId, SegmentId
+from protocol.ids import Address, NodeId
 from protocol.records import is_country
 
 log = logging.getLogger(__name__)
@@ -40,13 +51,10 @@ THREADS = 8
 """Worker threads of a node: mostly waiting for the disk."""
 GRACE_SECONDS = 5.0
 """How long requests under way may go on once the node is told to stop."""
-ANNOUNCE_SECONDS = 12 * 3600.0
 SAVE_SECONDS = 300.0
 EXPIRE_SECONDS = 600.0
 _ACCEPTED, _DIALLED = 2 / 5, 1 / 5
 """Parts of our descriptors for connections; the rest is for chunks, one for each connection that is being served."""
-_PAGE = 256
-_BIND_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +71,37 @@ class NodeConfig:
     """Claimed, two upper-case letters; empty for unknown."""
     quota_bytes: int
     """What chunk and lease files may take."""
+    depositor_share: float = DEFAULT_SHARE
+    """Of the quota, what the chunks of one depositor may take: above 0, at most 1."""
+    subnet_share: float = DEFAULT_SHARE
+    """The same for chunks that come from one public /24 or /48."""
+    allow: Path | None = None
+    """A list of the depositors whose leases are taken (node/serving/policy.py); None: everybody's."""
+    deny: Path | None = None
+    """A list of the segments and depositors for which nothing is kept."""
+    up_bytes_per_second: int | None = None
+    """What it may send, by TCP and UDP together; None: no limit."""
+    down_bytes_per_second: int | None = None
+    """What it may receive; likewise."""
     network: str = "archipel"
     """Name of the network."""
     join: tuple[Address, ...] = ()
     """Nodes to join by."""
+    intervals: Intervals = field(default_factory=Intervals)
+    """How often it does what it does unasked."""
+    metrics: Address | None = None
+    """Where /metrics is served, by HTTP; None: nowhere."""
 
     def __post_init__(self) -> None:
         if self.country and not is_country(self.country):
             raise ConfigError(f"a country is two upper-case letters, such as NZ, got {self.country!r}")
         if self.quota_bytes < 0:
             raise ConfigError(f"a quota is 0 bytes or more, got {self.quota_bytes}")
+        if not (0 < self.depositor_share <= 1 and 0 < self.subnet_share <= 1):
+            raise ConfigError(f"a share is above 0 and at most 1, got {self.depositor_share} and {self.subnet_share}")
+        for rate in (self.up_bytes_per_second, self.down_bytes_per_second):
+            if rate is not None and rate < MIN_BYTES_PER_SECOND:
+                raise ConfigError(f"a rate limit is {MIN_BYTES_PER_SECOND} bytes per second or more, got {rate}")
         if self.advertise is not None and (not self.advertise.port or is_unspecified(self.advertise.host)):
             raise ConfigError(f"peers cannot reach {self.advertise}", hint="name one address and its port")
 
@@ -101,26 +130,42 @@ async def run_node(
     clock: Clock | None = None,
     blocking: Blocking | None = None,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    router: Router | None = None,
     task_status: trio.TaskStatus[NodeInfo] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a storage node until ``stop`` is set; then let requests under way finish, for GRACE_SECONDS at most.
 
     ``task_status`` is told when the node serves, has tried to join, and has been checked for the first time.
+    ``router`` is asked to map the port when peers do not get through; None: nobody is asked.
 
     Raises:
         MachineError: The data folder is in use or not usable, or the address is not free.
-        ConfigError: The data folder is another network's.
+        ConfigError: The data folder is another network's, or a list of the operator's is malformed.
     """
     clock = clock or SystemClock()
     blocking = blocking or ThreadBlocking(THREADS)
     network = Network(config.network)
     with locked_folder(config.data):
         identity = load_identity(config.data, random_bytes)
-        open_store = partial(ChunkStore.open, config.data, network=network, wall_clock=clock.wall)
-        store = await blocking(partial(open_store, quota_bytes=config.quota_bytes))
+        lists = await blocking(AccessLists, config.allow, config.deny)
+        open_store = partial(
+            ChunkStore.open,
+            config.data,
+            quota_bytes=config.quota_bytes,
+            network=network,
+            wall_clock=clock.wall,
+            trash_seconds=config.intervals.trash,
+            depositor_share=config.depositor_share,
+            subnet_share=config.subnet_share,
+        )
+        store = await blocking(open_store)
+        store.admits = lists.admits
         try:
-            outside = _Outside(transport or SystemTransport(), clock, blocking, random_bytes)
-            node, listener = await _build(config, identity, network, store, outside)
+            sockets = limited(
+                transport or SystemTransport(), up=config.up_bytes_per_second, down=config.down_bytes_per_second
+            )
+            outside = _Outside(sockets, clock, blocking, random_bytes, router)
+            node, listener = await _build(config, identity, network, store, lists, outside)
             await node.run(listener, stop, task_status)
         finally:
             store.close()
@@ -134,17 +179,32 @@ class _Outside:
     clock: Clock
     blocking: Blocking
     random_bytes: Callable[[int], bytes]
+    router: Router | None
 
 
 async def _build(
-    config: NodeConfig, identity: Identity, network: Network, store: ChunkStore, outside: _Outside
+    config: NodeConfig,
+    identity: Identity,
+    network: Network,
+    store: ChunkStore,
+    lists: AccessLists,
+    outside: _Outside,
 ) -> tuple["_Node", Listener[Stream]]:
     """Bind the sockets and put the parts together; nothing runs yet."""
     random_bytes, blocking = outside.random_bytes, outside.blocking
+    traffic = Traffic()
     remembered = await blocking(_read_contacts, config.data / CONTACTS_FILE)
-    listener, socket, listening = await _bind(outside.transport, config.listen)
-    address = config.advertise or _reachable(listening)
-    statements = Statements(identity, network, outside.clock, store, country=config.country, address=address)
+    listener, socket, listening = await bind(outside.transport, config.listen)
+    address = config.advertise or reachable_at(listening)
+    statements = Statements(
+        identity,
+        network,
+        outside.clock,
+        store,
+        country=config.country,
+        address=address,
+        announce_seconds=config.intervals.announce,
+    )
     dht = Dht(identity, network, socket, read_only=True, wall_clock=outside.clock.wall, random_bytes=random_bytes)
     peers = Peers(
         identity,
@@ -153,9 +213,12 @@ async def _build(
         random_bytes,
         own_record=statements.node_record,
         connections=room_for(CONNECTIONS, _DIALLED),
+        traffic=traffic.asked,
     )
     accepted = Connections(total=room_for(MAX_CONNECTIONS, _ACCEPTED))
-    requests = Requests(store, statements, blocking, DialBacks(dht, peers))
+    client = Client(network, World(outside.transport, outside.clock, blocking, random_bytes), dht, peers)
+    healing = Healing(client, store, statements, config.intervals)
+    requests = Requests(store, statements, blocking, DialBacks(dht, peers), healing, lists)
     ways_in = [way for way in config.join if way not in (listening, address)]
     reachability = Reachability(
         dht,
@@ -165,16 +228,31 @@ async def _build(
         advertised=config.advertise is not None or not is_unspecified(listening.host),
         ways_in=ways_in,
         remembered=remembered,
+        mapping=None if config.advertise else mapping_for(listening, outside.router),
     )
     node = _Node(
         config=config,
         listening=listening,
         store=store,
+        lists=lists,
         statements=statements,
         dht=dht,
         peers=peers,
-        server=ChunkServer(requests, statements, blocking, random_bytes, connections=accepted),
+        server=ChunkServer(requests, statements, blocking, random_bytes, connections=accepted, traffic=traffic.served),
+        accepted=accepted,
+        traffic=traffic,
         reachability=reachability,
+        healing=healing,
+        announcer=Announcer(
+            store,
+            statements,
+            dht.announce_all,
+            blocking,
+            outside.clock.wall,
+            may_announce=lambda: reachability.found.wait(),  # noqa: PLW0108 - when lost it is another event
+            interval=config.intervals.announce,
+        ),
+        clock=outside.clock,
         blocking=blocking,
         join=partial(dht.join, ways_in, remembered),
     )
@@ -188,11 +266,17 @@ class _Node:
     config: NodeConfig
     listening: Address
     store: ChunkStore
+    lists: AccessLists
     statements: Statements
     dht: Dht
     peers: Peers
     server: ChunkServer
+    accepted: Connections
+    traffic: Traffic
     reachability: Reachability
+    healing: Healing
+    announcer: Announcer
+    clock: Clock
     blocking: Blocking
     join: Callable[[], Awaitable[int]]
 
@@ -200,7 +284,12 @@ class _Node:
         async with trio.open_nursery() as connections:  # outlives everything else
             async with trio.open_nursery() as services:
                 await services.start(self.dht.run)
+                status = self._status()
+                await services.start(Control(self.config.data, {"status": status.answer, "leave": self._leave}).run)
+                if self.config.metrics is not None:
+                    await services.start(partial(serve_metrics, self.config.metrics, status.look))
                 services.start_soon(self.peers.run)
+                services.start_soon(self.lists.run, self.store, self.blocking)
                 services.start_soon(
                     partial(trio.serve_listeners, self.server.serve, [listener], handler_nursery=connections)
                 )
@@ -211,20 +300,55 @@ class _Node:
                     await started.wait()
                     either.cancel_scope.cancel()
                 task_status.started(self._info())
+                services.start_soon(self._stop_when_left, stop)
                 await stop.wait()
+                log.info("stopping")
                 services.cancel_scope.cancel()
             self.server.finish()
             connections.cancel_scope.deadline = trio.current_time() + GRACE_SECONDS
+        await self.reachability.close()
         _write_contacts(self.config.data / CONTACTS_FILE, self.dht.contacts())
 
     async def _begin(self, services: trio.Nursery, started: trio.Event) -> None:
         """Join, be checked, and begin what runs at intervals."""
-        if not await self.join() and self.config.join:
+        known = await self.join()
+        if known:
+            log.info("joined: %d contacts known", known)
+        elif self.config.join:
             log.warning("nobody answered at %s: trying again", ", ".join(map(str, self.config.join)))
         await self.reachability.check()
-        for service in (self.reachability.run, self._announce, self._save, self._expire):
+        for service in (self.reachability.run, self.announcer.run, self.healing.run, self._save, self._expire):
             services.start_soon(service)
         started.set()
+
+    async def _leave(self, _: Mapping[str, object]) -> AsyncGenerator[Mapping[str, object], None]:
+        """Hand all chunks on, telling how far it has come; then stop."""
+        async with aclosing(self.healing.leave.watch()) as progress:
+            async for now in progress:
+                yield now.fields()
+
+    async def _stop_when_left(self, stop: trio.Event) -> None:
+        await self.healing.leave.done.wait()
+        with trio.move_on_after(GRACE_SECONDS):  # whoever has asked for it may have gone
+            await self.healing.leave.told.wait()
+        stop.set()
+
+    def _status(self) -> Status:
+        return Status(
+            network=self.config.network,
+            quota_bytes=self.config.quota_bytes,
+            statements=self.statements,
+            store=self.store,
+            dht=self.dht,
+            peers=self.peers,
+            accepted=self.accepted,
+            reachability=self.reachability,
+            claimed=self.healing.country,
+            tally=self.healing.tally,
+            traffic=self.traffic,
+            clock=self.clock,
+            blocking=self.blocking,
+        )
 
     def _info(self) -> NodeInfo:
         return NodeInfo(
@@ -236,28 +360,6 @@ class _Node:
             self.store.used_bytes,
             self.statements.storing,
         )
-
-    async def _announce(self) -> None:
-        """Say in the DHT what is held: once the node stores, and then every 12 hours."""
-        while True:
-            await self.reachability.found.wait()
-            try:
-                await self._announce_all()
-            except Refusal as exc:
-                log.error("could not announce what is held: %s", exc)
-            await trio.sleep(ANNOUNCE_SECONDS)
-
-    async def _announce_all(self) -> None:
-        after = (b"", 0)
-        while page := await self.blocking(self.store.holdings, after, _PAGE):
-            after = (page[-1].segment, page[-1].index)
-            await self.dht.announce_all(await self.blocking(self._records, page))
-
-    def _records(self, page: list[HeldChunk]) -> dict[SegmentId, list[bytes]]:
-        records: dict[SegmentId, list[bytes]] = defaultdict(list)
-        for chunk in page:
-            records[chunk.segment].append(self.statements.provider(chunk))
-        return records
 
     async def _save(self) -> None:
         while True:
@@ -272,7 +374,7 @@ class _Node:
                     log.info("removed %d chunks whose leases have ended", removed)
             except Refusal as exc:
                 log.error("could not remove expired chunks: %s", exc)
-            await trio.sleep(EXPIRE_SECONDS)
+            await trio.sleep(min(EXPIRE_SECONDS, self.config.intervals.trash))
 
 
 def _read_contacts(path: Path) -> list[Contact]:
@@ -295,25 +397,3 @@ def _write_contacts(path: Path, contacts: Sequence[Contact]) -> None:
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
     await event.wait()
     scope.cancel()
-
-
-async def _bind(transport: Transport, address: Address) -> tuple[Listener[Stream], DatagramSocket, Address]:
-    """Listen by TCP and UDP on one port number."""
-    for tries_left in reversed(range(_BIND_TRIES if address.port == 0 else 1)):
-        listener = None
-        try:
-            listener, bound = await transport.listen(address)
-            return listener, await transport.open_udp(bound), bound
-        except OSError as exc:
-            if listener is not None:
-                await listener.aclose()
-            if not tries_left:
-                raise machine_error(f"listen on {address}", exc) from exc
-    raise AssertionError("unreachable")
-
-
-def _reachable(listening: Address) -> Address:
-    """Where peers may reach a node that listens there, until they say better."""
-    if not is_unspecified(listening.host):
-        return listening
-    return Address(outbound_host(version=6 if ":" in listening.host else 4), listening.port)

@@ -4,7 +4,7 @@ import ipaddress
 import socket
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
@@ -17,6 +17,12 @@ DEFAULT_PORT = 4110
 CONFIG_FILE = "config.toml"
 
 _ENVIRONMENT = {"ARCHIPEL_HOME": "home", "ARCHIPEL_NETWORK": "network", "ARCHIPEL_JOIN": "join"}
+_SHAPES: Mapping[str, tuple[type, str]] = {
+    "network": (str, "text"),
+    "join": (list, "a list of HOST:PORT"),
+    "intervals": (dict, "a table"),
+}
+"""What the configuration file may hold."""
 _UNITS = {
     "": 1,
     "kb": 10**3,
@@ -44,6 +50,8 @@ class Config:
     """Name of the network, 1 to 64 UTF-8 bytes. Nodes of different names never talk."""
     join: tuple[str, ...] = ()
     """HOST:PORT of nodes to join by."""
+    intervals: Mapping[str, object] = field(default_factory=dict)
+    """Of the configuration file alone: how often a node does what it does unasked (node/intervals.py)."""
 
     def __post_init__(self) -> None:
         try:
@@ -80,7 +88,10 @@ def load_config(environ: Mapping[str, str], flags: Mapping[str, object]) -> Conf
         names = tuple(map(str, join))
     except ValueError as exc:  # a number with more digits than Python writes
         raise ConfigError(f"join must be a list of HOST:PORT: {exc}") from exc
-    return Config(home=home, network=str(merged.get("network", DEFAULT_NETWORK)), join=names)
+    intervals = merged.get("intervals", {})
+    assert isinstance(intervals, dict)
+    network = str(merged.get("network", DEFAULT_NETWORK))
+    return Config(home=home, network=network, join=names, intervals=intervals)
 
 
 def _expand(home: Path) -> Path:
@@ -101,13 +112,12 @@ def _read_file(path: Path) -> dict[str, object]:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as exc:  # besides its own errors: a number too long, or too much nesting
         raise ConfigError(f"{path}: {exc}") from exc
-    known = {item.name for item in fields(Config)} - {"home"}
     for key, value in values.items():
-        if key not in known:
-            raise ConfigError(f"{path}: unknown key {key!r}", hint=f"known keys: {', '.join(sorted(known))}")
-        wanted = str if key == "network" else list
+        if key not in _SHAPES:
+            raise ConfigError(f"{path}: unknown key {key!r}", hint=f"known keys: {', '.join(sorted(_SHAPES))}")
+        wanted, told = _SHAPES[key]
         if not isinstance(value, wanted):
-            raise ConfigError(f"{path}: {key} must be {'text' if wanted is str else 'a list of HOST:PORT'}")
+            raise ConfigError(f"{path}: {key} must be {told}")
     return values
 
 
@@ -156,6 +166,22 @@ def parse_size(text: str) -> int:
     if size < 0:
         raise ConfigError(f"want a size such as 50GB or 512MiB, got {text!r}")
     return size
+
+
+def parse_share(text: str) -> float:
+    """A part of a whole, above 0, at most 1, from ``50%`` or ``12.5%``.
+
+    Raises:
+        ConfigError: Not a number with a percent sign, or out of range.
+    """
+    number, sign = text.strip()[:-1], text.strip()[-1:]
+    try:
+        share = float(number) / 100 if sign == "%" else 0.0
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise ConfigError(f"want a share such as 50%, at most 100%, got {text!r}")
+    return share
 
 
 def parse_duration(text: str) -> int:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,12 +18,26 @@ import trio
 
 from dht.routing import K
 from node.client import open_client
-from node.config import Config, split_host_port
+from node.config import CONFIG_FILE, Config, split_host_port
 from node.errors import ConfigError, MachineError, NotFoundError, RefusedError, machine_error
+from node.intervals import Intervals
 from node.slowsteps import SWITCH
 from protocol.ids import Address
 
 READY_SECONDS = 30.0
+SHORT_INTERVALS: Mapping[str, object] = {
+    "ping": "2s",
+    "survey": "30s",
+    "audit": "10m",
+    "scrub": "1h",
+    "announce": "5m",
+    "grace": "30s",
+    "short_grace": "10s",
+    "rank": "5s",
+    "tick": "1s",
+    "repair_rate": "100MB",
+}
+"""So that one can watch a network heal. Another network's are in the [intervals] of one's own configuration file."""
 _STATE = "devnet.json"
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.05
@@ -86,8 +100,15 @@ def load(folder: Path) -> Devnet:
         raise MachineError(f"{str(folder / _STATE)!r} is damaged: {exc}") from exc
 
 
-def up(folder: Path, network: str, countries: Sequence[str], count: int, quota: str) -> Devnet:
-    """Start ``count`` nodes; the first begins the network, the others join it.
+def up(
+    folder: Path,
+    network: str,
+    countries: Sequence[str],
+    count: int,
+    quota: str,
+    intervals: Mapping[str, object],
+) -> Devnet:
+    """Start ``count`` nodes; the first begins the network, the others join it. ``intervals`` replace the short ones.
 
     Raises:
         ConfigError: A number out of range.
@@ -110,10 +131,10 @@ def up(folder: Path, network: str, countries: Sequence[str], count: int, quota: 
     started: list[_Starting] = []
     try:
         with _uninterrupted():
-            started.append(_Starting(planned[0], network, quota, None))
+            started.append(_Starting(planned[0], network, quota, intervals, None))
         first = _ready(started)[0]
         with _uninterrupted():
-            started.extend(_Starting(node, network, quota, first.address) for node in planned[1:])
+            started.extend(_Starting(node, network, quota, intervals, first.address) for node in planned[1:])
         nodes = tuple(_ready(started))
     except BaseException:  # also on Ctrl-C: nothing we started may stay behind
         for starting in started:
@@ -143,8 +164,11 @@ def _uninterrupted() -> Iterator[None]:
 class _Starting:
     """A node process that is coming up; its first line of output says that it is ready."""
 
-    def __init__(self, node: DevNode, network: str, quota: str, join: str | None) -> None:
+    def __init__(
+        self, node: DevNode, network: str, quota: str, intervals: Mapping[str, object], join: str | None
+    ) -> None:
         Path(node.data).mkdir(parents=True, exist_ok=True)
+        (Path(node.data) / CONFIG_FILE).write_text(Intervals.read({**SHORT_INTERVALS, **intervals}).settings())
         command = [
             sys.executable,
             "-P",
@@ -162,6 +186,8 @@ class _Starting:
             node.country,
             "--quota",
             quota,
+            "--depositor-share",
+            "100%",  # one person's network: its only depositor may fill it
             "--data",
             node.data,
         ]

@@ -38,7 +38,8 @@ class NetworkError(NodeError):
 
 
 class IntegrityFailure(NodeError):
-    """Fewer than k chunks are left because holders served bytes that do not match what the link promises."""
+    """Fewer than k chunks are left because holders served bytes that do not match what the link promises; or what was
+    signed, or answered to a challenge, is not right."""
 
     exit_code = 6
 

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.e2e.clientkills import LARGE, ClientKills
 from tests.e2e.freezing import Freezer, Took
+from tests.e2e.healingkills import HealingKills
 from tests.e2e.nodekills import NodeKills
 from tests.e2e.world import Nodes, local_network
 
@@ -20,6 +21,7 @@ PUTS, NODE_KILLS = 200, 50
 CLIENT_KILLS = 30
 MIB = 1 << 20
 FROZEN_MIB, FROZEN_TIMES = 256, 5
+STORM_SECONDS, STORM_NODES = 120, 8
 
 
 def kill_nodes(folder: Path, seed: int) -> None:
@@ -64,7 +66,19 @@ def freeze(folder: Path, seed: int) -> None:
         print(f"{what:8} 3 of 12 frozen cost {statistics.median(costs):+.2f} s (median), {max(costs):+.2f} s at most")
 
 
-PARTS = {"nodes": kill_nodes, "clients": kill_clients, "frozen": freeze}
+def kill_healing(folder: Path, seed: int) -> None:
+    """Any node, in the midst of repairs, puts, deletions, leaving."""
+    nodes = Nodes(folder)
+    kills = HealingKills(nodes, seed=seed, seconds=STORM_SECONDS, count=STORM_NODES)
+    try:
+        kills.run()
+    finally:
+        print(kills.seen, flush=True)
+        nodes.end()
+    print("all that was acknowledged is there, each chunk once and whole; what was deleted or has expired is gone")
+
+
+PARTS = {"nodes": kill_nodes, "clients": kill_clients, "healing": kill_healing, "frozen": freeze}
 
 
 def main() -> None:

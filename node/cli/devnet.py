@@ -18,6 +18,7 @@ from node.config import parse_size
 from node.devnet import DevNode
 from node.errors import ConfigError
 from node.home import Home
+from node.intervals import Intervals
 from protocol.records import is_country
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -60,7 +61,9 @@ def up(nodes: int, countries: str, quota: str, folder: str | None) -> None:
     parse_size(quota)
     network = str(settings().flags.get("network") or "devnet")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up as Ctrl-C does
-    started = local.up(_folder(folder), network, dealt, nodes, quota)
+    intervals = settings().config().intervals
+    Intervals.read(intervals)  # a mistake in it is told now, and not by a node that does not start
+    started = local.up(_folder(folder), network, dealt, nodes, quota, intervals)
     join = ",".join(node.address for node in started.nodes)
     config = replace(settings().config(), network=network, join=(started.nodes[0].address,))
     try:

@@ -19,12 +19,13 @@ import trio
 from node.cli.options import common_options, settings
 from node.cli.output import note, progress_shown, show
 from node.cli.running import read_link, run_async
-from node.cli.text import size_text, visible
+from node.cli.text import date_text, size_text, visible
 from node.client import open_client
 from node.errors import ConfigError
 from node.fetching.download import Downloader
 from node.fetching.reader import Wanted, WholeFiles, read_contents, read_runs, select, single_file
 from node.fetching.restore import Target, choose_target, restore
+from node.keeping.lifetime import runs_until
 from node.progress import Progress
 from protocol.links import Link
 from protocol.manifest import Entry, Kind, Manifest
@@ -172,7 +173,7 @@ async def _to_stdout(downloader: Downloader, manifest: Manifest, wanted: Iterabl
 @click.argument("link")
 @common_options
 def ls(link: str) -> None:
-    """List what LINK leads to: sizes, times and paths, without fetching it.
+    """List what LINK leads to: sizes, times and paths, without fetching it. Says until when it is kept, too.
 
     \b
     Example:
@@ -180,13 +181,16 @@ def ls(link: str) -> None:
     """
     opened = read_link(link)
 
-    async def work() -> Manifest:
+    async def work() -> tuple[Manifest, int]:
         async with open_client(settings().config(), hints=opened.hints) as client:
-            return await read_contents(Downloader(client, Progress()), opened)
+            manifest = await read_contents(Downloader(client, Progress()), opened)
+            return manifest, await runs_until(client, opened.root)
 
-    manifest = run_async(work)
-    for text in _listing_json(manifest) if settings().json else _listing(manifest):
+    manifest, expiry = run_async(work)
+    for text in _listing_json(manifest, expiry) if settings().json else _listing(manifest):
         click.echo(text, nl=False)
+    if not settings().json:
+        note(f"leases run until {date_text(expiry)}" if expiry else "leases run until: unknown, no holder says")
 
 
 def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
@@ -201,13 +205,13 @@ def _listing(manifest: Manifest) -> Iterator[str]:
         yield "".join(f"{_line(entry)}\n" for entry in batch)
 
 
-def _listing_json(manifest: Manifest) -> Iterator[str]:
+def _listing_json(manifest: Manifest, expiry: int) -> Iterator[str]:
     """One object, a piece at a time."""
     between = '{"entries": ['
     for batch in _batches(manifest.entries):
         yield between + ", ".join(json.dumps(_fields(entry)) for entry in batch)
         between = ", "
-    yield f'], "bytes": {manifest.content_bytes}}}\n'
+    yield f'], "bytes": {manifest.content_bytes}, "expires": {json.dumps(expiry or None)}}}\n'
 
 
 def _fields(entry: Entry) -> dict[str, object]:

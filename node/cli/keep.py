@@ -69,21 +69,31 @@ def _segment_fields(segment: SegmentHealth) -> dict[str, object]:
         "n": segment.n,
         "live": segment.live,
         "countries": segment.countries,
+        "repairing": segment.noticed,
         "expires": segment.expires or None,
     }
 
 
 def _health_text(health: Health) -> str:
-    alike = Counter((s.live, s.n, s.k, tuple(s.countries.items())) for s in health.segments)
+    alike = Counter((s.live, s.n, s.k, tuple(s.countries.items()), s.noticed) for s in health.segments)
     lines = []
-    for (live, n, k, countries), count in sorted(alike.items()):
+    for (live, n, k, countries, noticed), count in sorted(alike.items()):
         where = ", ".join(f"{country or '??'} {chunks}" for country, chunks in countries)
         there = f"{live} of {n or '?'} chunks live ({k or '?'} needed)"
-        lines.append(f"{count_text(count, 'segment')}: {there}{': ' + where if where else ''}")
+        lines.append(
+            f"{count_text(count, 'segment')}: {there}{': ' + where if where else ''}{_repair_text(n - live, noticed)}"
+        )
     lines.append(survival_text(health.survives))
     if health.expires:
         lines.append(f"leases run until {date_text(health.expires)}")
     return "\n".join(lines)
+
+
+def _repair_text(missing: int, noticed: int) -> str:
+    """What the holders say they do about missing chunks."""
+    if missing <= 0:
+        return ""
+    return f"; {noticed} being repaired" if noticed else "; not missed by its holders yet"
 
 
 @click.command()

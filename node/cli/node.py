@@ -5,22 +5,27 @@ import os
 import signal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import trio
+from click.core import ParameterSource
 
 from node.app import NodeConfig, NodeInfo, run_node
+from node.cli.control import leave, status
 from node.cli.options import common_options, settings
 from node.cli.output import note, show
 from node.cli.text import size_text
-from node.config import DEFAULT_PORT, Config, parse_size, resolve, split_host_port
+from node.config import DEFAULT_PORT, Config, parse_share, parse_size, resolve, split_host_port
 from node.errors import ConfigError
 from node.home import Home
+from node.intervals import Intervals
+from node.net.portmap import Router, UpnpRouter
 from node.slowsteps import instruments
 from protocol.ids import Address
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--listen",
     default=f"0.0.0.0:{DEFAULT_PORT}",
@@ -29,12 +34,21 @@ from protocol.ids import Address
     help="Address and port, the same for UDP and TCP; port 0: any.",
 )
 @click.option("--advertise", metavar="H:P", help="What others dial, if it is not what it listens on.")
+@click.option("--no-port-mapping", is_flag=True, help="Do not ask the router to let peers through (UPnP).")
 @click.option("--country", default="", metavar="CC", help="The country it stands in: a claim others spread by.")
 @click.option("--quota", default="50GB", show_default=True, help="Hard limit of what it stores.")
+@click.option("--depositor-share", default="50%", show_default=True, help="Of the quota, for one depositor at most.")
+@click.option("--subnet-share", default="50%", show_default=True, help="Of the quota, from one public /24 or /48.")
+@click.option("--allow", metavar="FILE", help="Depositors whose chunks it takes.  [default: everybody's]")
+@click.option("--deny", metavar="FILE", help="Segments and depositors for which it keeps nothing.")
+@click.option("--up", metavar="R", help="Bytes per second it may send, such as 2MB.  [default: no limit]")
+@click.option("--down", metavar="R", help="Bytes per second it may receive, such as 500KiB.  [default: no limit]")
+@click.option("--metrics", metavar="H:P", help="Serve /metrics for Prometheus there, to whoever asks.  [default: no]")
 @click.option("--data", metavar="DIR", help="Its data folder.  [default: HOME/node]")
 @common_options
-def node(listen: str, advertise: str | None, country: str, quota: str, data: str | None) -> None:
-    """Run a storage node until interrupted.
+@click.pass_context
+def node(context: click.Context, /, no_port_mapping: bool, **given: Any) -> None:
+    """Run a storage node until interrupted; or ask the one that runs, by a command.
 
     It keeps sealed chunks for others and can read none of them. Without --join it uses the peers it remembers;
     if it has none, it begins a new network.
@@ -43,22 +57,71 @@ def node(listen: str, advertise: str | None, country: str, quota: str, data: str
     Examples:
       archipel node --country FR --quota 200GB --join example.org:4110
       archipel node --listen 127.0.0.1:4110 --data /tmp/n1
+      archipel node --up 2MB --down 5MB --join example.org:4110
+      archipel node --depositor-share 10% --deny /etc/archipel/denied
+      archipel node --metrics 127.0.0.1:9410
+      archipel node status
     """
-    config = settings().config()
-    host, port = split_host_port(listen)
-    advertised = None if advertise is None else _one(advertise)
-    wanted = NodeConfig(
-        data=Path(data) if data else Home(config.home).node,
-        listen=Address(resolve(f"[{host}]:{port}" if ":" in host else listen)[0].host, port),
-        advertise=advertised,
-        country=country.upper(),
-        quota_bytes=parse_size(quota),
-        network=config.network,
-        join=_joined(config),
-    )
+    if context.invoked_subcommand is not None:
+        _refuse_options(context)
+        return
+    wanted = _wanted(settings().config(), **given)
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    trio.run(_run, wanted, instruments=instruments(os.environ))
+    router = None if no_port_mapping else UpnpRouter()
+    trio.run(_run, wanted, router, instruments=instruments(os.environ))
+
+
+def _wanted(
+    config: Config,
+    *,
+    listen: str,
+    advertise: str | None,
+    country: str,
+    quota: str,
+    depositor_share: str,
+    subnet_share: str,
+    allow: str | None,
+    deny: str | None,
+    up: str | None,
+    down: str | None,
+    metrics: str | None,
+    data: str | None,
+) -> NodeConfig:
+    """What the options of `archipel node` ask for. Raises ConfigError."""
+    host, port = split_host_port(listen)
+    return NodeConfig(
+        data=Path(data) if data else Home(config.home).node,
+        intervals=Intervals.read(config.intervals),
+        listen=Address(resolve(f"[{host}]:{port}" if ":" in host else listen)[0].host, port),
+        advertise=None if advertise is None else _one(advertise),
+        country=country.upper(),
+        quota_bytes=parse_size(quota),
+        depositor_share=parse_share(depositor_share),
+        subnet_share=parse_share(subnet_share),
+        allow=None if allow is None else Path(allow),
+        deny=None if deny is None else Path(deny),
+        up_bytes_per_second=None if up is None else parse_size(up),
+        down_bytes_per_second=None if down is None else parse_size(down),
+        network=config.network,
+        join=_joined(config),
+        metrics=None if metrics is None else _one(metrics),
+    )
+
+
+node.add_command(status)
+node.add_command(leave)
+
+
+def _refuse_options(context: click.Context) -> None:
+    """A node that runs already does not heed them."""
+    given = sorted(
+        f"--{name.replace('_', '-')}"
+        for name in context.params
+        if name != "data" and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    )
+    if given:
+        raise ConfigError(f"{', '.join(given)}: for a node that is being started, not for {context.invoked_subcommand}")
 
 
 def _one(text: str) -> Address:
@@ -72,12 +135,12 @@ def _joined(config: Config) -> tuple[Address, ...]:
     return tuple(address for name in config.join for address in resolve(name))
 
 
-async def _run(config: NodeConfig) -> None:
+async def _run(config: NodeConfig, router: Router | None) -> None:
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signal, stop)
         async with trio.open_nursery() as running:
-            info: NodeInfo = await running.start(partial(run_node, config, stop=stop))
+            info: NodeInfo = await running.start(partial(run_node, config, stop=stop, router=router))
             _ready(info, config.network)
         nursery.cancel_scope.cancel()
 

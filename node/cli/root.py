@@ -17,13 +17,14 @@ from node.cli.text import visible
 from node.errors import NodeError, machine_error
 
 _COMMANDS = {
-    "node": ("node.cli.node", "Run a storage node."),
+    "node": ("node.cli.node", "Run a storage node, ask it how it is, or let it leave."),
     "publish": ("node.cli.publish", "Publish files or folders; prints the link."),
     "fetch": ("node.cli.fetch", "Fetch what a link leads to."),
     "ls": ("node.cli.fetch", "List what a link leads to, without fetching it."),
     "check": ("node.cli.keep", "Count the live chunks of a deposit, by audit."),
     "renew": ("node.cli.keep", "Extend the leases of a deposit of yours."),
     "delete": ("node.cli.keep", "End the leases of a deposit of yours."),
+    "receipt": ("node.cli.receipt", "What holders signed, and whether they keep their word."),
     "devnet": ("node.cli.devnet", "A local network of real nodes, to try things on."),
 }
 """Command -> (module, what the list of commands says): a command's imports cost nothing until it runs."""

@@ -22,6 +22,14 @@ def date_text(seconds: int) -> str:
     return f"{when} (in {days:.0f} days)" if days >= 2 else f"{when} (in {days * 24:.0f} hours)"
 
 
+def duration_text(seconds: float) -> str:
+    """``3 days``, ``5 hours``: whole units of the largest that fits."""
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            return count_text(int(seconds // size), unit)
+    return count_text(int(seconds), "second")
+
+
 def visible(text: str) -> str:
     """A name with its control characters shown instead of obeyed: a stranger chose it."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

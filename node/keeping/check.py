@@ -27,7 +27,16 @@ from node.progress import Progress
 from protocol.errors import ProtocolError
 from protocol.ids import NodeId, PublicKey, SegmentId
 from protocol.links import Link
-from protocol.messages import MAX_HAVE_SEGMENTS, Have, HaveReply
+from protocol.messages import (
+    MAX_HAVE_SEGMENTS,
+    MAX_SURVEYED,
+    NONCE_BYTES,
+    Have,
+    HaveReply,
+    Shared,
+    Survey,
+    SurveyReply,
+)
 from protocol.records import ProviderRecord
 from protocol.segment import Descriptor
 
@@ -55,6 +64,8 @@ class SegmentHealth:
     holdings: tuple[Holding, ...]
     expires: int
     """When the first of its holders may drop it, seconds since 1970-01-01 UTC; 0 when unknown."""
+    noticed: int = 0
+    """Missing chunks that a live holder has noticed: they are rebuilt when the grace time is over."""
 
     @property
     def live(self) -> int:
@@ -123,13 +134,15 @@ class _Count:
     n: int = 0
     live: list[Holding] = field(default_factory=list)
     expires: dict[NodeId, int] = field(default_factory=dict)
+    noticed: int = 0
     unasked: int = 0
     """Questions of the first round that are open."""
 
     def health(self) -> SegmentHealth:
         first = min((self.expires.get(holding.node, 0) for holding in self.live), default=0)
         self.live.sort(key=lambda holding: (holding.index, holding.node))
-        return SegmentHealth(self.id, self.k, self.n, tuple(self.live), first)
+        noticed = min(self.noticed, self.n - len({holding.index for holding in self.live}))
+        return SegmentHealth(self.id, self.k, self.n, tuple(self.live), first, noticed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +243,7 @@ class _Check:
                 passed[question.count.id] = question.count
             self._done(question)
         await self._read_expiries(contact, list(passed.values()))
+        await self._read_noticed(contact, list(passed.values()))
         return answered
 
     def _done(self, question: _Question) -> None:
@@ -251,6 +265,18 @@ class _Check:
                 if isinstance(reply, HaveReply) and len(reply.held) == len(some):
                     for count, held in zip(some, reply.held, strict=True):
                         count.expires[contact.node_id] = held.expiry
+
+    async def _read_noticed(self, contact: Contact, counts: Sequence[_Count]) -> None:
+        """How many chunks of each this node misses itself."""
+        remaining = iter(counts)
+        while some := list(islice(remaining, MAX_SURVEYED)):
+            nonce = self._client.world.random_bytes(NONCE_BYTES)
+            ask = Survey(nonce=nonce, segments=tuple(Shared(segment=count.id) for count in some))
+            with trio.move_on_after(ANSWER_SECONDS), suppress(PeerError, ProtocolError):
+                reply, _ = await self._client.peers.request(contact, ask)
+                if isinstance(reply, SurveyReply):
+                    for count, holds in zip(some, reply.segments, strict=True):
+                        count.noticed = max(count.noticed, holds.missing)
 
     async def _who_is_there(self, contacts: Iterable[Contact], quiet_seconds: float) -> set[Contact]:
         """Those who answer the shortest of questions.

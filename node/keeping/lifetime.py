@@ -1,8 +1,10 @@
-"""Renewing and deleting a deposit: only its depositor can, by signing new leases."""
+"""How long a deposit is kept. Renewing and deleting it: only its depositor can, by signing new leases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+
+import trio
 
 from dht.contact import Contact
 from node.client import Client
@@ -12,13 +14,14 @@ from node.journal import DepositRow, Journal
 from node.keeping.holders import ask_each, contacts_of, find_holders, in_parallel
 from node.net.peers import PeerRefused
 from node.progress import Progress
-from protocol.ids import NodeId, SegmentId
+from protocol.ids import NodeId, PublicKey, SegmentId
 from protocol.leases import Lease, sign_lease
 from protocol.links import Link
-from protocol.messages import ErrorCode, LeaseReply, PutLease
+from protocol.messages import ErrorCode, Have, HaveReply, LeaseReply, PutLease
 from protocol.records import open_provider
 
 SEGMENTS_AT_ONCE = 8
+_HAVE_SECONDS = 2.0
 _LAST_DATE = 253_402_300_799
 """The end of the year 9999, behind which a calendar does not go."""
 
@@ -43,6 +46,26 @@ class Changed:
             silent=self.silent + work.silent,
             expiry=max(self.expiry, expiry),
         )
+
+
+async def runs_until(client: Client, segment: SegmentId) -> int:
+    """When the leases of a segment end, seconds since 1970: the middle of what its holders say. 0: nobody says.
+
+    Two seconds are enough for those who are there; who lies alone changes little.
+    """
+    ends: list[int] = []
+    ask = Have(depositor=PublicKey(bytes(32)), deposit=bytes(16), segments=(segment,))  # of zeros: whoever's lease
+
+    async def question(contact: Contact) -> bool:
+        reply, _ = await client.peers.request(contact, ask)
+        assert isinstance(reply, HaveReply)
+        ends.extend(held.expiry for held in reply.held if held.indices and held.expiry)
+        return True
+
+    contacts = contacts_of(await find_holders(client, segment))
+    with trio.move_on_after(_HAVE_SECONDS):
+        await ask_each(client, contacts, question)
+    return sorted(ends)[(len(ends) - 1) // 2] if ends else 0
 
 
 async def renew(
@@ -192,7 +215,8 @@ class _Change:
             except PeerRefused as exc:
                 if self._deleted and exc.code is ErrorCode.NOT_FOUND:
                     return True  # it was told before, or has lost it: nothing is left there
-                refusal = str(exc)
+                if announced or exc.code is not ErrorCode.NOT_FOUND:
+                    refusal = str(exc)
                 raise
             if not isinstance(reply, LeaseReply):
                 return False
@@ -202,9 +226,13 @@ class _Change:
             return True
 
         contacts = contacts_of(await find_holders(client, segment))
-        if not contacts:  # nobody announces it; or is it that nobody answers us?
-            self.unasked += not await client.dht.lookup(segment)
+        announced = bool(contacts)
+        if not announced:  # nobody announces it; or is it that nobody answers us?
+            nearest = [found.contact for found in await client.dht.lookup(segment)]
+            self.unasked += not nearest
+            contacts = [] if self._deleted else nearest  # who has it in the trash tells the others, once it is renewed
         good, bad = await ask_each(client, contacts, question)
+        bad = bad if announced else []
         self.holders += len(good)
         self.silent += len(bad)
         self.told |= {contact.node_id for contact in good}

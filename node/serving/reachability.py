@@ -1,7 +1,8 @@
 """Whether peers can reach this node. Only then does it take chunks and stand in routing tables.
 
 Two peers, or all that answer if they are fewer, must have dialled it back by UDP and TCP. A node that nobody could
-check because there is nobody starts a network, and stores at once.
+check because there is nobody starts a network, and stores at once. Where that fails behind a home router, the router is
+asked for the port, and the peers are asked again.
 """
 
 import logging
@@ -13,6 +14,7 @@ import trio
 from dht.contact import Contact
 from dht.service import Dht
 from node.net.peers import PeerError, PeerRefused, Peers
+from node.net.portmap import PortMapping
 from node.net.transport import is_unspecified
 from node.serving.statements import Statements
 from node.store.refusal import Refusal
@@ -85,16 +87,18 @@ class Reachability:
         advertised: bool,
         ways_in: Sequence[Address] = (),
         remembered: Sequence[Contact] = (),
+        mapping: PortMapping | None = None,
     ) -> None:
         """
         Args:
             dht: Knows whom to ask; its ``read_only`` is set here.
             peers: Asks them.
-            statements: Its ``address`` and ``storing`` are set here.
+            statements: Its ``address`` and ``reachable`` are set here.
             random_bytes: For the order of asking.
             advertised: Whether the address is the operator's word; else peers say where they see us.
             ways_in: Addresses to join by. Without any, a node that knows nobody starts a network.
             remembered: Contacts of an earlier run.
+            mapping: Of our port, on the router; made when peers do not get through. None: not tried.
         """
         self._dht = dht
         self._peers = peers
@@ -103,21 +107,34 @@ class Reachability:
         self._advertised = advertised
         self._ways_in = ways_in
         self._remembered = remembered
+        self._mapping = mapping
         self._failures = 0
         self.found = trio.Event()
         """Set once the node stores; replaced when it no longer does."""
+        self.why_not: str | None = "not checked yet whether peers can reach it"
+        """Why the node does not store, for the operator; None while it does."""
 
     async def run(self) -> None:
         """Check until cancelled."""
-        while True:
-            await trio.sleep(self._pause())
-            await self.check()
-            if self._statements.storing and self._ways_in and not self._dht.contacts():
-                await self._dht.join(self._ways_in, self._remembered)
+        async with trio.open_nursery() as nursery:
+            if self._mapping is not None:
+                nursery.start_soon(self._mapping.run)
+                if not self._dht.contacts():
+                    await self._mapping.open()  # nobody could say how things are: whoever comes shall get through
+            while True:
+                await trio.sleep(self._pause())
+                await self.check()
+                if self._statements.reachable and self._ways_in and not self._dht.contacts():
+                    await self._dht.join(self._ways_in, self._remembered)
+
+    async def close(self) -> None:
+        """Take back what the router was asked for, within CLOSE_SECONDS; after the last request has been served."""
+        if self._mapping is not None:
+            await self._mapping.close()
 
     def _pause(self) -> float:
         known = self._dht.contacts() or not self._ways_in
-        if self._statements.storing and not self._failures and known:
+        if self._statements.reachable and not self._failures and known:
             return RECHECK_SECONDS
         return RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
 
@@ -127,23 +144,47 @@ class Reachability:
         if not contacts:
             if not self._ways_in:
                 self._set(storing=True)
+            else:
+                self._note("nobody answered at the nodes it joins by")
             return
         if not self._advertised:
             await self._find_address(contacts)
-        answers = await self._ask(contacts)
-        if answers["yes"] >= WITNESSES or (answers["yes"] and not answers["no"]):
+        answers = await self._ask(contacts, self._statements.address)
+        if _confirmed(answers) or (answers["no"] and await self._open_port(contacts)):
             self._failures = 0
             self._set(storing=True)
         elif answers["no"]:
             self._failures += 1
-            if not self._statements.storing or self._failures > 1:
-                log.warning(
-                    "not reachable at %s: not storing (let UDP and TCP port %d through, or name the address peers can "
-                    "reach: --advertise HOST:PORT)",
-                    self._statements.address,
-                    self._statements.address.port,
-                )
+            if not self._statements.reachable or self._failures > 1:
                 self._set(storing=False)
+                address = self._statements.address
+                outcome = f"{self._mapping.outcome}; " if self._mapping is not None else ""
+                advice = (
+                    f"{outcome}let UDP and TCP port {address.port} through, or name the address peers can reach: "
+                    "--advertise HOST:PORT"
+                )
+                self._note(f"not reachable at {address} ({advice})")
+                log.warning("not reachable at %s: not storing (%s)", address, advice)
+        else:
+            self._note("no peer has said yet whether it can be reached")
+
+    def _note(self, why_not: str) -> None:
+        if not self._statements.reachable:
+            self.why_not = why_not
+
+    async def _open_port(self, contacts: list[Contact]) -> bool:
+        """Have the router map our port, and ask once more. Where the router says we are becomes our address only if
+        peers confirm it."""
+        mapped = None if self._mapping is None else await self._mapping.open()
+        if mapped is None:
+            return False
+        address = self._statements.address
+        if mapped.is_public:
+            address = Address(mapped.external, address.port)
+        confirmed = _confirmed(await self._ask(contacts, address))
+        if confirmed:
+            self._statements.address = address
+        return confirmed
 
     async def _witnesses(self) -> list[Contact]:
         """Whom to ask. When a whole network starts again nobody stores, so that nobody stands in a routing table:
@@ -164,14 +205,14 @@ class Reachability:
                 nursery.start_soon(ping, contact.address, contact.key)
         return list(contacts.values())
 
-    async def _ask(self, contacts: list[Contact]) -> Counter[str]:
-        """How many peers reached us, and how many tried in vain. Stops at enough."""
+    async def _ask(self, contacts: list[Contact], address: Address) -> Counter[str]:
+        """How many peers reached us at ``address``, and how many tried in vain. Stops at enough."""
         answers: Counter[str] = Counter()
         queue = iter(contacts)
 
         async def ask_in_turn(nursery: trio.Nursery) -> None:
             for contact in queue:
-                answers[await self._ask_one(contact)] += 1
+                answers[await self._ask_one(contact, address)] += 1
                 if answers["yes"] >= WITNESSES:
                     nursery.cancel_scope.cancel()
 
@@ -180,11 +221,11 @@ class Reachability:
                 nursery.start_soon(ask_in_turn, nursery)
         return answers
 
-    async def _ask_one(self, contact: Contact) -> str:
+    async def _ask_one(self, contact: Contact, address: Address) -> str:
         """yes, no, or silent."""
         with trio.move_on_after(ASK_SECONDS):
             try:
-                reply, _ = await self._peers.request(contact, DialBack(address=self._statements.address))
+                reply, _ = await self._peers.request(contact, DialBack(address=address))
                 assert isinstance(reply, DialBackReply)
                 return "yes" if reply.udp and reply.tcp else "no"
             except PeerRefused as exc:
@@ -213,11 +254,16 @@ class Reachability:
                 self._statements.address = Address(host, self._statements.address.port)
 
     def _set(self, *, storing: bool) -> None:
-        if storing and not self._statements.storing:
+        if storing and not self._statements.reachable:
             log.info("storing at %s", self._statements.address)
-        self._statements.storing = storing
+        self._statements.reachable = storing
         self._dht.read_only = not storing
         if storing:
+            self.why_not = None
             self.found.set()
         elif self.found.is_set():
             self.found = trio.Event()
+
+
+def _confirmed(answers: Counter[str]) -> bool:
+    return answers["yes"] >= WITNESSES or bool(answers["yes"] and not answers["no"])

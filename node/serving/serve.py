@@ -16,14 +16,15 @@ from node.buffers import Buffers
 from node.net.transport import peer_address
 from node.net.wire import HungUpError, Wire
 from node.serving.admission import STEP_BLOCKS, Connections, Memory
-from node.serving.requests import Requests
+from node.serving.requests import Offer, Requests
 from node.serving.statements import Statements
 from node.store.chunkreader import ChunkReader
-from node.store.chunkstore import PutWriter
+from node.store.putting import PutWriter
 from node.store.refusal import Refusal
+from node.traffic import Counts
 from protocol.channel import Channel, Header
 from protocol.errors import RemoteProtocolError
-from protocol.ids import Address, PublicKey, short
+from protocol.ids import Address, PublicKey, node_id, short
 from protocol.messages import (
     Audit,
     DialBack,
@@ -32,10 +33,12 @@ from protocol.messages import (
     GetReply,
     Have,
     Hello,
+    Leases,
     Put,
     PutLease,
     PutReply,
     Reply,
+    Survey,
 )
 from protocol.segment import SEALED_BLOCK_BYTES
 
@@ -65,6 +68,7 @@ class ChunkServer:
         *,
         connections: Connections | None = None,
         memory: Memory | None = None,
+        traffic: Counts | None = None,
     ) -> None:
         """
         Args:
@@ -74,6 +78,7 @@ class ChunkServer:
             random_bytes: Secret random bytes.
             connections: Bounds connections; by default those of node/serving/admission.py.
             memory: Bounds bodies under way; likewise.
+            traffic: To count in.
         """
         self._requests = requests
         self._identity = statements.identity
@@ -83,6 +88,7 @@ class ChunkServer:
         self._static_seed = random_bytes(_SEED_BYTES)
         self._connections = connections or Connections()
         self._memory = memory or Memory()
+        self._traffic = traffic or Counts()
         self._buffers = Buffers(KEPT_BYTES)
         self._idle: set[trio.CancelScope] = set()
         self._finishing = False
@@ -104,6 +110,7 @@ class ChunkServer:
             log.debug("%s breaks the protocol: %s", address, exc)
         finally:
             self._connections.leave(host)
+            self._traffic.rest(wire)
             await wire.close()
 
     def finish(self) -> None:
@@ -116,6 +123,7 @@ class ChunkServer:
         with trio.fail_after(HANDSHAKE_SECONDS) as handshake, self._connections.half_open(handshake) as answered:
             wire.on_progress = answered
             peer = await wire.handshake()
+        self._traffic.connection(wire)
         if handshake.cancel_called:  # another was let in for it, in the very moment in which it was done
             return
         while not self._finishing:
@@ -129,7 +137,10 @@ class ChunkServer:
             if header is None:
                 return
             exchange = _Exchange(wire, header, self._blocking, self._memory, self._buffers, self._requests)
-            await exchange.run(peer, address)
+            try:
+                await exchange.run(peer, address)
+            finally:
+                self._traffic.request(header.message, wire)
 
 
 class _Exchange:
@@ -174,36 +185,44 @@ class _Exchange:
                 await self._get(message, address.host)
                 return None, None
             case Put():
-                return await self._put(message, address.host), None
+                return await self._put(message, peer, address.host), None
             case PutLease():
                 return await self._requests.lease(message), None
             case Audit():
                 async with self._memory.take(1, address.host):
                     return await self._requests.audit(message)
+            case Survey():
+                return await self._requests.survey(message, peer), None
+            case Leases():
+                return await self._requests.leases(message), None
             case DialBack():
                 return await self._requests.dial_back(message, peer, address), None
             case _:
                 raise AssertionError("a channel gives a responder nothing but requests")
 
-    async def _put(self, message: Put, host: str) -> PutReply:
+    async def _put(self, message: Put, peer: PublicKey, host: str) -> PutReply:
         """Take the body step by step: each is received, then hashed and written in one hop to a thread."""
-        writer = self._requests.begin_put(message, self._unread)
+        offer = await self._requests.admit(message, peer, self._unread, host)
+        writer = self._requests.begin_put(message, offer, self._unread, host)
         try:
             blocks = -(-self._unread // SEALED_BLOCK_BYTES)
             async with self._memory.take(min(blocks, STEP_BLOCKS), host) as granted:
                 with self._buffer(min(granted * SEALED_BLOCK_BYTES, self._unread)) as buffer:
-                    return await self._receive(writer, buffer)
+                    reply = await self._receive(writer, offer, buffer)
         finally:
             writer.abort()
+        by = "from its depositor" if message.permit else f"from node {short(node_id(peer))}"
+        log.debug("%s.%d: stored, %s", short(offer.descriptor.id), message.index, by)
+        return reply
 
-    async def _receive(self, writer: PutWriter, buffer: memoryview) -> PutReply:
+    async def _receive(self, writer: PutWriter, offer: Offer, buffer: memoryview) -> PutReply:
         while True:
             part = buffer[: self._unread]
             with self._moving():
                 await self._wire.receive_body(part)
             self._unread -= len(part)
             if not self._unread:
-                return await self._blocking(self._requests.end_put, writer, part)
+                return await self._blocking(self._requests.end_put, writer, offer, part)
             await self._blocking(writer.write, part)
 
     async def _get(self, message: Get, host: str) -> None:
@@ -250,7 +269,9 @@ class _Exchange:
 
     @contextmanager
     def _moving(self) -> Iterator[None]:
-        """Go on as long as bytes move. Raises trio.TooSlowError when none have for STALL_SECONDS."""
+        """Go on as long as bytes move. Raises trio.TooSlowError when none have for STALL_SECONDS, besides those in
+        which our own rate limit held the peer up.
+        """
         with trio.fail_after(STALL_SECONDS) as scope:
 
             def moved() -> None:
@@ -258,5 +279,8 @@ class _Exchange:
                 if deadline > scope.deadline + _STALL_GRAIN:  # moving a deadline costs more than moving 64 KiB
                     scope.deadline = deadline
 
-            self._wire.on_progress = moved
+            def held(seconds: float) -> None:
+                scope.deadline += seconds
+
+            self._wire.on_progress, self._wire.on_held = moved, held
             yield

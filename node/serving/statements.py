@@ -1,8 +1,10 @@
 """What this node says of itself and of the chunks it holds, signed (docs/spec/wire.md section 6)."""
 
+import math
 from importlib.metadata import PackageNotFoundError, version
 
 from node.clock import Clock
+from node.intervals import Intervals
 from node.store.chunkindex import HeldChunk
 from node.store.chunkstore import ChunkStore
 from protocol.identity import Identity, Network
@@ -10,8 +12,9 @@ from protocol.ids import Address
 from protocol.messages import PutReply
 from protocol.records import NodeRecord, ProviderRecord, Receipt, sign_node_record, sign_receipt
 
-PROVIDER_SECONDS = 24 * 3600
-"""How long a provider record lives; holders announce twice as often (docs/spec/dht.md section 6)."""
+PROVIDER_LIVES = 2
+"""How many intervals between announcements a provider record lives (docs/spec/dht.md section 6)."""
+_EVERY = Intervals().announce
 
 
 def software() -> str:
@@ -23,7 +26,7 @@ def software() -> str:
 
 
 class Statements:
-    """Signs for a node. ``address`` and ``storing`` change while it runs; everything else is fixed."""
+    """Signs for a node. ``address``, ``reachable`` and ``leaving`` change while it runs; everything else is fixed."""
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class Statements:
         country: str,
         address: Address,
         storing: bool = False,
+        announce_seconds: float = _EVERY,
     ) -> None:
         """
         Args:
@@ -45,15 +49,24 @@ class Statements:
             country: Claimed; empty for unknown.
             address: Where peers reach this node.
             storing: Whether chunks are accepted.
+            announce_seconds: How often each chunk is announced.
         """
         self.identity = identity
         self.network = network
         self.country = country
         self.address = address
-        self.storing = storing
+        self.reachable = storing
+        self.leaving = False
+        """Whether all chunks are being handed on: none are taken then."""
         self._clock = clock
         self._store = store
+        self._provider_seconds = math.ceil(PROVIDER_LIVES * announce_seconds)
         self._software = software()
+
+    @property
+    def storing(self) -> bool:
+        """Whether chunks are taken."""
+        return self.reachable and not self.leaving
 
     def node_record(self) -> bytes:
         """The node record as of now."""
@@ -90,7 +103,7 @@ class Statements:
             self.network.id,
             chunk.segment,
             index=chunk.index,
-            expiry=int(self._clock.wall()) + PROVIDER_SECONDS,
+            expiry=int(self._clock.wall()) + self._provider_seconds,
             country=self.country,
             address=self.address,
         )

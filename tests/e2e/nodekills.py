@@ -1,14 +1,10 @@
 """Puts to a real node that is killed at random moments, and a look at what it has and serves when it is back."""
 
 import random
-import shutil
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import trio
 
@@ -16,15 +12,16 @@ from dht.contact import Contact
 from node.config import split_host_port
 from node.net.peers import PeerError, PeerRefused, Peers
 from node.net.transport import SystemTransport
-from node.store.chunkfile import ChunkFile, Paths, parse_name, read_leases
+from node.store.chunkfile import Paths
 from node.store.quota import HEADROOM_BYTES
 from protocol.identity import Network
-from protocol.ids import Address, SegmentId
-from protocol.messages import ErrorCode, Get, GetReply, Have, HaveReply, LeaseReply, Put, PutLease, PutReply
+from protocol.ids import Address
+from protocol.messages import ErrorCode, Get, GetReply, Have, HaveReply, LeaseReply, PutLease, PutReply
 from protocol.records import open_receipt
-from protocol.segment import SEALED_BLOCK_BYTES
+from tests.e2e.storefiles import compare_files
 from tests.e2e.world import NodeProcess, Nodes
 from tests.node.builders import ALICE, DAY, Sample, files_charge, lease_for, sample
+from tests.node.serving import put_message
 
 QUOTA_BYTES = 10**9
 
@@ -150,12 +147,8 @@ class NodeKills:
         segment, index = chunk.segment, chunk.index
         if not chunk.acknowledged:
             chunk.asked = 1
-            message = Put(
-                descriptor=segment.descriptor.encode(),
-                index=index,
-                hashes=segment.hashes[index],
-                lease=self._lease(chunk, 1),
-            )
+            lease = self._lease(chunk, 1)
+            message = put_message(segment, index, lease, holder=contact.key, network=self._network)
             reply, _ = await peers.request(contact, message, body=(memoryview(segment.columns[index]),))
             assert isinstance(reply, PutReply)
             receipt = open_receipt(reply.receipt, self._network.id)
@@ -179,7 +172,7 @@ class NodeKills:
     def _look(self, node: NodeProcess) -> None:
         """From outside and from inside: nothing acknowledged is missing, nothing is torn, everything agrees."""
         trio.run(self._ask_for_everything, node)
-        self._compare_files()
+        compare_files(self._paths)
 
     async def _ask_for_everything(self, node: NodeProcess) -> None:
         with trio.fail_after(_ROUND_SECONDS):
@@ -214,50 +207,3 @@ class NodeKills:
         assert held.indices == (bytes([index]) if found else b"")
         possible = range(max(1, chunk.acknowledged), chunk.asked + 1) if found else (0,)
         assert held.expiry in [self._expiry(sequence) for sequence in possible]
-
-    def _compare_files(self) -> None:
-        """Every file is whole; the index says what the files say; nothing else lies about."""
-        assert not list(self._paths.tmp.iterdir())
-        chunks: set[tuple[object, ...]] = set()
-        first_leases: dict[SegmentId, set[bytes]] = {}
-        lease_files: dict[SegmentId, Path] = {}
-        for path in self._paths.chunks.glob("*/*"):
-            name = parse_name(path.name)
-            assert name is not None, path
-            segment, index = name
-            if index is None:
-                lease_files[segment] = path
-            else:
-                chunk_id, length, size, lease = _read_chunk(path, segment, index)
-                chunks.add((segment, index, chunk_id, length, size))
-                first_leases.setdefault(segment, set()).add(lease)
-        leases = first_leases | {segment: set(read_leases(path)) for segment, path in lease_files.items()}
-        stats = {segment: path.stat() for segment, path in lease_files.items()}
-        with self._index() as db:
-            assert set(db.execute("SELECT segment, idx, id, length, bytes FROM chunk")) == chunks
-            assert set(db.execute("SELECT segment, data FROM lease")) == {
-                (segment, data) for segment, found in leases.items() for data in found
-            }
-            assert set(db.execute("SELECT segment, bytes, mtime FROM segment")) == {
-                (segment, stats[segment].st_size, stats[segment].st_mtime_ns) if segment in stats else (segment, 0, 0)
-                for segment in first_leases
-            }
-
-    @contextmanager
-    def _index(self) -> Iterator[sqlite3.Connection]:
-        """A copy of the index: the node keeps others out of its own, and is idle."""
-        with TemporaryDirectory(dir=self._nodes.folder) as folder:
-            for path in self._paths.root.glob("index.sqlite*"):
-                shutil.copy(path, folder)
-            with closing(sqlite3.connect(Path(folder) / self._paths.index.name)) as db:
-                yield db
-
-
-def _read_chunk(path: Path, segment: SegmentId, index: int) -> tuple[bytes, int, int, bytes]:
-    """Chunk id, length of the segment, size of the file, lease; every block was read and checked."""
-    with closing(ChunkFile.open(path, segment, index)) as file:
-        buffer = memoryview(bytearray(SEALED_BLOCK_BYTES))
-        for block in range(file.blocks):
-            file.read_into(block, 1, buffer)
-        descriptor = file.descriptor
-        return descriptor.chunk_ids[index], descriptor.layout.length, file.size, file.trailer.lease

@@ -9,7 +9,7 @@ from node.net.transport import SystemTransport
 from node.net.wire import Wire
 from protocol.channel import Channel
 from protocol.identity import Identity, Network
-from protocol.ids import Address
+from protocol.ids import Address, PublicKey
 from protocol.messages import Reply, Request
 from tests.e2e.world import NodeProcess
 
@@ -34,6 +34,13 @@ async def connection(node: NodeProcess, network: Network) -> AsyncIterator[Wire]
         yield wire
     finally:
         await wire.close()
+
+
+def key_of(wire: Wire) -> PublicKey:
+    """The node's at the other end."""
+    key = wire._channel.peer
+    assert key is not None
+    return key
 
 
 async def ask(wire: Wire, request: Request, body: bytes = b"") -> Reply:

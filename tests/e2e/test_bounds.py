@@ -15,10 +15,11 @@ from protocol.messages import Get, Hello, Put, PutReply, encode_message
 from protocol.noise import TAG_BYTES
 from protocol.segment import SEGMENT_BYTES, Shares
 from tests.e2e.meter import MIB, peak_bytes, resident_bytes
-from tests.e2e.talk import ask, connection
+from tests.e2e.talk import ask, connection, key_of
 from tests.e2e.trees import write
 from tests.e2e.world import Net, NodeProcess, Nodes, Person, learn_secret
-from tests.node.builders import DAY, NETWORK, lease_for, sample
+from tests.node.builders import DAY, NETWORK, Sample, lease_for, sample
+from tests.node.serving import put_message
 
 GREEDY = 100
 NODE_BYTES = 100 * MIB
@@ -54,7 +55,7 @@ async def a_body_of_4_gib(wire: Wire) -> None:
 
 async def a_put_without_its_body(wire: Wire) -> None:
     """Right in every way, and 16 MiB large; of which one block comes."""
-    await wire.send_header(_put_of_large(), len(LARGE.columns[0]))
+    await wire.send_header(_put_of(LARGE, wire), len(LARGE.columns[0]))
     await wire.send_body(memoryview(LARGE.columns[0])[:100_000])
 
 
@@ -62,21 +63,18 @@ async def a_get_whose_reply_nobody_reads(wire: Wire) -> None:
     await wire.send(Get(segment=HELD.id, index=0, first=0, count=64, proof=True))
 
 
-def _put_of_large() -> Put:
-    _, lease = lease_for(LARGE, expiry=time.time() + DAY)
-    return Put(descriptor=LARGE.descriptor.encode(), index=0, hashes=LARGE.hashes[0], lease=lease)
+def _put_of(segment: Sample, wire: Wire) -> Put:
+    return put_message(segment, 0, lease_for(segment, expiry=time.time() + DAY)[1], holder=key_of(wire))
 
 
 async def test_peers_that_announce_more_than_they_send(nodes: Nodes) -> None:
     nodes.network = NETWORK.name
     node = nodes.start("node")
-    _, lease = lease_for(HELD, expiry=time.time() + DAY)
-    put = Put(descriptor=HELD.descriptor.encode(), index=0, hashes=HELD.hashes[0], lease=lease)
     async with connection(node, NETWORK) as wire:
-        assert isinstance(await ask(wire, put, HELD.columns[0]), PutReply)
+        assert isinstance(await ask(wire, _put_of(HELD, wire), HELD.columns[0]), PutReply)
         before = resident_bytes(node.process.pid)
         await _be_greedy(node)
-        assert isinstance(await ask(wire, _put_of_large(), LARGE.columns[0]), PutReply)
+        assert isinstance(await ask(wire, _put_of(LARGE, wire), LARGE.columns[0]), PutReply)
     assert peak_bytes(node.process.pid) < NODE_BYTES
     assert peak_bytes(node.process.pid) < before + 40 * MIB
     assert node.stop() == 0

@@ -12,8 +12,10 @@ from node.slowsteps import SLOW_SECONDS, SWITCH
 from tests.e2e.trees import random_bytes, snapshot, write
 from tests.e2e.world import Json, Net, Person, end_network, learn_secret
 
-LARGE_BYTES = 64 << 20
+LARGE_BYTES = 33 << 20
+"""Three segments: so many are on their way at once."""
 SMALL_FILES = 2000
+NODES = 8
 ROUNDS = 3
 ON = {SWITCH: "1"}
 
@@ -59,7 +61,7 @@ def _round(folder: Path, *sources: Path) -> set[str]:
     place = folder / "net"
     operator = Watched(Person(folder / "operator"))
     try:
-        told = operator("devnet", "up", "--dir", place)
+        told = operator("devnet", "up", "--nodes", f"{NODES}", "--dir", place)
         net = Net(place, told["network"], tuple(told["join"]))
         somebody = Watched(net.person(folder / "home"))
         for source in sources:

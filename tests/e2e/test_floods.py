@@ -10,7 +10,6 @@ from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 
 from node.serving.admission import MAX_CONNECTIONS
-from node.serving.serve import HANDSHAKE_SECONDS
 from protocol.channel import Channel
 from protocol.datagrams import MAX_DATAGRAM_BYTES, Ping, seal
 from protocol.identity import Identity, Network
@@ -164,7 +163,8 @@ def test_a_fetch_among_silence_and_rubbish(nodes: Nodes, tmp_path: Path) -> None
             bob.run("publish", tmp_path / "source", "--shares", "1/1", seconds=FETCH_SECONDS)
         assert flood.datagrams > 1_000
         assert flood.connections > 50
-        until(lambda: _hung_up(silent) == SILENT, seconds=HANDSHAKE_SECONDS + 10)
+        # When the others have to go is timed where time is virtual: tests/node/test_serve.py.
+        until(lambda: _hung_up(silent) >= SILENT - MAX_CONNECTIONS)
 
     assert peak_bytes(pid) < before + GROWTH_BYTES
     until(lambda: descriptors(pid) <= open_before)

@@ -10,17 +10,19 @@ from contextlib import closing
 from pathlib import Path
 
 from node.fetching import restore
+from node.net.wire import Wire
 from node.store.chunkfile import ChunkFile, parse_name
-from node.store.chunkstore import DISK_HEADROOM_BYTES
+from node.store.putting import DISK_HEADROOM_BYTES
 from protocol.ids import SegmentId
 from protocol.messages import ErrorReply, Put, PutReply
 from protocol.segment import SEALED_BLOCK_BYTES, SEGMENT_BYTES, Shares
 from tests.e2e.disk import TinyDisk, tiny_disk
 from tests.e2e.meter import MIB
-from tests.e2e.talk import answer, ask, connection
+from tests.e2e.talk import answer, ask, connection, key_of
 from tests.e2e.trees import random_bytes, snapshot, write
 from tests.e2e.world import NodeProcess, Nodes, Person, learn_secret, until
 from tests.node.builders import DAY, NETWORK, Sample, files_charge, lease_for, sample
+from tests.node.serving import put_message
 
 CONTENT = random_bytes(101, SEGMENT_BYTES + 4 * MIB)
 """Two segments: the first is stored before the disk fills, the second comes after."""
@@ -71,8 +73,8 @@ async def test_a_disk_that_fills_in_mid_put(nodes: Nodes, tmp_path: Path) -> Non
         data = disk.seen / "data"
         kept, torn = sample(1), sample(2, 8 * MIB, Shares(1, 1))
         async with connection(node, NETWORK) as wire:
-            assert isinstance(await ask(wire, *_put(kept)), PutReply)
-            message, body = _put(torn)
+            assert isinstance(await ask(wire, *_put(kept, wire)), PutReply)
+            message, body = _put(torn, wire)
             await wire.send_header(message, len(body))
             await wire.send_body(memoryview(body)[: len(body) // 2])
             until(lambda: any(path.stat().st_size for path in (data / "tmp").iterdir()))
@@ -89,10 +91,9 @@ async def test_a_disk_that_fills_in_mid_put(nodes: Nodes, tmp_path: Path) -> Non
         assert node.log.read_text() == ""
 
 
-def _put(segment: Sample) -> tuple[Put, bytes]:
+def _put(segment: Sample, wire: Wire) -> tuple[Put, bytes]:
     _, lease = lease_for(segment, expiry=time.time() + DAY)
-    message = Put(descriptor=segment.descriptor.encode(), index=0, hashes=segment.hashes[0], lease=lease)
-    return message, segment.columns[0]
+    return put_message(segment, 0, lease, holder=key_of(wire)), segment.columns[0]
 
 
 def fill_in_mid_publish(

@@ -68,7 +68,7 @@ def test_fetch_ls_check_renew_and_delete(alice: Person, bob: Person, tmp_path: P
     assert fetched["resumed_bytes"] == 0
 
     listed = bob.json("ls", link)
-    check_fields("ls", listed, {"entries", "bytes"})
+    check_fields("ls", listed, {"entries", "bytes", "expires"})
     assert listed["bytes"] == 200_000
     folder, file, symlink = listed["entries"]
     assert set(folder) == set(file) == {"path", "kind", "size", "mtime", "executable"}
@@ -78,7 +78,10 @@ def test_fetch_ls_check_renew_and_delete(alice: Person, bob: Person, tmp_path: P
 
     checked = bob.json("check", link)
     check_fields("check", checked, {"segments", "survives", "healthy"})
-    assert {tuple(segment) for segment in checked["segments"]} == {("id", "k", "n", "live", "countries", "expires")}
+    fields = ("id", "k", "n", "live", "countries", "repairing", "expires")
+    assert {tuple(segment) for segment in checked["segments"]} == {fields}
+    assert {segment["expires"] for segment in checked["segments"]} == {listed["expires"]}
+    assert re.search(r"leases run until \d{4}-\d\d-\d\d \(in 180 days\)", bob.run("ls", link).err)
     assert set(checked["survives"]) == SURVIVES
     assert checked["healthy"] is True
 
@@ -99,6 +102,34 @@ def test_node(nodes: Nodes) -> None:
     node.process.terminate()
     node.process.wait(20)
     assert node.process.stdout.read() == b"", "one object and nothing else"
+
+
+def test_the_status_of_a_node_that_runs(alice: Person, calm: Net, tmp_path: Path) -> None:
+    write(tmp_path / "file", random_bytes(84, 3_000_000))
+    alice.publish(tmp_path / "file")
+    node = next(node for node in calm.nodes if _held(calm, node.name))
+    here = ("--data", node.data)
+
+    before = _held(calm, node.name)
+    fields = alice.json("node", "status", *here)
+    assert fields["held"]["chunks"] in (before, _held(calm, node.name))
+    who = {"node_id", "address", "country", "network", "software", "started", "uptime_seconds"}
+    does = {"storing", "why_not_storing", "quota", "held", "contacts", "connections", "healing", "traffic"}
+    check_fields("node status", fields, who | does)
+    inner = {name for part in ("quota", "held", "contacts", "connections", "healing") for name in fields[part]}
+    inner |= {name for side in ("served", "asked") for name in fields["traffic"][side]}
+    told = set(re.findall(r"\w+", OPERATIONS.read_text().partition("### A running node")[2].partition("\n### ")[0]))
+    assert inner <= told, f"docs/operations.md does not tell of {inner - told}"
+
+    assert (fields["node_id"], fields["address"], fields["country"]) == (node.node_id, node.address, node.country)
+    assert fields["storing"] is True
+    assert fields["contacts"]["total"] == 11
+    assert fields["traffic"]["served"]["put"]["received_bytes"] > 100_000
+
+
+def _held(net: Net, name: str) -> int:
+    """How many chunks lie on a node's disk."""
+    return sum(name in names for holders in net.chunks().values() for names in holders.values())
 
 
 def test_devnet(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tests.e2e.trees import make_island, snapshot
+from node.intervals import Intervals
+from tests.e2e.trees import make_island, snapshot, write
 from tests.e2e.world import Person, end_network, exported, learn_secret, processes_of
 
 
@@ -11,6 +12,7 @@ def test_a_session(tmp_path: Path) -> None:
     make_island(island)
     home = tmp_path / "publisher"
     publisher = Person(home)
+    write(home / "config.toml", Intervals().settings().encode())  # a real network's: nothing heals as fast as we look
     try:
         up = publisher.run("devnet", "up", "--nodes", "12", "--countries", "FR,DE,NZ,IS")
         variables = exported(up.text)

@@ -18,7 +18,7 @@ import trio.testing
 from trio._core import _run as trio_run
 
 from dht.contact import Contact
-from node.app import NodeConfig, NodeInfo, run_node
+from node.app import EXPIRE_SECONDS, NodeConfig, NodeInfo, run_node
 from node.blocking import InlineBlocking
 from node.client import Client, World, open_client
 from node.config import Config
@@ -27,6 +27,7 @@ from node.fetching.download import Downloader
 from node.fetching.reader import Wanted, read_contents, select
 from node.fetching.restore import choose_target, restore
 from node.home import Depositor, Home
+from node.intervals import Intervals
 from node.journal import Journal
 from node.keeping.check import Health, check
 from node.keeping.lifetime import Changed, delete, renew
@@ -57,6 +58,9 @@ AT_ONCE = 8
 QUOTA = 10**9
 DELAY = 0.005
 """One-way seconds between any two hosts."""
+
+STILL = Intervals(**dict.fromkeys(("ping", "survey", "audit", "scrub", "tick"), 1e12), trash=EXPIRE_SECONDS)
+"""Under which nothing heals: what a test breaks stays broken, and what has ended is soon gone."""
 
 Chunk = tuple[str, int]
 """(segment in hex, index)."""
@@ -202,6 +206,8 @@ class Archipelago:
     net: MemoryNetwork
     nursery: trio.Nursery
     random: Random
+    intervals: Intervals = STILL
+    """Of all nodes started from now on."""
     nodes: list[Node] = field(default_factory=list)
     started: int = 0
     users: int = 0
@@ -232,8 +238,10 @@ class Archipelago:
             advertise=advertise,
             country=country,
             quota_bytes=quota,
+            depositor_share=1.0,
             network=NETWORK.name,
             join=tuple(node.info.address for node in self.nodes[:WAYS_IN]),
+            intervals=self.intervals,
         )
         node = await self._run(config, host, clock_error)
         self.nodes.append(node)
@@ -246,8 +254,10 @@ class Archipelago:
             listen=node.info.address,
             country=node.country,
             quota_bytes=node.quota,
+            depositor_share=1.0,
             network=NETWORK.name,
             join=tuple(other.info.address for other in self.nodes if other is not node)[:WAYS_IN],
+            intervals=self.intervals,
         )
         again = await self._run(config, node.host, node.clock_error)
         self.nodes[self.nodes.index(node)] = again
@@ -340,7 +350,12 @@ async def _run_in(
 
 @asynccontextmanager
 async def archipelago(
-    base: Path, count: int = 32, *, seed: int = 1, delay: float | Callable[[str, str], float] = DELAY
+    base: Path,
+    count: int = 32,
+    *,
+    seed: int = 1,
+    delay: float | Callable[[str, str], float] = DELAY,
+    intervals: Intervals = STILL,
 ) -> AsyncIterator[Archipelago]:
     """``count`` nodes that know each other, in four countries, until the end of the ``with``."""
     # The order in which ready tasks run is drawn from this, once trio sorts them first: as it does under Hypothesis.
@@ -348,6 +363,7 @@ async def archipelago(
     trio_run._r.seed(seed)
     async with trio.open_nursery() as nursery:
         islands = Archipelago(base, seed, MemoryNetwork(seed, delay=delay), nursery, Random(seed))
+        islands.intervals = intervals
         if count:
             await islands.grow(count)
         yield islands

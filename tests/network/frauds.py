@@ -19,10 +19,10 @@ from protocol.messages import (
     Message,
     Put,
     PutReply,
-    audit_statement,
 )
 from protocol.records import Receipt, sign_receipt
 from protocol.segment import SEALED_BLOCK_BYTES, Descriptor, block_hash
+from protocol.statements import audit_statement
 from tests.network.archipelago import NETWORK
 from tests.network.holder import Holder
 from tests.network.swarm import wall_clock

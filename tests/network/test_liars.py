@@ -23,10 +23,10 @@ from protocol.messages import (
     Message,
     Put,
     PutReply,
-    audit_statement,
 )
 from protocol.records import Receipt, sign_receipt
 from protocol.segment import BLOCK_BYTES, SEALED_BLOCK_BYTES, Descriptor, block_hash
+from protocol.statements import audit_statement
 from tests.network.archipelago import NETWORK, Archipelago, Node, User, archipelago, failure
 from tests.network.holder import Behaviour, Holder, holder, holds_nothing
 from tests.network.swarm import wall_clock

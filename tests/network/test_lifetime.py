@@ -81,6 +81,14 @@ async def test_one_segment_is_refused_somewhere_and_another_is_nowhere(
         link = (await alice.publish(islands.file("film", MIB))).link
         (film,) = set(islands.holders()) - {link.root.hex()}
         take_no_lease(monkeypatch, islands.holders()[film][0][0])
+        some_take_it = ChunkStore.apply_lease
+
+        def without_the_root(store: ChunkStore, lease: Lease, data: bytes) -> list[HeldChunk]:
+            if lease.segment == link.root:
+                raise Refusal(ErrorCode.NOT_FOUND, "no chunk of the segment is held here")
+            return some_take_it(store, lease, data)
+
+        monkeypatch.setattr(ChunkStore, "apply_lease", without_the_root)
         monkeypatch.setattr(lifetime, "find_holders", but_for_the_root)
         lost = await failure(alice.renew(link, 365 * DAY))
     assert isinstance(lost, NotFoundError)

@@ -1,15 +1,18 @@
 """What may be expected of a publish or fetch, from what was really wrong with the network meanwhile."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from node.errors import IntegrityFailure, NetworkError, NodeError, NotFoundError, RefusedError
 from node.publishing.publish import Published
-from protocol.ids import SegmentId
+from protocol.datagrams import Announce, Kind, parse
+from protocol.ids import PublicKey, SegmentId
 from protocol.links import Link
+from protocol.records import open_provider
 from protocol.segment import Descriptor
-from tests.network.archipelago import QUOTA, Archipelago, Node, User
+from tests.network.archipelago import NETWORK, QUOTA, Archipelago, Node, User
 from tests.network.frauds import Fraud
 from tests.network.holder import Holder
 from tests.network.weather import Weather
@@ -53,11 +56,22 @@ class Deposit:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Knows all about the network: every disk, every liar, and who was hit when."""
+    """Knows all about the network: every disk, every liar, every announcement, and who was hit when."""
 
     islands: Archipelago
     weather: Weather
     frauds: Sequence[tuple[Holder, Fraud]]
+    announced: dict[SegmentId, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    """Provider records that somebody sent to a node, whether or not they arrived there."""
+
+    def overhear(self, data: bytes) -> None:
+        """Take in a datagram on its way."""
+        datagram = parse(data)
+        if datagram.kind is Kind.ANNOUNCE:
+            message = datagram.message()
+            assert isinstance(message, Announce)
+            for item in message.items:
+                self.announced[item.segment].update(item.records)
 
     def fetch(self, outcome: Outcome, deposit: Deposit) -> Iterator[str]:
         """What is wrong with how a fetch ended."""
@@ -89,12 +103,16 @@ class Judge:
         if not fits.get(type(outcome.error), False):
             yield f"{outcome}: that is not what was wrong: {outcome.error}"
 
-    def missing(self, deposit: Deposit, published: Published) -> str | None:
-        """Chunks that were acknowledged, and are neither on a disk nor were acknowledged by a liar."""
+    def missing(self, deposit: Deposit, published: Published) -> Iterator[str]:
+        """Chunks that were acknowledged, but are neither on a disk nor with a liar, or that nobody was told of."""
         lies = {chunk for _, fraud in self.frauds for chunk in fraud.taken}
         there = {(segment, index) for segment in deposit.segments for index in self.holders(segment)} | lies
         count = sum(segment in deposit.segments for segment, _ in there)
-        return None if count >= published.placed else f"{published.placed} chunks acknowledged, {count} are there"
+        if count < published.placed:
+            yield f"{published.placed} chunks acknowledged, {count} are there"
+        told = sum(len({index for index, _ in self._providers(segment)}) for segment in deposit.segments)
+        if told < published.placed:
+            yield f"{published.placed} chunks acknowledged, {told} are announced"
 
     def holders(self, segment: SegmentId) -> dict[int, list[Node]]:
         """Index -> nodes with that chunk of a segment on their disk."""
@@ -113,10 +131,24 @@ class Judge:
         return 256
 
     def _within_reach(self, outcome: Outcome, segment: SegmentId) -> bool:
-        """Whether k chunks were with holders that were well all the time."""
-        held = self.holders(segment).values()
-        well = sum(any(self._was_well(outcome, node.host.ip) for node in nodes) for nodes in held)
-        return well >= self._needed(segment)
+        """Whether k chunks were with holders that were well all the time, and that somebody was told of.
+
+        A chunk may have come to a disk and its receipt not to the depositor, who then cannot announce it. Nobody can
+        know of it before its holder's next round of announcements, hours later, or the next publish of the same.
+        """
+        known = self._providers(segment)
+        there = [
+            (index, node.host.ip)
+            for index, nodes in self.holders(segment).items()
+            for node in nodes
+            if (index, node.identity.key) in known
+        ]
+        return len({index for index, ip in there if self._was_well(outcome, ip)}) >= self._needed(segment)
+
+    def _providers(self, segment: SegmentId) -> set[tuple[int, PublicKey]]:
+        """Index and holder of all chunks that were announced."""
+        records = (open_provider(NETWORK.id, segment, data) for data in self.announced[segment])
+        return {(record.index, record.key) for record in records}
 
     def _room_near(self, outcome: Outcome, segment: SegmentId) -> bool:
         """Whether k+1 of the nodes nearest to a segment had room and were well all the time; liars take everything."""

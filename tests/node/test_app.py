@@ -5,7 +5,7 @@ import secrets
 import stat
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -18,9 +18,10 @@ from trio.testing import MockClock
 from dht.contact import Contact
 from dht.service import Dht
 from dht.socket import DatagramSocket
-from node.app import GRACE_SECONDS, NodeConfig, NodeInfo, run_node
+from node.app import EXPIRE_SECONDS, GRACE_SECONDS, NodeConfig, NodeInfo, run_node
 from node.blocking import InlineBlocking
 from node.errors import ConfigError, MachineError
+from node.intervals import Intervals
 from node.net.peers import PeerRefused, Peers
 from node.net.transport import SystemTransport, Transport
 from node.net.wire import Wire
@@ -29,10 +30,10 @@ from node.store.chunkstore import ChunkStore
 from protocol.channel import Channel
 from protocol.identity import Identity, Network
 from protocol.ids import Address, NodeId
-from protocol.messages import DialBack, DialBackReply, ErrorCode, Get, GetReply, Hello, PutReply
+from protocol.messages import DialBack, DialBackReply, ErrorCode, Get, GetReply, Have, HaveReply, Hello, PutReply
 from protocol.records import ProviderRecord
 from tests.network.memory import MemoryHost, MemoryNetwork
-from tests.node.builders import ALICE, NETWORK, NOW, FakeClock, lease_for, put, sample
+from tests.node.builders import ALICE, NETWORK, NOW, FakeClock, Sample, lease_for, put, sample
 from tests.node.builders import open_store as open_store_at
 from tests.node.serving import counter, put_message
 
@@ -169,7 +170,9 @@ async def test_the_first_node_stores_at_once(autojump_clock: MockClock, tmp_path
         segment = sample()
         async with it.client() as (peers, _):
             reply, _body = await peers.request(
-                node.contact, put_message(segment, 0), body=(memoryview(segment.columns[0]),)
+                node.contact,
+                put_message(segment, 0, holder=node.contact.key),
+                body=(memoryview(segment.columns[0]),),
             )
             assert isinstance(reply, PutReply)
         await it.end(node)
@@ -258,7 +261,8 @@ async def test_a_node_says_that_it_does_not_store(autojump_clock: MockClock, tmp
         segment = sample()
         async with it.client() as (peers, _):
             with pytest.raises(PeerRefused) as caught:
-                await peers.request(here, put_message(segment, 0), body=(memoryview(segment.columns[0]),))
+                message = put_message(segment, 0, holder=here.key)
+                await peers.request(here, message, body=(memoryview(segment.columns[0]),))
             assert caught.value.code is ErrorCode.NOT_STORING
         await it.end(node, *others)
 
@@ -369,7 +373,8 @@ async def test_a_request_under_way_is_finished(autojump_clock: MockClock, tmp_pa
             stream = await it.net.host("10.0.0.50").dial(node.info.address)
             wires.append(Wire(stream, Channel.initiator(ALICE, NETWORK.id, b"s" * 32, b"e" * 32)))
             await wires[-1].handshake()
-            await wires[-1].send_header(put_message(segment, 0), len(segment.columns[0]))
+            message = put_message(segment, 0, holder=node.contact.key)
+            await wires[-1].send_header(message, len(segment.columns[0]))
         node.stop.set()
         await trio.sleep(1)
         assert not node.ended.is_set()
@@ -461,6 +466,8 @@ async def test_another_networks_folder(autojump_clock: MockClock, tmp_path: Path
         {"country": "nz"},
         {"country": "NZL"},
         {"quota_bytes": -1},
+        {"depositor_share": 0.0},
+        {"subnet_share": 1.01},
         {"advertise": Address("0.0.0.0", 1)},
         {"advertise": Address("1.2.3.4", 0)},
     ],
@@ -470,6 +477,71 @@ def test_configurations_that_cannot_be(tmp_path: Path, wrong: dict[str, object])
     given: dict[str, object] = {"data": tmp_path, "listen": Address("127.0.0.1", 0), "quota_bytes": 1}
     with pytest.raises(ConfigError):
         NodeConfig(**(given | wrong))  # type: ignore[arg-type]  # a table of keyword arguments
+
+
+# The operator's limits
+
+
+async def put_on(it: World, node: Running, number: int, segment: Sample, lease: bytes | None = None) -> str:
+    """What becomes of a put: "stored", or the refusal's code."""
+    async with it.client() as (peers, _):
+        message = put_message(segment, number, lease, holder=node.contact.key)
+        try:
+            await peers.request(node.contact, message, body=(memoryview(segment.columns[number]),))
+        except PeerRefused as exc:
+            return exc.code.name
+    return "stored"
+
+
+async def held_of(it: World, node: Running, segment: Sample) -> bytes:
+    async with it.client() as (peers, _):
+        asked = Have(depositor=ALICE.key, deposit=bytes(16), segments=(segment.id,))
+        reply, _body = await peers.request(node.contact, asked)
+    assert isinstance(reply, HaveReply)
+    return reply.held[0].indices
+
+
+async def test_a_denylist_counts_while_the_node_runs(autojump_clock: MockClock, tmp_path: Path) -> None:
+    deny, segment = tmp_path / "deny", sample()
+    deny.write_text("nonsense")
+    async with world(tmp_path) as it:
+        config = replace(it.config(1), deny=deny)
+        with pytest.raises(ConfigError, match="deny, line 1"):
+            await run_node(config, stop=trio.Event(), blocking=InlineBlocking())
+        deny.write_text("")
+        node = await it.start(config)
+        assert await put_on(it, node, 0, segment) == "stored"
+        deny.write_text(f"segment {segment.id.hex()}")
+        await trio.sleep(2)
+        assert await held_of(it, node, segment) == b""
+        assert await put_on(it, node, 0, segment) == "REFUSED"
+        await it.end(node)
+
+
+async def test_a_node_lets_in_whom_its_allow_list_names(autojump_clock: MockClock, tmp_path: Path) -> None:
+    (tmp_path / "allow").write_text("00" * 32)
+    async with world(tmp_path) as it:
+        node = await it.start(replace(it.config(1), allow=tmp_path / "allow"))
+        assert await put_on(it, node, 0, sample()) == "REFUSED"
+        await it.end(node)
+
+
+async def test_a_node_gives_a_depositor_its_share_and_empties_its_trash(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with world(tmp_path) as it:
+        segment = sample()
+        node = await it.start(replace(it.config(1), depositor_share=0.003, intervals=Intervals(trash=60)))
+        lease = lease_for(segment, expiry=NOW + 3600)[1]
+        assert await put_on(it, node, 0, segment, lease) == "stored"
+        assert await put_on(it, node, 1, segment, lease) == "REFUSED"
+        it.clock.now += 3600 + 30
+        await trio.sleep(EXPIRE_SECONDS)
+        assert await held_of(it, node, segment) == b"\x00", "it is in the trash"
+        it.clock.now += 30
+        await trio.sleep(EXPIRE_SECONDS)
+        assert await held_of(it, node, segment) == b""
+        await it.end(node)
 
 
 async def test_a_bug_in_a_service_is_loud(
@@ -517,7 +589,7 @@ async def test_two_nodes_on_real_sockets(tmp_path: Path, caplog: pytest.LogCaptu
             nursery.start_soon(run_within, asking, peers)
             _, lease = lease_for(segment, network=Network("real"), expiry=2**40)
             for contact in (first, second):
-                message = put_message(segment, 0, lease)
+                message = put_message(segment, 0, lease, holder=contact.key, network=Network("real"))
                 reply, _ = await peers.request(contact, message, body=(memoryview(segment.columns[0]),))
                 assert isinstance(reply, PutReply)
                 count = segment.descriptor.layout.column_blocks(0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from node.config import Config, load_config, parse_duration, parse_size, resolve, split_host_port
+from node.config import Config, load_config, parse_duration, parse_share, parse_size, resolve, split_host_port
 from node.errors import ConfigError
 from protocol.ids import Address
 
@@ -120,6 +120,17 @@ def test_sizes(text: str, size: int) -> None:
 def test_no_sizes(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_size(text)
+
+
+@pytest.mark.parametrize(("text", "share"), [("50%", 0.5), ("100%", 1.0), (" 12.5% ", 0.125)])
+def test_shares(text: str, share: float) -> None:
+    assert parse_share(text) == share
+
+
+@pytest.mark.parametrize("text", ["", "%", "50", "0.5", "0%", "-1%", "101%", "nan%", "inf%", "half%"])
+def test_no_shares(text: str) -> None:
+    with pytest.raises(ConfigError, match="want a share"):
+        parse_share(text)
 
 
 @pytest.mark.parametrize(

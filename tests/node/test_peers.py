@@ -26,10 +26,10 @@ from node.net.peers import (
 from protocol.errors import IntegrityError, WrongNetworkError
 from protocol.identity import Identity, Network
 from protocol.ids import Address
-from protocol.messages import Get, GetReply, Hello, HelloReply, Put, PutReply, Reply
+from protocol.messages import Get, GetReply, Hello, HelloReply, PutReply, Reply
 from protocol.segment import Shares
 from tests.network.memory import MemoryHost, MemoryStream
-from tests.node.builders import ALICE, NETWORK, lease_for, put, sample
+from tests.node.builders import ALICE, NETWORK, put, sample
 from tests.node.serving import ADDRESS, CONTACT, NODE, Bench, bench, counter, put_message
 
 SEGMENT = sample(7, 4 * 131_072, Shares(1, 2))
@@ -238,9 +238,8 @@ async def test_what_was_sent_is_told(autojump_clock: MockClock, tmp_path: Path) 
     async with asking(tmp_path) as (_, peers, _dials):
         other, told = sample(8, 16_777_216, Shares(8, 8)), list[int]()
         column = memoryview(other.columns[0])
-        message = Put(descriptor=other.descriptor.encode(), index=0, hashes=other.hashes[0], lease=lease_for(other)[1])
         body = (column[:10], column[10:10], column[10:])
-        reply, _ = await peers.request(CONTACT, message, body=body, on_body=told.append)
+        reply, _ = await peers.request(CONTACT, put_message(other, 0), body=body, on_body=told.append)
         assert isinstance(reply, PutReply)
         assert told == sorted(told)
         assert len(told) > 30, "at least for every record"
@@ -290,11 +289,11 @@ async def test_node_records_are_asked_for_once(autojump_clock: MockClock, tmp_pa
         record = await peers.record(CONTACT)
         assert (record.key, record.storing, hellos) == (NODE.key, True, 1)
         await trio.sleep(RECORD_SECONDS)
-        it.statements.storing = False
+        it.statements.reachable = False
         assert not (await peers.record(CONTACT)).storing
         assert not (await peers.record(CONTACT)).storing
         assert hellos == 2
-        it.statements.storing = True
+        it.statements.reachable = True
         await trio.sleep(NOT_STORING_SECONDS)
         assert (await peers.record(CONTACT)).storing
         assert peers._asking == {}
@@ -316,7 +315,7 @@ async def test_a_refusal_for_want_of_room_outdates_the_record(
         if full:
             it.store._quota.limit = it.store.used_bytes
         else:
-            it.statements.storing = False
+            it.statements.reachable = False
         other = sample(8)
         with pytest.raises(PeerRefused, match="full" if full else "not storing"):
             await peers.request(CONTACT, put_message(other, 0), body=(memoryview(other.columns[0]),))

@@ -40,10 +40,10 @@ from protocol.messages import (
     Put,
     PutLease,
     PutReply,
-    audit_statement,
 )
 from protocol.records import open_node_record, open_provider, open_receipt
 from protocol.segment import SEALED_BLOCK_BYTES, Shares, block_hash
+from protocol.statements import audit_statement
 from tests.node.builders import (
     ALICE,
     BOB,
@@ -51,6 +51,7 @@ from tests.node.builders import (
     NOW,
     Sample,
     lease_for,
+    permit_for,
     put,
     sample,
 )
@@ -171,10 +172,9 @@ def bad_puts() -> list[tuple[str, Callable[[Sample], tuple[Put, bytes]], ErrorCo
     def late(segment: Sample) -> bytes:
         return segment.columns[0][:-1] + bytes([segment.columns[0][-1] ^ 1])
 
-    def change(segment: Sample, **fields: object) -> Put:
-        whole = put_message(segment, 0)
-        given = {name: getattr(whole, name) for name in ("descriptor", "index", "hashes", "lease")} | fields
-        return Put(**given)
+    def change(segment: Sample, index: int = 0, **fields: bytes) -> Put:
+        permit = permit_for(segment, index, NODE.key)
+        return replace(put_message(segment, 0), index=index, permit=permit, **fields)
 
     return [
         ("descriptor", lambda s: (change(s, descriptor=b"x"), s.columns[0]), ErrorCode.MALFORMED),
@@ -213,7 +213,7 @@ async def test_a_node_that_is_not_storing_or_full_says_so(autojump_clock: MockCl
     async with bench(tmp_path, quota=200_000) as it:
         segment = sample()
         assert await it.code(put_message(segment, 0), segment.columns[0]) is ErrorCode.FULL
-        it.statements.storing = False
+        it.statements.reachable = False
         assert await it.code(put_message(segment, 0), segment.columns[0]) is ErrorCode.NOT_STORING
         reply = await it.ask(Hello())
         assert isinstance(reply, HelloReply)
@@ -296,7 +296,7 @@ async def test_a_slow_line_is_no_fault(autojump_clock: MockClock, tmp_path: Path
         assert isinstance(await it.ask(Get(segment=segment.id, index=0, first=0, count=16)), GetReply)
         assert it.body == segment.columns[0]
         refused = segment.columns[0][:-1] + b"x"  # an early error reply, and the rest read to be dropped
-        assert await it.code(replace(put_message(segment, 1), index=2), refused) is ErrorCode.MALFORMED
+        assert await it.code(replace(put_message(segment, 2), hashes=segment.hashes[1]), refused) is ErrorCode.MALFORMED
         assert len(it.host(ADDRESS.host).streams) == 1
 
 

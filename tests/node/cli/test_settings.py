@@ -115,7 +115,7 @@ def test_a_hint_names_the_known_keys(cli: Cli, tmp_path: Path) -> None:
     _write(tmp_path / "home", "nope = 1\n")
     told = cli("publish", str(tmp_path))
     assert str(tmp_path / "home" / "config.toml") in told.err, "the layer is named"
-    assert told.err.endswith("hint: known keys: join, network\n")
+    assert told.err.endswith("hint: known keys: intervals, join, network\n")
 
 
 def test_a_configuration_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -9,10 +9,17 @@ from protocol.ids import SegmentId
 from protocol.links import Link, LinkKind
 from tests.node.cli.conftest import Cli
 
+NODE = ("status", "leave")
 DEVNET = ("up", "status", "kill", "freeze", "thaw", "raid", "down")
+GROUPED = (
+    *(("devnet", name) for name in DEVNET),
+    ("receipt", "verify"),
+    ("receipt", "challenge"),
+    *(("node", name) for name in NODE),
+)
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in _COMMANDS), *(("devnet", name) for name in DEVNET)])
+@pytest.mark.parametrize("command", [(), *((name,) for name in _COMMANDS), *GROUPED])
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help(cli: Cli, command: tuple[str, ...], option: str) -> None:
     told = cli(*command, option)
@@ -34,7 +41,7 @@ def test_version(cli: Cli) -> None:
     assert cli("--version").out.startswith("archipel, version 0.")
 
 
-@pytest.mark.parametrize("group", [(), ("devnet",)])
+@pytest.mark.parametrize("group", [(), ("devnet",), ("receipt",)])
 def test_no_command_at_all_shows_the_help(cli: Cli, group: tuple[str, ...]) -> None:
     told = cli(*group)
     assert (told.code, told.out) == (2, "")
@@ -90,6 +97,9 @@ MANY = ",".join(f"A{letter},B{letter}" for letter in "ABCDEFGHIJKLMNOPQ")
         (("node", "--listen", "::1:4110"), "write an IPv6 address as [ADDRESS]:PORT"),
         (("node", "--advertise", "127.0.0.1:0"), "want a port that others can dial"),
         (("node", "--advertise", "0.0.0.0:1"), "peers cannot reach 0.0.0.0:1"),
+        (("node", "--up", "0"), "a rate limit is 16384 bytes per second or more, got 0"),
+        (("node", "--down", "1kB"), "a rate limit is 16384 bytes per second or more, got 1000"),
+        (("node", "--down", "fast"), "want a size such as 50GB or 512MiB, got 'fast'"),
         (("node", "--quota=-5GB"), "want a size such as 50GB or 512MiB"),
         (("node", "--quota", "5 parrots"), "want a size such as 50GB or 512MiB, got '5 parrots'"),
         (("node", "--country", "FRA"), "a country is two upper-case letters"),

@@ -1,0 +1,92 @@
+"""What this node itself knows of a segment it holds: its descriptor, its leases, its chunks.
+
+Of a segment whose only chunk here was lost, what the other holders say of it.
+"""
+
+from contextlib import suppress
+
+import trio
+
+from node.blocking import Blocking
+from node.client import Client
+from node.healing.ledger import CoHolder, Ledger
+from node.healing.rebuild import LocalChunks
+from node.healing.survey import Surveys
+from node.keeping.holders import read_descriptor
+from node.net.peers import PeerError
+from node.store.chunkstore import ChunkStore
+from node.store.refusal import Refusal
+from protocol.errors import ProtocolError
+from protocol.ids import SegmentId
+from protocol.leases import Lease, open_lease
+from protocol.records import ProviderRecord
+from protocol.segment import Descriptor
+
+
+class Segments:
+    """Reads from the store."""
+
+    def __init__(self, ledger: Ledger, client: Client, store: ChunkStore, surveys: Surveys) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._store = store
+        self._surveys = surveys
+        self._blocking: Blocking = client.world.blocking
+
+    async def descriptor(self, segment: SegmentId) -> Descriptor | None:
+        """A segment's descriptor; None when neither we nor any other holder can show it."""
+        for index in self._ledger.held_by(segment, self._ledger.own):
+            with suppress(Refusal):  # that chunk is gone: the next one will do
+                data, _ = await self._blocking(self._store.proof, segment, index)
+                return Descriptor.decode(data, segment)
+        live = [
+            _as_provider(index, node)
+            for index, node in self._ledger.holders(segment)
+            if node.live and node is not self._ledger.own
+        ]
+        return await read_descriptor(self._client, segment, live)
+
+    async def live_leases(self, segment: SegmentId) -> list[tuple[Lease, bytes]]:
+        """The leases that keep a segment: first of the deposit our own chunk was put for, then by their end.
+
+        Anybody can add a lease to a segment they know; to be there from the beginning is a little harder. Of a segment
+        of which nothing is left here: what another holder says.
+        """
+        if self._ledger.held_by(segment, self._ledger.own):
+            signed = await self._blocking(self._store.live_leases, segment)
+            leases = [(open_lease(data, self._client.network.id), data) for data in signed]
+        else:
+            leases = await self._asked(segment)
+        origin = await self._origin(segment)
+        return sorted(leases, key=lambda item: (item[0].deposit != origin, -item[0].expiry, item[1]))
+
+    async def _origin(self, segment: SegmentId) -> bytes:
+        """The id of the deposit that a chunk here was put for; nothing if none is here."""
+
+        def read(index: int) -> bytes:
+            with self._store.open_chunk(segment, index) as chunk:
+                return open_lease(chunk.lease, self._client.network.id).deposit
+
+        for index in self._ledger.held_by(segment, self._ledger.own):
+            with suppress(Refusal, ProtocolError):
+                return await self._blocking(read, index)
+        return b""
+
+    async def _asked(self, segment: SegmentId) -> list[tuple[Lease, bytes]]:
+        """What the first live holder that answers has of them."""
+        now = self._client.world.clock.wall()
+        for _, node in self._ledger.holders(segment):
+            if node.live and node is not self._ledger.own:
+                with suppress(PeerError, ProtocolError, trio.TooSlowError):
+                    leases = await self._surveys.fetch(node, segment)
+                    return [(lease, data) for lease, data in leases if not lease.deleted and lease.expiry > now]
+        return []
+
+    def local(self, segment: SegmentId) -> LocalChunks:
+        """The chunks of a segment that lie here."""
+        return LocalChunks(self._store, self._blocking, segment)
+
+
+def _as_provider(index: int, node: CoHolder) -> ProviderRecord:
+    contact = node.contact
+    return ProviderRecord(index=index, key=contact.key, expiry=0, country=node.country, address=contact.address)
