@@ -74,7 +74,8 @@ class Dht:
         self._core = Core(identity, network, socket, random_bytes, counters=self.counters, read_only=read_only)
         self.store = ProviderStore(network)
         self.on_heard: Callable[[PublicKey], None] = _ignore
-        """Called with the key that signed, for every datagram whose signature is good."""
+        """Called with the key that signed an answer to a fresh question of ours. A request proves no life: it may have
+        been recorded long ago."""
         self._network = network
         self._identity = identity
         self._socket = socket
@@ -160,7 +161,6 @@ class Dht:
             return
         datagram.verify(self._network.id, self._identity.node_id)
         self.counters.verified_total += 1
-        self.on_heard(datagram.sender)
         asker = Contact(datagram.sender, source)
         reply = self._answers.answer(datagram.message(), asker, storing=not self.read_only)
         if reply is not None:

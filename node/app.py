@@ -217,7 +217,7 @@ async def _build(
     )
     accepted = Connections(total=room_for(MAX_CONNECTIONS, _ACCEPTED))
     client = Client(network, World(outside.transport, outside.clock, blocking, random_bytes), dht, peers)
-    healing = Healing(client, store, statements, config.intervals)
+    healing = Healing(client, store, statements, config.intervals, config.data)
     requests = Requests(store, statements, blocking, DialBacks(dht, peers), healing, lists)
     ways_in = [way for way in config.join if way not in (listening, address)]
     reachability = Reachability(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from node.errors import ConfigError
+from node.errors import ConfigError, reason
 from protocol.ids import Address
 
 DEFAULT_NETWORK = "archipel"
@@ -107,7 +107,7 @@ def _read_file(path: Path) -> dict[str, object]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"cannot read {path}: {exc}") from exc
+        raise ConfigError(f"cannot read {str(path)!r}: {reason(exc)}") from exc
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as exc:  # besides its own errors: a number too long, or too much nesting
@@ -146,13 +146,13 @@ def resolve(text: str) -> list[Address]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
-        raise ConfigError(f"cannot look up {host!r}: {exc}") from exc
+        raise ConfigError(f"cannot look up {host!r}: {reason(exc)}") from exc
     hosts = dict.fromkeys(str(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in found)
     return [Address(host, port) for host in hosts]
 
 
-def parse_size(text: str) -> int:
-    """Bytes from ``50GB``, ``512MiB``, ``1000000``.
+def parse_size(text: str, such_as: str = "50GB or 512MiB") -> int:
+    """Bytes from ``50GB``, ``512MiB``, ``1000000``; ``such_as`` is what an error names as examples.
 
     Raises:
         ConfigError: Not a number with a known unit.
@@ -164,7 +164,10 @@ def parse_size(text: str) -> int:
     except (ValueError, KeyError, OverflowError):
         size = -1
     if size < 0:
-        raise ConfigError(f"want a size such as 50GB or 512MiB, got {text!r}")
+        raise ConfigError(
+            f"want a size such as {such_as}, got {text!r}",
+            hint="a number and kB, MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB (of 1024), or nothing for bytes",
+        )
     return size
 
 

@@ -17,7 +17,15 @@ from typing import Any
 
 import trio
 
-from node.errors import ConfigError, NetworkError, NodeError, NotFoundError, RefusedError, machine_error
+from node.errors import (
+    ConfigError,
+    MachineError,
+    NetworkError,
+    NodeError,
+    NotFoundError,
+    RefusedError,
+    machine_error,
+)
 
 log = logging.getLogger(__name__)
 
@@ -217,6 +225,7 @@ async def ask(folder: Path, request: Mapping[str, object]) -> AsyncGenerator[dic
 
     Raises:
         NotFoundError: No node runs there.
+        MachineError: It cannot be asked: what has the socket's name is no socket.
         NetworkError: It does not answer, or ended meanwhile.
         NodeError: What the node says.
     """
@@ -250,8 +259,21 @@ async def _connect(sock: "trio.socket.SocketType", folder: Path) -> None:
         with _address(folder) as address:
             await sock.connect(address)
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as exc:
+        if _is_in_the_way(folder / SOCKET_FILE):
+            raise MachineError(
+                f"{folder / SOCKET_FILE} is not a socket: a node that runs there cannot be asked",
+                hint="remove it and restart the node",
+            ) from exc
         raise NotFoundError(
             f"no node runs in {folder}", hint="start it, or name the folder it runs in: --data DIR"
         ) from exc
     except OSError as exc:
         raise machine_error(f"ask the node in {folder}", exc) from exc
+
+
+def _is_in_the_way(path: Path) -> bool:
+    """Whether something else has the socket's name: a node leaves it alone, as it did not make it."""
+    try:
+        return not stat.S_ISSOCK(path.lstat().st_mode)
+    except OSError:
+        return False

@@ -301,9 +301,19 @@ def thaw(nodes: Sequence[DevNode]) -> None:
     _wait(nodes, lambda node: node.state != "frozen")
 
 
+def is_gone(devnet: Devnet, country: str) -> bool:
+    """Whether of a country's nodes none runs and no disk is left, as after a raid."""
+    nodes = _of_country(devnet, country)
+    return bool(nodes) and not any(node.state != "dead" or Path(node.data).exists() for node in nodes)
+
+
+def _of_country(devnet: Devnet, country: str) -> list[DevNode]:
+    return [node for node in devnet.nodes if node.country == country.upper()]
+
+
 def raid(devnet: Devnet, country: str) -> list[DevNode]:
     """Kill a country's nodes and destroy their disks."""
-    nodes = [node for node in devnet.nodes if node.country == country.upper()]
+    nodes = _of_country(devnet, country)
     if not nodes:
         known = ", ".join(sorted({node.country for node in devnet.nodes}))
         raise NotFoundError(f"no node claims country {country!r}", hint=f"countries: {known}")

@@ -53,5 +53,11 @@ class MachineError(NodeError):
 def machine_error(doing: str, exc: OSError) -> MachineError:
     """An OSError in a person's words: what we were doing, to which file, and the system's reason."""
     where = f" {os.fsdecode(exc.filename)!r}" if isinstance(exc.filename, str | bytes) else ""
-    reason = exc.strerror or str(exc) or type(exc).__name__
-    return MachineError(f"cannot {doing}{where}: {reason}")
+    return MachineError(f"cannot {doing}{where}: {reason(exc)}")
+
+
+def reason(exc: OSError | UnicodeError) -> str:
+    """Why the system, or Python, could not do it: in words, without an error number."""
+    if isinstance(exc, UnicodeError):
+        return "not UTF-8" if isinstance(exc, UnicodeDecodeError) else "no name can be so"
+    return exc.strerror or str(exc) or type(exc).__name__

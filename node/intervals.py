@@ -16,6 +16,12 @@ DAY = 24 * HOUR
 MAX_ANNOUNCE = DAY
 """A record lives for two intervals, and none may live longer than 48 hours (docs/spec/dht.md section 6)."""
 
+_ORDER = (
+    ("short_grace", "grace", "the more chunks of a segment are missing, the sooner they are rebuilt"),
+    ("tick", "ping", "what is due is found at a tick"),
+)
+"""Which interval may not be above which, and why."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intervals:
@@ -56,7 +62,7 @@ class Intervals:
         """From a settings file's table: durations such as "6h", and repair_rate, a size such as "8MB" a second.
 
         Raises:
-            ConfigError: An unknown name, not a duration or size, or out of range.
+            ConfigError: An unknown name, not a duration or size, out of range, or two that contradict each other.
         """
         known = [item.name for item in fields(cls)]
         for name, value in table.items():
@@ -67,14 +73,25 @@ class Intervals:
         values = {name: _parsed(name, str(text)) for name, text in table.items()}
         if values.get("announce", 0.0) > MAX_ANNOUNCE:
             raise ConfigError(f"interval announce is at most 24h, got {table['announce']!r}")
-        return cls(**values)
+        read = cls(**values)
+        read._check_order()
+        return read
+
+    def _check_order(self) -> None:
+        for lesser, greater, why in _ORDER:
+            less, more = getattr(self, lesser), getattr(self, greater)
+            if less > more:
+                raise ConfigError(
+                    f"interval {lesser} ({less:.0f} s) is above {greater} ({more:.0f} s): {why}",
+                    hint=f"set both {lesser} and {greater} in [intervals]",
+                )
 
 
 def _parsed(name: str, text: str) -> float:
     try:
-        value = (parse_size if name == "repair_rate" else parse_duration)(text)
+        value = parse_size(text, such_as="8MB") if name == "repair_rate" else parse_duration(text)
     except ConfigError as exc:
-        raise ConfigError(f"interval {name}: {exc}") from exc
+        raise ConfigError(f"interval {name}: {exc}", hint=exc.hint) from exc
     if not value:
         raise ConfigError(f"interval {name} cannot be 0")
     return float(value)

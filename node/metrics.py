@@ -28,7 +28,8 @@ MAX_HEAD_BYTES = 8192
 _TEXT = "text/plain; charset=utf-8"
 
 _GAUGES: Final = {
-    "storing": ("storing", "1 while the node takes chunks."),
+    "storing": ("storing", "1 while the node takes chunks, if it is not full."),
+    "full": ("full", "1 while nothing more fits."),
     "start_time_seconds": ("started", "When it started, seconds since 1970."),
     "quota_bytes": ("quota.limit_bytes", "What chunk and lease files may take."),
     "used_bytes": ("quota.used_bytes", "What they take, in whole units of 4 KiB."),

@@ -21,6 +21,7 @@ from node.serving.admission import Connections
 from node.serving.reachability import Reachability
 from node.serving.statements import Statements, software
 from node.store.chunkstore import ChunkStore
+from node.store.quota import SMALLEST_PUT_BYTES
 from node.store.refusal import Refusal
 from node.traffic import Traffic
 
@@ -59,6 +60,7 @@ class Status:
             raise MachineError(f"cannot count what is held: {exc}") from exc
         return {
             "node_id": self.statements.identity.node_id.hex(),
+            "key": self.statements.identity.key.hex(),
             "address": str(self.statements.address),
             "country": self.statements.country or None,
             "network": self.network,
@@ -67,6 +69,7 @@ class Status:
             "uptime_seconds": int(trio.current_time() - self._began),
             "storing": self.statements.storing,
             "why_not_storing": self._why_not(),
+            "full": self.store.free_bytes < SMALLEST_PUT_BYTES,
             "quota": self._quota(),
             "held": asdict(held),
             "contacts": self._contacts(),

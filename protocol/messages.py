@@ -262,7 +262,7 @@ class Holds:
     leases: Annotated[bytes, Raw(DIGEST_BYTES)] = bytes(DIGEST_BYTES)
     """Digest of its unexpired leases, tombstones included (docs/spec/storage.md section 7); zeros when it has none."""
     missing: Annotated[int, Uint(MAX_INDEX + 1)] = 0
-    """Chunks that, as far as it knows, nobody has: they are to be rebuilt."""
+    """Chunks that it counts as lost: they are to be rebuilt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

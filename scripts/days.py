@@ -71,7 +71,11 @@ def _options() -> argparse.Namespace:
 
 def _preamble(args: argparse.Namespace) -> str:
     given = REBUILD[args.rebuild]
-    shortcuts = "" if args.real else " Signatures are keyed hashes, pings are answered by the simulation."
+    shortcuts = (
+        ""
+        if args.real
+        else " Signatures are keyed hashes, pings are answered by the simulation, the DHT's upkeep is rarer."
+    )
     return (
         f"{args.nodes} nodes, {args.segments} segments of {K} of {N}; time {args.scale:g} times as fast.{shortcuts}\n"
         f"Pings every {given.ping / 60:g} min, looks every {given.tick / 60:g} min, graces"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import trio
 
 from node.cli.options import common_options, settings
 from node.cli.output import note, show
@@ -18,6 +19,10 @@ from node.control import ask
 from node.errors import ConfigError, RefusedError
 from node.home import Home
 from node.metrics import metrics_text
+
+_TENTHS = 10
+_NOTE_SECONDS = 60.0
+"""Where there is no terminal, leaving is told of at every tenth of the chunks, and so often."""
 
 _DATA = click.option("--data", metavar="DIR", help="The data folder of the running node.  [default: HOME/node]")
 
@@ -57,18 +62,22 @@ def leave(data: str | None) -> None:
     """Hand every chunk on to other nodes; then the node stops.
 
     Interrupted, the command only stops watching. When the node was interrupted, start it and say so again: it goes on
-    with what is left.
+    with what is left. While nobody takes what is left, the node stays and keeps it.
 
     \b
     Example:
       archipel node leave --data /srv/archipel
     """
     done = run_async(partial(_leave, _folder(data)))
-    show(f"handed on {count_text(done['moved'], 'chunk')} ({size_text(done['bytes'])}), {done['left']} left", done)
+    gone = f"; {done['gone']} no longer wanted" if done["gone"] else ""
+    handed_on = f"handed on {count_text(done['moved'], 'chunk')} ({size_text(done['bytes'])})"
+    show(f"{handed_on}, {done['left']} left{gone}", done)
     if done["left"]:
+        why = ", ".join(f"{reason} {count}" for reason, count in done["why"].items())
         raise RefusedError(
-            f"nobody has taken {count_text(done['left'], 'chunk')} of {done['total']}: still in the data folder",
-            hint="the node's log says why; start it and let it leave again when there are more nodes with room",
+            f"nobody has taken {count_text(done['left'], 'chunk')} of {done['total']}: {why}",
+            hint="the node goes on and keeps them; let it leave again when there are more nodes with room. "
+            "Its log (-v) tells of each chunk",
         )
 
 
@@ -81,18 +90,29 @@ async def _ask_once(folder: Path, what: str) -> dict[str, Any]:
 
 async def _leave(folder: Path) -> dict[str, Any]:
     """Watch it to its end; the last that was said of it."""
-    last: dict[str, Any] = {"moved": 0, "left": 0, "total": 0, "failed": 0, "bytes": 0}
-    shown = sys.stderr.isatty()
-    async with aclosing(ask(folder, {"do": "leave"})) as replies:
-        async for last in replies:
-            if shown:
-                text = f"{last['moved']} of {count_text(last['total'], 'chunk')} handed on, {size_text(last['bytes'])}"
-                click.echo(f"\r{text}\x1b[K", nl=False, err=True)
-    if shown:
-        click.echo(err=True)
-    elif last["failed"]:
-        note(f"{count_text(last['failed'], 'chunk')} found no taker")
+    last: dict[str, Any] = {"moved": 0, "left": 0, "gone": 0, "total": 0, "failed": 0, "bytes": 0, "why": {}}
+    terminal = sys.stderr.isatty()
+    tenth, told_at = 0, trio.current_time()
+    try:
+        async with aclosing(ask(folder, {"do": "leave"})) as replies:
+            async for last in replies:
+                if terminal:
+                    click.echo(f"\r{_how_far(last)}\x1b[K", nl=False, err=True)
+                    continue
+                tenths, now = _TENTHS * last["moved"] // max(1, last["total"]), trio.current_time()
+                if tenths > tenth or now >= told_at + _NOTE_SECONDS:
+                    note(_how_far(last))
+                    tenth, told_at = tenths, now
+    finally:
+        if terminal:
+            click.echo("\r\x1b[K", nl=False, err=True)
     return last
+
+
+def _how_far(progress: Mapping[str, Any]) -> str:
+    failed = f", {progress['failed']} without a taker so far" if progress["failed"] else ""
+    handed_on = f"{progress['moved']} of {count_text(progress['total'], 'chunk')} handed on"
+    return f"{handed_on}, {size_text(progress['bytes'])}; {progress['left']} left{failed}"
 
 
 # What a status looks like to a person
@@ -102,15 +122,25 @@ def status_text(status: Mapping[str, Any]) -> str:
     """Lines of a label and what there is to say, then a table of the traffic."""
     rows = [
         ("node", f"{status['node_id']} at {status['address']}, network {status['network']}"),
+        ("key", status["key"]),
         ("country", f"{status['country']} (claimed)" if status["country"] else "none claimed"),
         ("running", f"since {_date(status['started'])} UTC ({duration_text(status['uptime_seconds'])})"),
-        ("storing", "yes" if status["storing"] else f"no: {status['why_not_storing']}"),
+        ("storing", _storing(status)),
         *_held(status),
         ("contacts", _contacts(status["contacts"])),
         ("connections", f"{status['connections']['accepted']} accepted, {status['connections']['dialled']} dialled"),
         *_healing(status["healing"]),
     ]
     return "\n".join([*(f"{label:<12}{text}" for label, text in rows), *_traffic(status["traffic"])])
+
+
+def _storing(status: Mapping[str, Any]) -> str:
+    if not status["storing"]:
+        return f"no: {status['why_not_storing']}"
+    if not status["full"]:
+        return "yes"
+    over = status["quota"]["used_bytes"] > status["quota"]["limit_bytes"]
+    return "yes, but over its quota: takes nothing new" if over else "yes, but full: nothing more fits"
 
 
 def _date(seconds: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from node import devnet as local
-from node.cli.options import common_options, settings
+from node.cli.options import common_options, parsed, settings
 from node.cli.output import note, show
 from node.cli.running import run_async
 from node.config import parse_size
@@ -50,7 +50,7 @@ def devnet() -> None:
 @devnet.command()
 @click.option("--nodes", default=12, show_default=True, help="How many.")
 @click.option("--countries", default="FR,DE,NZ,IS", show_default=True, help="Dealt to the nodes in turn.")
-@click.option("--quota", default="10GB", show_default=True, help="Of each node.")
+@click.option("--quota", default="10GB", show_default=True, metavar="SIZE", help="Of each node.")
 @_DIR
 @common_options
 def up(nodes: int, countries: str, quota: str, folder: str | None) -> None:
@@ -58,11 +58,13 @@ def up(nodes: int, countries: str, quota: str, folder: str | None) -> None:
     dealt = [part.strip().upper() for part in countries.split(",") if part.strip()]
     if not dealt or not all(is_country(country) for country in dealt):
         raise ConfigError(f"want countries as two letters each, such as FR,DE, got {countries!r}")
-    parse_size(quota)
+    parsed("--quota", parse_size, quota)
     network = str(settings().flags.get("network") or "devnet")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up as Ctrl-C does
     intervals = settings().config().intervals
-    Intervals.read(intervals)  # a mistake in it is told now, and not by a node that does not start
+    Intervals.read(
+        {**local.SHORT_INTERVALS, **intervals}
+    )  # a mistake in it is told now, and not by a node that does not start
     started = local.up(_folder(folder), network, dealt, nodes, quota, intervals)
     join = ",".join(node.address for node in started.nodes)
     config = replace(settings().config(), network=network, join=(started.nodes[0].address,))
@@ -148,7 +150,9 @@ def thaw(count: int | None, country: str | None, name: str | None, seed: int | N
 @common_options
 def raid(country: str, folder: str | None) -> None:
     """Kill every node of a country and destroy their disks."""
-    _told("raided", local.raid(local.load(_folder(folder)), country))
+    network = local.load(_folder(folder))
+    gone = local.is_gone(network, country)
+    _told("already gone:" if gone else "raided", local.raid(network, country))
 
 
 @devnet.command()

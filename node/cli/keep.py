@@ -7,7 +7,7 @@ from functools import partial
 
 import click
 
-from node.cli.options import common_options, settings
+from node.cli.options import common_options, parsed, settings
 from node.cli.output import note, progress_shown, show, survival_fields, survival_text
 from node.cli.running import read_link, run_async
 from node.cli.text import count_text, date_text
@@ -81,7 +81,7 @@ def _health_text(health: Health) -> str:
         where = ", ".join(f"{country or '??'} {chunks}" for country, chunks in countries)
         there = f"{live} of {n or '?'} chunks live ({k or '?'} needed)"
         lines.append(
-            f"{count_text(count, 'segment')}: {there}{': ' + where if where else ''}{_repair_text(n - live, noticed)}"
+            f"{count_text(count, 'segment')}: {there}{': ' + where if where else ''}{_repair_text(live, k, n, noticed)}"
         )
     lines.append(survival_text(health.survives))
     if health.expires:
@@ -89,11 +89,15 @@ def _health_text(health: Health) -> str:
     return "\n".join(lines)
 
 
-def _repair_text(missing: int, noticed: int) -> str:
-    """What the holders say they do about missing chunks."""
-    if missing <= 0:
+def _repair_text(live: int, k: int, n: int, noticed: int) -> str:
+    """What comes of missing chunks, as the holders say."""
+    if not live:
+        return "; nobody answers who has one"
+    if live < k:
+        return "; too few to rebuild: lost unless holders come back"
+    if live >= n:
         return ""
-    return f"; {noticed} being repaired" if noticed else "; not missed by its holders yet"
+    return f"; {noticed} being repaired" if noticed else "; rebuilt if their holders stay away"
 
 
 @click.command()
@@ -107,7 +111,7 @@ def renew(link: str, lease: str) -> None:
     Example:
       archipel renew archipel:... --lease 365d
     """
-    seconds = parse_duration(lease)
+    seconds = parsed("--lease", parse_duration, lease)
     changed = _change(read_link(link), "renewing", partial(_renew, seconds))
     note(f"renewed {_reached(changed)}")
     show(f"leases run until {date_text(changed.expiry)}", _fields(changed))

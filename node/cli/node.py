@@ -13,15 +13,17 @@ from click.core import ParameterSource
 
 from node.app import NodeConfig, NodeInfo, run_node
 from node.cli.control import leave, status
-from node.cli.options import common_options, settings
+from node.cli.options import common_options, parsed, parsed_if_given, settings
 from node.cli.output import note, show
 from node.cli.text import size_text
-from node.config import DEFAULT_PORT, Config, parse_share, parse_size, resolve, split_host_port
+from node.config import DEFAULT_PORT, Config, parse_share, parse_size, resolve
 from node.errors import ConfigError
 from node.home import Home
 from node.intervals import Intervals
 from node.net.portmap import Router, UpnpRouter
+from node.net.throttle import MIN_BYTES_PER_SECOND
 from node.slowsteps import instruments
+from node.store.quota import FULL_CHUNK_BYTES, HEADROOM_BYTES
 from protocol.ids import Address
 
 
@@ -36,9 +38,17 @@ from protocol.ids import Address
 @click.option("--advertise", metavar="H:P", help="What others dial, if it is not what it listens on.")
 @click.option("--no-port-mapping", is_flag=True, help="Do not ask the router to let peers through (UPnP).")
 @click.option("--country", default="", metavar="CC", help="The country it stands in: a claim others spread by.")
-@click.option("--quota", default="50GB", show_default=True, help="Hard limit of what it stores.")
-@click.option("--depositor-share", default="50%", show_default=True, help="Of the quota, for one depositor at most.")
-@click.option("--subnet-share", default="50%", show_default=True, help="Of the quota, from one public /24 or /48.")
+@click.option("--quota", default="50GB", show_default=True, metavar="SIZE", help="Hard limit of what it stores.")
+@click.option(
+    "--depositor-share",
+    default="50%",
+    show_default=True,
+    metavar="P",
+    help="Of the quota, for one depositor at most.",
+)
+@click.option(
+    "--subnet-share", default="50%", show_default=True, metavar="P", help="Of the quota, from one public /24 or /48."
+)
 @click.option("--allow", metavar="FILE", help="Depositors whose chunks it takes.  [default: everybody's]")
 @click.option("--deny", metavar="FILE", help="Segments and depositors for which it keeps nothing.")
 @click.option("--up", metavar="R", help="Bytes per second it may send, such as 2MB.  [default: no limit]")
@@ -68,6 +78,9 @@ def node(context: click.Context, /, no_port_mapping: bool, **given: Any) -> None
     wanted = _wanted(settings().config(), **given)
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    too_small = _too_small(wanted)
+    if too_small is not None:
+        note(too_small)
     router = None if no_port_mapping else UpnpRouter()
     trio.run(_run, wanted, router, instruments=instruments(os.environ))
 
@@ -89,23 +102,22 @@ def _wanted(
     data: str | None,
 ) -> NodeConfig:
     """What the options of `archipel node` ask for. Raises ConfigError."""
-    host, port = split_host_port(listen)
     return NodeConfig(
-        data=Path(data) if data else Home(config.home).node,
+        data=parsed_if_given("--data", _path, data) or Home(config.home).node,
         intervals=Intervals.read(config.intervals),
-        listen=Address(resolve(f"[{host}]:{port}" if ":" in host else listen)[0].host, port),
-        advertise=None if advertise is None else _one(advertise),
+        listen=parsed("--listen", _here, listen),
+        advertise=parsed_if_given("--advertise", _one, advertise),
         country=country.upper(),
-        quota_bytes=parse_size(quota),
-        depositor_share=parse_share(depositor_share),
-        subnet_share=parse_share(subnet_share),
-        allow=None if allow is None else Path(allow),
-        deny=None if deny is None else Path(deny),
-        up_bytes_per_second=None if up is None else parse_size(up),
-        down_bytes_per_second=None if down is None else parse_size(down),
+        quota_bytes=parsed("--quota", parse_size, quota),
+        depositor_share=parsed("--depositor-share", parse_share, depositor_share),
+        subnet_share=parsed("--subnet-share", parse_share, subnet_share),
+        allow=parsed_if_given("--allow", _path, allow),
+        deny=parsed_if_given("--deny", _path, deny),
+        up_bytes_per_second=parsed_if_given("--up", _rate, up),
+        down_bytes_per_second=parsed_if_given("--down", _rate, down),
         network=config.network,
         join=_joined(config),
-        metrics=None if metrics is None else _one(metrics),
+        metrics=parsed_if_given("--metrics", _one, metrics),
     )
 
 
@@ -122,6 +134,36 @@ def _refuse_options(context: click.Context) -> None:
     )
     if given:
         raise ConfigError(f"{', '.join(given)}: for a node that is being started, not for {context.invoked_subcommand}")
+
+
+def _here(text: str) -> Address:
+    """Where to listen; port 0 is any that is free."""
+    return resolve(text)[0]
+
+
+def _rate(text: str) -> int:
+    rate = parse_size(text, such_as="2MB or 500KiB")
+    if rate < MIN_BYTES_PER_SECOND:
+        raise ConfigError(f"at least {MIN_BYTES_PER_SECOND >> 10}KiB a second, got {text!r}", hint="such as 2MB")
+    return rate
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise ConfigError("want a path, got nothing")
+    return Path(text)
+
+
+def _too_small(wanted: NodeConfig) -> str | None:
+    """What to say when not even one full chunk fits."""
+    share = min(wanted.depositor_share, wanted.subnet_share)
+    room = max(0, min(wanted.quota_bytes - HEADROOM_BYTES, int(share * wanted.quota_bytes)))
+    if room >= FULL_CHUNK_BYTES:
+        return None
+    return (
+        f"hardly anything will fit: a full chunk takes {size_text(FULL_CHUNK_BYTES)}, and of this quota "
+        f"{size_text(room)} can go to one depositor (--quota, --depositor-share, --subnet-share)"
+    )
 
 
 def _one(text: str) -> Address:

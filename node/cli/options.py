@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 import click
 
 from node.config import Config, load_config
+from node.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 _KEY = "archipel.settings"
 
@@ -53,6 +55,19 @@ def _take(context: click.Context, parameter: click.Parameter, value: Any) -> Non
         logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     else:
         found.flags[str(parameter.name)] = value
+
+
+def parsed(option: str, parse: Callable[[str], T], text: str) -> T:
+    """What an option's text stands for. Raises ConfigError, which then names the option."""
+    try:
+        return parse(text)
+    except ConfigError as exc:
+        raise ConfigError(f"{option}: {exc}", hint=exc.hint) from exc
+
+
+def parsed_if_given(option: str, parse: Callable[[str], T], text: str | None) -> T | None:
+    """The same; None when the option was not given."""
+    return None if text is None else parsed(option, parse, text)
 
 
 def common_options(command: F) -> F:

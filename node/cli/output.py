@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import click
@@ -36,9 +36,16 @@ def survival_text(survives: Survival) -> str:
         return f"it survives {nodes}; no holder claims a country"
     if not survives.not_country:
         return f"it survives {nodes}, and of any one (claimed) country of {', '.join(survives.country)}"
-    named = ", ".join(survives.not_country)
-    rest = f"; it survives that of {', '.join(survives.country)}" if survives.country else ""
-    return f"it survives {nodes}, but NOT the loss of (claimed) country {named}{rest}"
+    rest = f"; it survives that of {_any_of(survives.country)}" if survives.country else ""
+    kind = "the (claimed) countries " if len(survives.not_country) > 1 else "(claimed) country "
+    return f"it survives {nodes}, but NOT the loss of {_any_of(survives.not_country, kind)}{rest}"
+
+
+def _any_of(countries: Sequence[str], kind: str = "") -> str:
+    """``FR``, ``either of FR and NZ``, ``any one of DE, IS, NZ``; ``kind`` stands before the names."""
+    if len(countries) == 2:
+        return f"either of {kind}{' and '.join(countries)}"
+    return f"{'any one of ' if len(countries) > 2 else ''}{kind}{', '.join(countries)}"
 
 
 def survival_fields(survives: Survival) -> dict[str, object]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from node.cli.options import common_options, settings
+from node.cli.options import common_options, parsed, settings
 from node.cli.output import note, progress_shown, show, survival_fields, survival_text
 from node.cli.running import StandardInput, run_async
 from node.cli.text import count_text, size_text
@@ -114,11 +114,11 @@ def _options(shares: str, lease: str, spread: str, avoid: str, fresh: bool) -> O
     if len(countries) > MAX_AVOIDED:
         raise ConfigError(f"at most {MAX_AVOIDED} countries can be avoided, got {len(countries)}")
     try:
-        parsed = Shares.parse(shares)
+        wanted = Shares.parse(shares)
     except LocalProtocolError as exc:
         raise ConfigError(str(exc)) from exc
     policy = Policy(spread_countries=spread == "country", avoid=countries)
-    return Options(shares=parsed, lease_seconds=parse_duration(lease), policy=policy, fresh=fresh)
+    return Options(shares=wanted, lease_seconds=parsed("--lease", parse_duration, lease), policy=policy, fresh=fresh)
 
 
 def _content(paths: tuple[str, ...], name: str | None) -> Content:

@@ -19,7 +19,7 @@ from node.keeping.challenge import challenge as challenge_signers
 from node.keeping.receiptfile import NewFile, Summary, convicted, new_file, promises_in, sum_up
 from node.progress import Progress
 from protocol.identity import Network
-from protocol.ids import NetworkId
+from protocol.ids import NetworkId, node_id
 from protocol.receipts import EVIDENCE, DenialProof, Proof
 from protocol.records import Receipt
 
@@ -88,6 +88,7 @@ def _summary_fields(summary: Summary) -> dict[str, object]:
         "holders": [
             {
                 "key": key.hex(),
+                "node_id": node_id(key).hex(),
                 "countries": sorted(signer.countries),
                 "receipts": signer.receipts,
                 "expires": signer.until,
@@ -100,7 +101,7 @@ def _summary_fields(summary: Summary) -> dict[str, object]:
 def _proofs_text(proofs: list[tuple[Receipt, Proof]] | None) -> str:
     """A line for each."""
     return "".join(
-        f"\nproved: {found.key.hex()} ({found.country or '??'}) signed "
+        f"\nproved: node {node_id(found.key).hex()}, key {found.key.hex()} ({found.country or '??'}), signed "
         f"{'that it does not hold' if isinstance(proof, DenialProof) else 'a wrong answer about'} chunk {found.index} "
         f"of segment {found.segment.hex()}"
         for found, proof in proofs or ()
@@ -110,6 +111,7 @@ def _proofs_text(proofs: list[tuple[Receipt, Proof]] | None) -> str:
 def _proof_fields(found: Receipt, proof: Proof) -> dict[str, object]:
     return {
         "key": found.key.hex(),
+        "node_id": node_id(found.key).hex(),
         "country": found.country or None,
         "segment": found.segment.hex(),
         "index": found.index,
@@ -165,13 +167,17 @@ def _show_challenged(result: Challenged, written: str | None) -> None:
     answers = result.answers
     counts = {answer.value: answers[answer] for answer in Answer}
     wrong = answers[Answer.PROVED] + answers[Answer.WRONG]
-    refused = answers[Answer.DENIED] + answers[Answer.REFUSED]
     lines = [
         f"{count_text(sum(answers.values()), 'chunk')} asked for: {answers[Answer.RIGHT]} answered rightly, {wrong} "
-        f"wrongly, {refused} refused, {answers[Answer.SILENT]} without an answer"
+        f"wrongly, {answers[Answer.DENIED]} denied, {answers[Answer.REFUSED]} refused, {answers[Answer.SILENT]} "
+        f"without an answer"
     ]
-    signed = [(answers[Answer.PROVED], "wrong answer"), (answers[Answer.DENIED], "denial")]
-    lines += [f"{count_text(count, what)} signed: that is proof" for count, what in signed if count]
+    if answers[Answer.PROVED]:
+        lines.append(f"{count_text(answers[Answer.PROVED], 'wrong answer')} signed: that is proof")
+    if answers[Answer.DENIED]:
+        lines.append(
+            f"{count_text(answers[Answer.DENIED], 'denial')} signed: proof that it is not held there, but not of why"
+        )
     if result.expired:
         lines.append(f"{count_text(result.expired, 'receipt')} expired: not asked")
     show("\n".join(lines), {**counts, "expired": result.expired, "liars": len(result.liars), "evidence": written})

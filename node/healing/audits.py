@@ -7,6 +7,7 @@ import trio
 
 from dht.contact import Contact
 from node.client import Client
+from node.healing.budget import Budget
 from node.healing.ledger import Claim, CoHolder, Ledger
 from node.healing.margin import successor
 from node.healing.survey import Surveys
@@ -20,7 +21,7 @@ from node.net.peers import PeerError, PeerUnreachable
 from node.store.refusal import Refusal
 from protocol.errors import ProtocolError
 from protocol.ids import SegmentId, short
-from protocol.segment import Descriptor
+from protocol.segment import SEALED_BLOCK_BYTES, Descriptor
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Audits:
         client: Client,
         descriptor: Callable[[SegmentId], Awaitable[Descriptor | None]],
         surveys: Surveys,
+        budget: Budget,
         intervals: Intervals,
         tally: Tally,
     ) -> None:
@@ -51,6 +53,7 @@ class Audits:
         self._client = client
         self._descriptor = descriptor
         self._surveys = surveys
+        self._budget = budget
         self._intervals = intervals
         self._tally = tally
         self._turns = trio.Semaphore(_AT_ONCE)
@@ -96,8 +99,12 @@ class Audits:
         index, node = claim
         tries = FAILURES if index in self._ledger.held_by(segment, node) else 1
         try:
-            if not node.distrusted and await self.examine(segment, index, node, tries=tries):
+            await self._budget.take(SEALED_BLOCK_BYTES)  # whoever claims much does not make us spend more
+            passed = None if node.distrusted else await self.examine(segment, index, node, tries=tries)
+            if passed:
                 self._ledger.proved(segment, index, node)
+            elif passed is None:
+                self._ledger.silent(segment, claim)
             self._ledger.settled(segment, claim)
         finally:
             self._places.release()

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from dataclasses import dataclass
 
 import trio
 
@@ -11,11 +12,13 @@ from node.healing.audits import Audits
 from node.healing.ledger import CoHolder, Ledger
 from node.healing.moving import Mover, Receivers, own_column
 from node.healing.repair import Repairs
-from node.healing.segments import Segments
+from node.healing.rights import Rights
+from node.healing.segments import Segments, depositors_own
 from node.healing.tally import Tally
 from node.keeping.audit import Verdict
 from node.keeping.holders import find_holders
 from node.net.peers import PeerError
+from node.publishing.placement import why_not
 from node.serving.statements import Statements
 from node.store.chunkstore import ChunkStore
 from node.store.refusal import Refusal
@@ -36,6 +39,20 @@ TAKE_OVERS_NEIGHBOURS = 4
 """Of these, from one public /24 or /48: keys cost nothing."""
 LOOK_SECONDS = 15.0
 """For the lookup and the audits together."""
+
+
+UNWANTED = "no longer wanted"
+"""Why a chunk is not handed on that no lease keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """What came of handing a chunk on: another node holds it now, or why none does."""
+
+    bytes: int = 0
+    """Of the chunk, when another node holds it now."""
+    why: str = ""
+    """One of a few texts, to be counted: what kept it here."""
 
 
 class TakeOver:
@@ -97,16 +114,22 @@ class TakeOver:
             node = self._ledger.known(record.key)
             if node is not None and node.distrusted:
                 return
-            if await self._audits.ask(descriptor, index, contact) is Verdict.RIGHT:
+            verdict = await self._audits.ask(descriptor, index, contact)
+            if verdict is Verdict.BUSY:
+                busy.append(contact)
+            if verdict is Verdict.RIGHT:
                 there.append(contact)
                 nursery.cancel_scope.cancel()
 
         there: list[Contact] = []
+        busy: list[Contact] = []
         async with trio.open_nursery() as nursery:
             for record in recorded:
                 nursery.start_soon(ask, record)
         if there:
             raise Refusal(ErrorCode.REFUSED, f"node {short(there[0].node_id)} holds the chunk")
+        if busy:
+            raise Refusal(ErrorCode.BUSY, f"node {short(busy[0].node_id)}, which is recorded, is busy")
 
 
 class Handover:
@@ -121,11 +144,13 @@ class Handover:
         audits: Audits,
         repairs: Repairs,
         mover: Mover,
+        rights: Rights,
         tally: Tally,
     ) -> None:
         self._ledger = ledger
         self._client = client
         self._store = store
+        self._rights = rights
         self._segments = segments
         self._audits = audits
         self._repairs = repairs
@@ -142,27 +167,32 @@ class Handover:
                 await self._drop_duplicates(segment)
                 await self._spread(segment)
             except (Refusal, PeerError, ProtocolError, trio.TooSlowError) as exc:
-                log.info("segment %s could not be tidied: %s", short(segment), exc or "too slow")
+                log.info("segment %s could not be tidied: %s", short(segment), str(exc) or "too slow")
 
     def _is_rival(self, node: CoHolder) -> bool:
         return node.live and node is not self._ledger.own
 
     async def _avoided(self, segment: SegmentId) -> bool:
-        """Whether a live lease avoids the country claimed here."""
+        """Whether the depositor avoids the country claimed here. A stranger's lease has no say in that."""
         country = self._ledger.own.country
         if not country:
             return False
         leases = await self._segments.live_leases(segment)
-        return any(country in lease.policy.avoid for lease, _ in leases)
+        return any(country in lease.policy.avoid for lease in depositors_own(leases))
 
     async def _drop_duplicates(self, segment: SegmentId) -> None:
-        """Of two copies the one goes whose node holds more of the segment, or else is farther; after an audit."""
+        """Of two copies the one goes whose node holds more of the segment, or else is farther; after an audit.
+
+        But only one that came from another holder, or of a node that was away: what its depositor put here stays, or
+        whoever makes keys near a segment's id could push out everybody else with copies of their own.
+        """
         own = self._ledger.own
         for index in self._ledger.held_by(segment, own):
             rivals = [node for i, node in self._ledger.holders(segment) if i == index and self._is_rival(node)]
             for rival in rivals:
-                if self._standing(segment, own) < self._standing(segment, rival):
-                    continue  # theirs goes
+                better = self._standing(segment, own) < self._standing(segment, rival)
+                if not self._rights.may_drop(segment, index, better=better):
+                    continue  # theirs goes, or neither
                 if await self._audits.examine(segment, index, rival, tries=1):
                     await self._drop(segment, index)
                     self._tally.duplicates_dropped += 1
@@ -176,6 +206,7 @@ class Handover:
 
     async def _drop(self, segment: SegmentId, index: int) -> None:
         await self._client.world.blocking(self._store.drop, segment, index)
+        self._rights.gone(segment, index)
         left = set(self._ledger.held_by(segment, self._ledger.own)) - {index}
         self._ledger.says(segment, self._ledger.own, left)
         if not left:
@@ -197,7 +228,7 @@ class Handover:
                 return True
         return False
 
-    async def hand_on(self, segment: SegmentId, index: int, *, only_better: bool) -> int:
+    async def hand_on(self, segment: SegmentId, index: int, *, only_better: bool) -> HandOver:
         """Give a chunk of our own to the node that placement chooses, and drop it here once that node has it.
 
         Args:
@@ -205,30 +236,41 @@ class Handover:
             index: Of a chunk we hold.
             only_better: Only to a node that holds no chunk of the segment.
 
-        Returns:
-            The bytes of the chunk, which another node holds now; 0: nobody suits, or nobody took it.
-
         Raises:
             Refusal, PeerError, ProtocolError, trio.TooSlowError: As reading, asking and putting do.
         """
         descriptor = await self._segments.descriptor(segment)
         leases = await self._segments.live_leases(segment)
-        if descriptor is None or not leases:
-            return 0
+        if not leases:
+            return HandOver(why=UNWANTED)
+        if descriptor is None:
+            return HandOver(why="not readable here")
         if not only_better and await self._is_elsewhere(segment, index):
             await self._drop(segment, index)
             self._tally.duplicates_dropped += 1
-            return descriptor.layout.column_bytes(index)
+            log.info("%s.%d: dropped, another node has shown that it holds it", short(segment), index)
+            return HandOver(descriptor.layout.column_bytes(index))
         to = await self._mover.receivers(descriptor, leases, 1)
         holding = {node.node_id for _, node in self._ledger.holders(segment) if node.live}
         left_out = holding if only_better else {self._ledger.own.node_id}
-        chosen = [candidate for candidate in to.candidates if candidate.node_id not in left_out]
-        if not chosen:
-            return 0
+        others = [candidate for candidate in to.candidates if candidate.node_id not in left_out]
+        why = Counter(why_not(candidate, to.policy, descriptor.layout.column_bytes(0)) for candidate in others)
+        if not why[None]:
+            return HandOver(why=_foremost(why) or "no other node")
         column = await own_column(self._client, self._store, descriptor, index)
         await self._mover.budget.take(len(column.data))
-        if not await self._mover.place(descriptor, [column], Receivers(chosen, to.policy, to.leases, to.nearest)):
-            return 0
+        refusals: list[str] = []
+        to = Receivers(others, to.policy, to.leases, to.nearest)
+        if not await self._mover.place(descriptor, [column], to, refusals):
+            return HandOver(why=_foremost(Counter(refusals)) or "no other node")
         await self._drop(segment, index)
         self._tally.handed_on += 1
-        return len(column.data)
+        return HandOver(len(column.data))
+
+
+def _foremost(why: Counter[str | None] | Counter[str]) -> str:
+    """What is said most often, if anything is."""
+    ((reason, count),) = why.most_common(1) or [(None, 0)]
+    if not reason or not count:
+        return ""
+    return "avoided country" if reason == "avoided" else reason

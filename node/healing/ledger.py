@@ -15,6 +15,8 @@ _ENTRY = 3
 _MAX_NODES = 65_536
 MAX_CLAIMS_EACH = 64
 """Of one segment, waiting to be shown; who says more is not believed."""
+MAX_CLAIMS_BY = 64
+"""Of one node: what it claims beyond that it has to claim again."""
 MAX_CLAIMS = 16_384
 _MAX_ENTRIES = 256
 """Holdings of one segment."""
@@ -40,6 +42,8 @@ class CoHolder:
     """Audits in a row that it has left without an answer."""
     surveyed: float | None = None
     """When it last told us what it holds."""
+    claims: int = 0
+    """Of its claims that have yet to be shown."""
     holdings: int = 0
     """Chunks it is said to hold of our segments."""
     number: int = -1
@@ -89,6 +93,10 @@ class Ledger:
         self.claims: dict[SegmentId, dict[Claim, None]] = {}
         """What has to be shown before it counts, in the order in which it was said."""
         self._claimed = 0
+        self._shown: set[tuple[SegmentId, Claim]] = set()
+        """Claims that were shown to be true in this audit period: they need not be again."""
+        self._silent: set[tuple[SegmentId, Claim]] = set()
+        """Claims that were asked about in vain: not again before long."""
         self._disproved: list[set[tuple[SegmentId, Claim]]] = [set(), set()]
         self._denied: set[tuple[SegmentId, Claim]] = set()
         self.own = self.node(own, country, float("inf"))
@@ -198,6 +206,7 @@ class Ledger:
         counted = {index for index in now if index in before or self._believed(segment, index, node)}
         self._replace(segment, node, counted)
         for index in before - now:
+            self._shown.discard((segment, (index, node)))
             self.lost(segment, index)
 
     def add(self, segment: SegmentId, index: int, node: CoHolder) -> None:
@@ -207,8 +216,19 @@ class Ledger:
 
     def proved(self, segment: SegmentId, index: int, node: CoHolder) -> None:
         """A node has shown that it holds a chunk."""
+        if node is not self.own:
+            self._shown.add((segment, (index, node)))
         self.settled(segment, (index, node))
         self._replace(segment, node, {*self.held_by(segment, node), index})
+
+    def silent(self, segment: SegmentId, claim: Claim) -> None:
+        """Nobody answered when a claim was to be shown."""
+        self._silent.add((segment, claim))
+        self.settled(segment, claim)
+
+    def hope(self) -> None:
+        """Let those show their claims again who were silent."""
+        self._silent.clear()
 
     def disproved(self, segment: SegmentId, index: int, node: CoHolder) -> None:
         """A node has shown that it does not hold a chunk it is said to hold, and is not believed again for long."""
@@ -216,6 +236,7 @@ class Ledger:
         if not any(known in some for some in self._disproved):
             node.failed += 1
         self._disproved[0].add(known)
+        self._shown.discard(known)
         self.settled(segment, (index, node))
         self.remove(segment, index, node)
 
@@ -226,8 +247,9 @@ class Ledger:
         self.remove(segment, index, node)
 
     def forgive(self) -> None:
-        """Forget what was disproved before the last call of this, and what was denied."""
+        """Forget what was disproved before the last call of this, and what was denied or shown."""
         self._denied.clear()
+        self._shown.clear()
         recent, old = self._disproved
         for known in old - recent:
             known[1][1].failed -= 1
@@ -246,7 +268,7 @@ class Ledger:
         trouble = self.troubles.get(segment)
         missed = trouble is not None and index in trouble.since.keys() | trouble.certain
         others = [other for i, other in self.holders(segment) if i == index and other is not node]
-        if node is self.own or not (missed or others):
+        if node is self.own or not (missed or others) or (segment, (index, node)) in self._shown:
             return True
         for other in (node, *others):
             if other is node or (other.live and other is not self.own):
@@ -255,9 +277,12 @@ class Ledger:
 
     def _claim(self, segment: SegmentId, claim: Claim) -> None:
         claims = self.claims.get(segment, {})
-        full = len(claims) >= MAX_CLAIMS_EACH or self._claimed >= MAX_CLAIMS
-        if segment in self._segments and claim not in claims and not full:
+        node = claim[1]
+        full = len(claims) >= MAX_CLAIMS_EACH or self._claimed >= MAX_CLAIMS or node.claims >= MAX_CLAIMS_BY
+        known = (segment, claim) in self._shown or (segment, claim) in self._silent or claim in claims
+        if segment in self._segments and not known and not full:
             self.claims.setdefault(segment, {})[claim] = None
+            node.claims += 1
             self._claimed += 1
 
     def settled(self, segment: SegmentId, claim: Claim) -> None:
@@ -265,6 +290,7 @@ class Ledger:
         claims = self.claims.get(segment, {})
         if claim in claims:
             del claims[claim]
+            claim[1].claims -= 1
             self._claimed -= 1
             if not claims:
                 del self.claims[segment]
@@ -291,7 +317,8 @@ class Ledger:
         """This node has nothing to do with a segment any more."""
         for _, node in self.holders(segment):
             node.holdings -= 1
-        self._claimed -= len(self.claims.pop(segment, ()))
+        for claim in list(self.claims.get(segment, ())):
+            self.settled(segment, claim)
         self._segments.pop(segment, None)
         self.troubles.pop(segment, None)
 

@@ -8,6 +8,7 @@ import trio
 from dht.service import Dht
 from node.healing.audits import SILENCES
 from node.healing.ledger import CoHolder, Ledger
+from node.healing.rights import Rights
 from node.healing.tally import Tally
 from node.intervals import Intervals
 from protocol.ids import PublicKey, short
@@ -16,7 +17,7 @@ log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 30.0
 """After an unanswered ping another follows; at most so much later. Two unanswered: the node is missing."""
-_PINGS_AT_ONCE = 16
+_PINGS_AT_ONCE = 32
 
 
 class Liveness:
@@ -27,6 +28,7 @@ class Liveness:
         ledger: Ledger,
         dht: Dht,
         answers_audit: Callable[[CoHolder], Awaitable[bool]],
+        rights: Rights,
         intervals: Intervals,
         tally: Tally,
     ) -> None:
@@ -35,12 +37,15 @@ class Liveness:
         self._answers_audit = answers_audit
         self._intervals = intervals
         self._tally = tally
+        self._rights = rights
         self._heard_any = 0.0
         self._places = trio.Semaphore(_PINGS_AT_ONCE)
         dht.on_heard = self.heard
 
     def heard(self, key: PublicKey) -> None:
         """A node has just signed something for us."""
+        if self._heard_any:
+            self._rights.was_away(trio.current_time() - self._heard_any)
         self._heard_any = trio.current_time()
         node = self._ledger.known(key)
         if node is None or node is self._ledger.own:
@@ -90,7 +95,9 @@ class Liveness:
         began = node.pinged = trio.current_time()
         if await self._answers(node) or node.missing_since is not None:
             return
+        self._places.release()  # a third of the network may have gone: their second pings need not queue as well
         await trio.sleep(min(AGAIN_SECONDS, self._intervals.ping / 4))
+        await self._places.acquire()
         if await self._answers(node):
             return
         for found in await self._dht.lookup(node.node_id):

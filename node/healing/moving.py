@@ -13,8 +13,9 @@ from node.healing.budget import Budget
 from node.healing.ledger import Ledger
 from node.healing.margin import joint_policy
 from node.healing.rebuild import Column
+from node.healing.segments import depositors_own
 from node.healing.tally import Tally
-from node.net.peers import PeerBroke, PeerError
+from node.net.peers import PeerBroke, PeerError, PeerRefused, PeerUnreachable
 from node.publishing.candidates import find_candidates
 from node.publishing.placement import Candidate, assign, why_not
 from node.serving.statements import Statements
@@ -24,18 +25,21 @@ from node.store.refusal import Refusal
 from protocol.errors import ProtocolError
 from protocol.ids import SegmentId, short
 from protocol.leases import Lease, Policy
-from protocol.messages import Put, PutLease, PutReply
+from protocol.messages import ErrorCode, Put, PutLease, PutReply
 from protocol.records import open_provider, open_receipt
 from protocol.segment import Descriptor
 
 log = logging.getLogger(__name__)
 
-PUT_SECONDS = 60.0
-"""How long one put may take: the receiver looks the recorded holders up and audits them before it reads the chunk."""
+BEGIN_SECONDS = 60.0
+"""How long it may take until the first of a chunk has gone: others on their way to the same node go first."""
+STALL_SECONDS = 30.0
+"""How long 64 KiB more may take: the receiver looks the recorded holders up and audits them before it reads. Slow is no
+fault: a chunk has no limit in all."""
+STORED_SECONDS = 60.0
+"""How long the answer may take when all of it has gone: on a slow line the system still sends then."""
 LEASE_SECONDS = 5.0
-
-_FEWEST_COUNTRIES = 2
-"""That all leases together must leave, where the first alone leaves as many."""
+_STEP_BYTES = 64 * 1024
 
 SignedLeases = Sequence[tuple[Lease, bytes]]
 """Live leases of one segment, each with what was signed."""
@@ -69,29 +73,22 @@ class Mover:
         self.budget = budget
 
     async def receivers(self, descriptor: Descriptor, leases: SignedLeases, chunks: int) -> Receivers:
-        """Who might take ``chunks`` chunks under the policies of all ``leases`` together.
+        """Who might take ``chunks`` chunks under the policies of all leases of the depositor together.
 
-        Where these leave nobody, or one country of several, which a stranger's lease can bring about, under
-        the policy of one lease alone, the first that does not: better a chunk for some of the depositors than for none.
+        Where these leave nobody, under the policy of one of them alone, the first that does not.
         """
         nearest = await self._client.dht.lookup(descriptor.id)
-        joint = joint_policy(lease for lease, _ in leases)
+        own = depositors_own(leases)
+        joint = joint_policy(own)
         # Asked once: who suits one of them was also asked for all of them together, of whom fewer suit.
         found = await find_candidates(self._client, [item.contact for item in nearest], joint, chunks)
         candidates = [*filter(self._trusted, found), *self._ourselves(descriptor.id)]
-        policies = [(joint, leases)]
-        policies += [(lease.policy, [(lease, data)]) for lease, data in leases if len(leases) > 1]
         size = descriptor.layout.column_bytes(0)
-
-        def countries(policy: Policy) -> set[str]:
-            """Where the chunk could go, as the nodes there claim."""
-            return {candidate.country for candidate in candidates if why_not(candidate, policy, size) is None}
-
-        enough = min(_FEWEST_COUNTRIES, len(countries(leases[0][0].policy)))
-        for policy, kept in policies:
-            if len(countries(policy)) >= max(1, enough):
+        alone = [(lease.policy, [(lease, data)]) for lease, data in leases[: len(own)] if len(own) > 1]
+        for policy, kept in [(joint, leases), *alone]:
+            if any(why_not(candidate, policy, size) is None for candidate in candidates):
                 return Receivers(candidates, policy, kept, nearest)
-        return Receivers([], joint, leases, nearest)
+        return Receivers(candidates, joint, leases, nearest)  # nobody suits, and these tell why
 
     def _trusted(self, candidate: Candidate) -> bool:
         node = self._ledger.known(candidate.contact.key)
@@ -104,8 +101,16 @@ class Mover:
             return []
         return [Candidate(own.contact, own.country, self._store.free_bytes)]
 
-    async def place(self, descriptor: Descriptor, columns: Sequence[Column], to: Receivers) -> int:
+    async def place(
+        self, descriptor: Descriptor, columns: Sequence[Column], to: Receivers, refusals: list[str] | None = None
+    ) -> int:
         """Place chunks of a segment on nodes that suit; returns how many were. Who refuses is left out.
+
+        Args:
+            descriptor: Of the segment.
+            columns: The chunks.
+            to: Who might take them.
+            refusals: Where it goes why a node that suited has not taken one: one of a few texts.
 
         Raises:
             Refusal: Our own store failed.
@@ -123,10 +128,13 @@ class Mover:
             if not plan:
                 break
             index, candidate = next(iter(plan.items()))  # one by one: each changes where the next should go
-            if await self._put(descriptor, left[index], candidate, to):
+            refusal = await self._put(descriptor, left[index], candidate, to)
+            if not refusal:
                 del left[index]
-            else:
-                candidates.remove(candidate)
+                continue
+            candidates.remove(candidate)
+            if refusals is not None:
+                refusals.append(refusal)
         return len(columns) - len(left)
 
     def _placed(self, segment: SegmentId, *, leaving: Sequence[int] | dict[int, Column]) -> dict[int, Candidate]:
@@ -137,31 +145,46 @@ class Mover:
             if node.live and index not in leaving
         }
 
-    async def _put(self, descriptor: Descriptor, column: Column, candidate: Candidate, to: Receivers) -> bool:
-        """Have one node take a chunk and the leases; True once it has."""
+    async def _put(self, descriptor: Descriptor, column: Column, candidate: Candidate, to: Receivers) -> str:
+        """Have one node take a chunk and the leases; returns why it does not, nothing once it has."""
         segment, contact = descriptor.id, candidate.contact
         message = Put(descriptor=descriptor.encode(), index=column.index, hashes=column.hashes, lease=to.leases[0][1])
         try:
             if contact == self._ledger.own.contact:
                 record = await self._client.world.blocking(self._put_here, descriptor, column, to)
             else:
-                with trio.fail_after(PUT_SECONDS):
-                    reply, _ = await self._client.peers.request(contact, message, body=(column.data,))
+                reply = await self._sent(contact, message, column.data)
                 record = self._acknowledged(descriptor, column.index, contact, reply)
                 await self._bring_leases(contact, to)
         except (PeerError, ProtocolError, trio.TooSlowError, Refusal) as exc:
             log.info(
                 "%s.%d: node %s does not take it: %s",
-                short(segment), column.index, short(contact.node_id), exc or "too slow",
+                short(segment), column.index, short(contact.node_id), str(exc) or "too slow",
             )  # fmt: skip
-            return False
+            return reason(exc)
         self._tally.repair_written_bytes += len(column.data)
         node = self._ledger.node(contact, candidate.country, trio.current_time())
         self._ledger.enter(segment, descriptor.layout.k, descriptor.layout.n)
         self._ledger.proved(segment, column.index, node)
         await self._client.dht.announce(segment, [record], to.nearest)
         log.info("%s.%d is at node %s (%s)", short(segment), column.index, short(contact.node_id), candidate.country)
-        return True
+        return ""
+
+    async def _sent(self, contact: Contact, message: Put, data: memoryview) -> object:
+        """Put, for as long as the chunk moves; returns the reply. Raises PeerError, trio.TooSlowError."""
+        counted = 0
+
+        def on_body(gone: int) -> None:
+            nonlocal counted
+            if gone == len(data):
+                scope.deadline = trio.current_time() + STORED_SECONDS
+            elif gone < counted or gone - counted >= _STEP_BYTES:  # less: it has begun anew, on another connection
+                scope.deadline = trio.current_time() + STALL_SECONDS
+                counted = gone
+
+        with trio.fail_after(BEGIN_SECONDS) as scope:
+            reply, _ = await self._client.peers.request(contact, message, body=(data,), on_body=on_body)
+        return reply
 
     async def announce_own(self, descriptor: Descriptor, indices: Sequence[int]) -> None:
         """Tell the DHT of chunks of a segment that lie here."""
@@ -200,7 +223,18 @@ class Mover:
                 with trio.fail_after(LEASE_SECONDS):
                     await self._client.peers.request(contact, PutLease(lease=data))
             except (PeerError, trio.TooSlowError) as exc:
-                log.debug("node %s has not taken a lease: %s", short(contact.node_id), exc or "too slow")
+                log.debug("node %s has not taken a lease: %s", short(contact.node_id), str(exc) or "too slow")
+
+
+def reason(exc: Exception) -> str:
+    """Why a node has not taken a chunk, in a few words that can be counted."""
+    if isinstance(exc, PeerRefused):
+        return "too little space" if exc.code is ErrorCode.FULL else exc.code.name.lower().replace("_", " ")
+    if isinstance(exc, PeerUnreachable):
+        return "no answer"
+    if isinstance(exc, trio.TooSlowError):
+        return "too slow"
+    return "this node's store failed" if isinstance(exc, Refusal) else "wrong answer"
 
 
 async def own_column(client: Client, store: ChunkStore, descriptor: Descriptor, index: int) -> Column:

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
+from heapq import nsmallest
 
 import trio
 
@@ -88,7 +89,7 @@ class Repairs:
         self._tally.repairs_pending, self._tally.beyond_repair = pending, beyond
         places = trio.Semaphore(AT_ONCE)
         async with trio.open_nursery() as nursery:
-            for *_, segment in sorted(due)[:ROUND_SEGMENTS]:
+            for *_, segment in nsmallest(ROUND_SEGMENTS, due):
                 await places.acquire()
                 nursery.start_soon(self._in_place, places, segment)
 
@@ -131,7 +132,7 @@ class Repairs:
             log.info("segment %s could not be rebuilt: %s", short(segment), exc)
             done, wait = False, math.inf if exc.forged else wait
         except (Refusal, PeerError, ProtocolError, trio.TooSlowError) as exc:
-            log.info("segment %s could not be repaired: %s", short(segment), exc or "too slow")
+            log.info("segment %s could not be repaired: %s", short(segment), str(exc) or "too slow")
             done = False
         if not done:
             self._tally.repairs_failed += 1
@@ -219,8 +220,8 @@ class Repairs:
     async def _survey(self, node: CoHolder, segment: SegmentId) -> None:
         try:
             await self._surveys.ask_about(node, [segment])
-        except (PeerError, ProtocolError, trio.TooSlowError) as exc:
-            log.debug("node %s says nothing of %s: %s", short(node.node_id), short(segment), exc or "too slow")
+        except (Refusal, PeerError, ProtocolError, trio.TooSlowError) as exc:
+            log.debug("node %s says nothing of %s: %s", short(node.node_id), short(segment), str(exc) or "too slow")
 
     async def learn(self, segment: SegmentId) -> None:
         """Learn the holders of a segment from the DHT; tell it of what we hold and nobody has announced.

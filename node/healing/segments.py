@@ -3,6 +3,7 @@
 Of a segment whose only chunk here was lost, what the other holders say of it.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 import trio
@@ -47,10 +48,9 @@ class Segments:
         return await read_descriptor(self._client, segment, live)
 
     async def live_leases(self, segment: SegmentId) -> list[tuple[Lease, bytes]]:
-        """The leases that keep a segment: first of the deposit our own chunk was put for, then by their end.
+        """The leases that keep a segment: first those of the depositor our own chunk was put for, then by their end.
 
-        Anybody can add a lease to a segment they know; to be there from the beginning is a little harder. Of a segment
-        of which nothing is left here: what another holder says.
+        Of a segment of which nothing is left here: what another holder says.
         """
         if self._ledger.held_by(segment, self._ledger.own):
             signed = await self._blocking(self._store.live_leases, segment)
@@ -58,14 +58,14 @@ class Segments:
         else:
             leases = await self._asked(segment)
         origin = await self._origin(segment)
-        return sorted(leases, key=lambda item: (item[0].deposit != origin, -item[0].expiry, item[1]))
+        return sorted(leases, key=lambda item: (item[0].depositor != origin, -item[0].expiry, item[1]))
 
     async def _origin(self, segment: SegmentId) -> bytes:
-        """The id of the deposit that a chunk here was put for; nothing if none is here."""
+        """The key of the depositor for whom a chunk here was put; nothing if none is here."""
 
         def read(index: int) -> bytes:
             with self._store.open_chunk(segment, index) as chunk:
-                return open_lease(chunk.lease, self._client.network.id).deposit
+                return open_lease(chunk.lease, self._client.network.id).depositor
 
         for index in self._ledger.held_by(segment, self._ledger.own):
             with suppress(Refusal, ProtocolError):
@@ -90,3 +90,12 @@ class Segments:
 def _as_provider(index: int, node: CoHolder) -> ProviderRecord:
     contact = node.contact
     return ProviderRecord(index=index, key=contact.key, expiry=0, country=node.country, address=contact.address)
+
+
+def depositors_own(leases: Sequence[tuple[Lease, bytes]]) -> list[Lease]:
+    """Of :meth:`Segments.live_leases`, those whose policies count: the first one's depositor's.
+
+    Anybody can add a lease to a segment they know. It keeps the segment alive, and has no say in where it lies: else
+    one that avoids all countries but one's own would bring every chunk there.
+    """
+    return [lease for lease, _ in leases if lease.depositor == leases[0][0].depositor]

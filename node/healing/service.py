@@ -2,9 +2,11 @@
 
 import logging
 from collections import deque
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
+from pathlib import Path
 
 import trio
 
@@ -18,6 +20,7 @@ from node.healing.ledger import CoHolder, Ledger
 from node.healing.liveness import Liveness
 from node.healing.moving import Mover
 from node.healing.repair import Repairs
+from node.healing.rights import Rights
 from node.healing.scrub import Scrub
 from node.healing.segments import Segments
 from node.healing.survey import Surveys
@@ -29,7 +32,7 @@ from node.store.chunkindex import HeldChunk
 from node.store.chunkstore import ChunkStore
 from node.store.refusal import Refusal
 from protocol.errors import ProtocolError
-from protocol.ids import PublicKey, SegmentId, short
+from protocol.ids import Address, PublicKey, SegmentId, short
 from protocol.leases import Lease
 from protocol.messages import Leases, LeasesReply, Survey, SurveyReply
 from protocol.segment import MAX_N, Descriptor
@@ -37,7 +40,11 @@ from protocol.segment import MAX_N, Descriptor
 log = logging.getLogger(__name__)
 
 LEARN_SECONDS = 0.1
-"""Between two segments whose holders are looked up: a node that starts with 100,000 has done so in three hours."""
+"""Between two segments whose holders are looked up: a node that starts with 100,000 has done so in three hours, if its
+lookups are quick enough for LEARNERS side by side."""
+LEARNERS = 8
+SURVEYS = 4
+"""Nodes surveyed side by side: a slow one holds up the others little."""
 SETTLED_TICKS = 2
 """So long after a put its segment's holders are looked up: by then its depositor has announced them."""
 _PAGE = 256
@@ -56,27 +63,36 @@ class _News:
 class Healing:
     """Everything that a node does unasked for the segments it holds."""
 
-    def __init__(self, client: Client, store: ChunkStore, statements: Statements, intervals: Intervals) -> None:
+    def __init__(
+        self, client: Client, store: ChunkStore, statements: Statements, intervals: Intervals, folder: Path
+    ) -> None:
         self.tally = Tally()
         self._client = client
         self._store = store
         self._statements = statements
         self._intervals = intervals
+        self._rights = Rights(folder, client.world.clock.wall, intervals)
         self._ledger = Ledger(Contact(statements.identity.key, statements.address), statements.country)
         budget = Budget(intervals.repair_rate)
         ledger, tally = self._ledger, self.tally
         self._surveys = Surveys(ledger, client, store, statements, tally)
         self._segments = Segments(ledger, client, store, self._surveys)
-        self._audits = Audits(ledger, client, self._segments.descriptor, self._surveys, intervals, tally)
-        self._liveness = Liveness(ledger, client.dht, self._audits.answers, intervals, tally)
+        self._audits = Audits(ledger, client, self._segments.descriptor, self._surveys, budget, intervals, tally)
+        self._liveness = Liveness(ledger, client.dht, self._audits.answers, self._rights, intervals, tally)
         self._take_over = TakeOver(client, statements, ledger, self._audits, tally)
         self._scrub = Scrub(store, client, intervals, tally)
         mover = Mover(ledger, client, store, statements, budget, tally)
         self._repairs = Repairs(ledger, client, self._segments, self._surveys, self._audits, mover, intervals, tally)
-        self._handover = Handover(ledger, client, store, self._segments, self._audits, self._repairs, mover, tally)
+        self._handover = Handover(
+            ledger, client, store, self._segments, self._audits, self._repairs, mover, self._rights, tally
+        )
         self.leave = Leave(ledger, client, store, statements, self._repairs, self._handover)
-        self._to_learn: list[tuple[float, SegmentId, bool]] = []
-        """Heap: when to look up a segment's holders, and whether to show ourselves to them then."""
+        self._to_learn: list[tuple[float, SegmentId]] = []
+        """Heap: when to look up a segment's holders."""
+        self._due: dict[SegmentId, float] = {}
+        """What counts of the above: each segment has one time."""
+        self._to_show: set[SegmentId] = set()
+        """To whose holders we show ourselves then."""
         self._news: deque[_News] = deque()
         """What the store has gained or lost, from whatever thread."""
         store.on_lost = self._lost
@@ -92,8 +108,8 @@ class Healing:
         """As :class:`~node.serving.requests.Healer` says; likewise the next two."""
         await self._take_over(descriptor, index, lease, peer, source)
 
-    async def answer_survey(self, message: Survey, peer: PublicKey) -> SurveyReply:
-        return await self._surveys.answer(message, peer)
+    async def answer_survey(self, message: Survey, peer: PublicKey, observed: Address) -> SurveyReply:
+        return await self._surveys.answer(message, peer, observed)
 
     async def leases(self, message: Leases) -> LeasesReply:
         return await self._surveys.leases(message)
@@ -106,7 +122,9 @@ class Healing:
     async def run(self) -> None:
         """Until cancelled."""
         async with trio.open_nursery() as nursery:
+            await self._client.world.blocking(self._rights.read)
             for service in (
+                self._stay,
                 self._begin,
                 self._mind,
                 self._learn,
@@ -120,12 +138,22 @@ class Healing:
             ):
                 nursery.start_soon(service)
 
+    async def _stay(self) -> None:
+        """Note again and again that this node is there."""
+        while True:
+            try:
+                await self._client.world.blocking(self._rights.note)
+            except OSError as exc:
+                log.error("could not note that the node is there: %s", exc)
+            await trio.sleep(self._intervals.ping)
+
     async def _begin(self) -> None:
         """Enter everything that is held already; whose other holders are is looked up little by little."""
-        held = self._store.chunk_count()
         after = (b"", 0)
+        held = 0
         while page := await self._page(after):
             after = (page[-1].segment, page[-1].index)
+            held += len(page)
             for chunk in page:
                 self._enter(chunk.segment, chunk.index, held * LEARN_SECONDS * self._fraction())
 
@@ -145,8 +173,22 @@ class Healing:
         new = segment not in self._ledger
         self._ledger.enter(segment)
         self._ledger.proved(segment, index, self._ledger.own)
+        if show:
+            self._to_show.add(segment)
         if new or show:
-            heappush(self._to_learn, (trio.current_time() + delay, segment, show))
+            self._learn_at(segment, trio.current_time() + delay)
+
+    def _learn_at(self, segment: SegmentId, when: float) -> None:
+        self._due[segment] = when
+        heappush(self._to_learn, (when, segment))
+
+    async def _holds(self, news: _News) -> bool:
+        try:
+            ((indices, _),) = await self._client.world.blocking(self._store.digests, [news.segment])
+        except Refusal as exc:
+            log.error("segment %s: %s", short(news.segment), exc)
+            return True
+        return news.index in indices
 
     async def _mind(self) -> None:
         """Take notice of what the store has gained and lost."""
@@ -154,6 +196,10 @@ class Healing:
             await trio.sleep(self._intervals.tick)
             while self._news:
                 news = self._news.popleft()
+                if news.gained and not await self._holds(news):
+                    continue  # it was handed on, or deleted, within the tick
+                if news.gained and news.taken_over:
+                    self._rights.taken(news.segment, news.index)
                 if news.gained:
                     delay = 0.0 if news.taken_over else SETTLED_TICKS * self._intervals.tick
                     self._enter(news.segment, news.index, delay, show=news.taken_over)
@@ -162,21 +208,36 @@ class Healing:
                     self._ledger.remove(news.segment, news.index, self._ledger.own)
 
     async def _learn(self) -> None:
-        """Look up the holders of segments, one after another, each again in every audit period."""
-        while True:
-            await trio.sleep(LEARN_SECONDS)
-            if not self._to_learn or self._to_learn[0][0] > trio.current_time():
-                await trio.sleep(self._intervals.tick)
-                continue
-            _, segment, show = heappop(self._to_learn)
-            if segment not in self._ledger:
-                continue
-            try:
-                await (self._show if show else self._repairs.learn)(segment)
-            except Refusal as exc:
-                log.error("segment %s: %s", short(segment), exc)
-            again = trio.current_time() + self._intervals.audit * (0.5 + self._fraction())
-            heappush(self._to_learn, (again, segment, False))
+        """Look up the holders of segments, some side by side, each again in every audit period."""
+        places = trio.Semaphore(LEARNERS)
+        async with trio.open_nursery() as nursery:
+            while True:
+                await trio.sleep(LEARN_SECONDS)
+                if not self._to_learn or self._to_learn[0][0] > trio.current_time():
+                    await trio.sleep(self._intervals.tick)
+                    continue
+                when, segment = heappop(self._to_learn)
+                if self._due.get(segment) == when:
+                    del self._due[segment]
+                    await places.acquire()
+                    nursery.start_soon(self._learn_one, segment, places)
+
+    async def _learn_one(self, segment: SegmentId, places: trio.Semaphore) -> None:
+        try:
+            if segment in self._ledger:
+                await self._guarded((self._show if segment in self._to_show else self._repairs.learn)(segment), segment)
+                if segment not in self._due:
+                    self._learn_at(segment, trio.current_time() + self._intervals.audit * (0.5 + self._fraction()))
+        finally:
+            self._to_show.discard(segment)
+            places.release()
+
+    async def _guarded(self, work: Awaitable[None], segment: SegmentId) -> None:
+        """Our own disk may fail over one segment: the others go on."""
+        try:
+            await work
+        except Refusal as exc:
+            log.error("segment %s: %s", short(segment), exc)
 
     async def _show(self, segment: SegmentId) -> None:
         """Let the other holders know what has come here, and everybody who looks for it. Raises Refusal.
@@ -191,38 +252,43 @@ class Healing:
     async def _survey(self) -> None:
         """Survey every other live holder once in an interval; forget who has been missing for that long."""
         interval = self._intervals.survey
-        while True:
-            await trio.sleep(self._intervals.tick)
-            now = trio.current_time()
-            for node in self._ledger.others():
-                if node.surveyed is None:
-                    node.surveyed = now - interval * self._fraction()
-                if not node.holdings or now - node.surveyed < interval:
-                    continue
-                if node.live:
-                    await self._survey_one(node)
-                elif node.missing_since is not None and now - node.missing_since >= interval:
+        places = trio.Semaphore(SURVEYS)
+        async with trio.open_nursery() as nursery:
+            while True:
+                await trio.sleep(self._intervals.tick)
+                now = trio.current_time()
+                for node in self._ledger.others():
+                    if node.surveyed is None:
+                        node.surveyed = now - interval * self._fraction()
+                    if not node.holdings or now - node.surveyed < interval:
+                        continue
                     node.surveyed = now
-                    self._ledger.bury(node)
-            self._ledger.forget_idle()
+                    if node.live:
+                        await places.acquire()
+                        nursery.start_soon(self._survey_one, node, places)
+                    elif node.missing_since is not None and now - node.missing_since >= interval:
+                        self._ledger.bury(node)
+                self._ledger.forget_idle()
 
-    async def _survey_one(self, node: CoHolder) -> None:
-        node.surveyed = trio.current_time()
+    async def _survey_one(self, node: CoHolder, places: trio.Semaphore) -> None:
         try:
             await self._surveys.ask(node)
         except (Refusal, PeerError, ProtocolError, trio.TooSlowError) as exc:
-            log.debug("node %s could not be surveyed: %s", short(node.node_id), exc or "too slow")
+            log.debug("node %s could not be surveyed: %s", short(node.node_id), str(exc) or "too slow")
+        finally:
+            places.release()
 
     async def _tidy(self) -> None:
         """Look once in a survey interval at each segment: does another hold the same, could somebody take some."""
         while True:
+            self._ledger.hope()
             segments = self._ledger.segments()
             pause = self._intervals.survey / (len(segments) + 1)
             await trio.sleep(pause)
             for segment in segments:
                 await trio.sleep(pause)
                 if segment in self._ledger:
-                    await self._tidy_one(segment)
+                    await self._guarded(self._tidy_one(segment), segment)
 
     async def _tidy_one(self, segment: SegmentId) -> None:
         """Also forget a segment of which nothing is left here.

@@ -9,7 +9,7 @@ from itertools import islice
 
 import trio
 
-from dht.contact import Contact
+from dht.contact import Contact, believable
 from node.client import Client
 from node.healing.ledger import CoHolder, Ledger
 from node.healing.tally import Tally
@@ -20,7 +20,7 @@ from node.store.chunkstore import ChunkStore
 from node.store.refusal import Refusal
 from protocol.errors import RemoteProtocolError
 from protocol.identity import verify
-from protocol.ids import PublicKey, SegmentId, short
+from protocol.ids import Address, PublicKey, SegmentId, short
 from protocol.leases import Lease, open_lease
 from protocol.messages import (
     LEASES_PAGE,
@@ -40,6 +40,9 @@ from protocol.records import open_node_record
 from protocol.statements import survey_statement
 
 log = logging.getLogger(__name__)
+
+EXCHANGE_SECONDS = 20.0
+"""For one survey and all leases that have to be exchanged with it: what is left comes with the next one."""
 
 
 class Surveys:
@@ -63,11 +66,15 @@ class Surveys:
         node.surveyed = trio.current_time()
 
     async def ask_about(self, node: CoHolder, segments: Sequence[SegmentId]) -> tuple[Holds, ...]:
-        """Survey a node about at most 128 segments; returns what it says of each.
+        """Survey a node about at most 128 segments, leases included; returns what it says of each.
 
         Raises:
             PeerError, ProtocolError, trio.TooSlowError, Refusal.
         """
+        with trio.fail_after(EXCHANGE_SECONDS):
+            return await self._ask_about(node, segments)
+
+    async def _ask_about(self, node: CoHolder, segments: Sequence[SegmentId]) -> tuple[Holds, ...]:
         nonce = self._client.world.random_bytes(NONCE_BYTES)
         own = await self._blocking(self._store.digests, segments)
         message = Survey(
@@ -100,12 +107,12 @@ class Surveys:
 
     # Answering
 
-    async def answer(self, message: Survey, peer: PublicKey) -> SurveyReply:
+    async def answer(self, message: Survey, peer: PublicKey, observed: Address) -> SurveyReply:
         """What we hold of the segments asked about; a node that asks says the same of itself. Raises Refusal."""
         segments = [shared.segment for shared in message.segments]
         own = await self._blocking(self._store.digests, segments)
         if message.record:
-            self._learn(message, peer)
+            self._learn(message, peer, observed)
         answers = tuple(
             Holds(indices=indices, leases=digest, missing=self._missing(segment))
             for segment, (indices, digest) in zip(segments, own, strict=True)
@@ -120,15 +127,18 @@ class Surveys:
 
     def _missing(self, segment: SegmentId) -> int:
         trouble = self._ledger.troubles.get(segment)
-        return len(trouble.since) if trouble is not None else 0
+        return len(trouble.lost) if trouble is not None else 0
 
-    def _learn(self, message: Survey, peer: PublicKey) -> None:
+    def _learn(self, message: Survey, peer: PublicKey, observed: Address) -> None:
+        """Believe what a node says of itself, but for an address that it may not send us to."""
         try:
             record = open_node_record(message.record, self._client.network.id)
         except RemoteProtocolError as exc:
             raise Refusal(ErrorCode.MALFORMED, f"the node record: {exc}") from exc
         if record.key != peer:
             raise Refusal(ErrorCode.MALFORMED, "the node record is another node's")
+        if not believable(record.address, observed):
+            return
         known = [shared for shared in message.segments if shared.segment in self._ledger]
         if known:
             node = self._ledger.node(Contact(peer, record.address), record.country, trio.current_time())
@@ -175,5 +185,7 @@ class Surveys:
             if any(lease.segment != segment for lease, _ in opened):
                 raise PeerBroke("sent the lease of another segment")
             found += opened
-            more = reply.more and bool(opened) and len(found) < MAX_LEASES
+            if reply.more and len(opened) < LEASES_PAGE:
+                raise PeerBroke("sent half a page of leases")
+            more = reply.more and len(found) < MAX_LEASES
         return found

@@ -65,7 +65,7 @@ class SegmentHealth:
     expires: int
     """When the first of its holders may drop it, seconds since 1970-01-01 UTC; 0 when unknown."""
     noticed: int = 0
-    """Missing chunks that a live holder has noticed: they are rebuilt when the grace time is over."""
+    """Missing chunks that a live holder counts as lost: they are being rebuilt. 0 where too few are live for that."""
 
     @property
     def live(self) -> int:
@@ -141,7 +141,8 @@ class _Count:
     def health(self) -> SegmentHealth:
         first = min((self.expires.get(holding.node, 0) for holding in self.live), default=0)
         self.live.sort(key=lambda holding: (holding.index, holding.node))
-        noticed = min(self.noticed, self.n - len({holding.index for holding in self.live}))
+        live = len({holding.index for holding in self.live})
+        noticed = min(self.noticed, self.n - live) if live >= self.k else 0
         return SegmentHealth(self.id, self.k, self.n, tuple(self.live), first, noticed)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from node.blocking import Blocking
-from node.errors import ConfigError
+from node.errors import ConfigError, reason
 from node.store.chunkstore import ChunkStore
 from node.store.refusal import Refusal
 from protocol.ids import ID_BYTES, SegmentId
@@ -58,7 +58,7 @@ class _ListFile:
         try:
             text = self.path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigError(f"cannot read {self.path}: {exc}") from exc
+            raise ConfigError(f"cannot read {str(self.path)!r}: {reason(exc)}") from exc
         self.entries = self._parse(text)
         return True
 
@@ -105,8 +105,12 @@ class AccessLists:
         """
         self._allow = None if allow is None else _ListFile(allow, _ALLOWED)
         self._deny = None if deny is None else _ListFile(deny, _DENIED)
-        for file in self._files:
-            file.refresh()
+        for option, file in (("--allow", self._allow), ("--deny", self._deny)):
+            try:
+                if file is not None:
+                    file.refresh()
+            except ConfigError as exc:
+                raise ConfigError(f"{option}: {exc}", hint=exc.hint) from exc
 
     @property
     def _files(self) -> list[_ListFile]:

@@ -57,7 +57,7 @@ class Healer(Protocol):
         ``source`` is the IP address that the question comes from.
         """
 
-    async def answer_survey(self, message: Survey, peer: PublicKey) -> SurveyReply:
+    async def answer_survey(self, message: Survey, peer: PublicKey, observed: Address) -> SurveyReply:
         """What is held of some segments, and under which leases. Raises Refusal."""
 
     async def leases(self, message: Leases) -> LeasesReply:
@@ -147,6 +147,8 @@ class Requests:
 
     def begin_put(self, message: Put, offer: Offer, body_bytes: int, source: str) -> PutWriter:
         """Check what else can be checked before the body is read, and reserve the space. Never waits."""
+        if not self._statements.storing:  # it may have begun to leave while others were asked
+            raise Refusal(ErrorCode.NOT_STORING, "this node takes no chunks any more")
         writer = self._store.begin_put(
             offer.descriptor, message.index, message.hashes, offer.lease, message.lease, source
         )
@@ -205,8 +207,8 @@ class Requests:
         signature = self._statements.identity.sign("audit", statement)
         return AuditReply(descriptor=descriptor, hashes=hashes, signature=signature), memoryview(block)
 
-    async def survey(self, message: Survey, peer: PublicKey) -> SurveyReply:
-        return await self._healer.answer_survey(message, peer)
+    async def survey(self, message: Survey, peer: PublicKey, observed: Address) -> SurveyReply:
+        return await self._healer.answer_survey(message, peer, observed)
 
     async def leases(self, message: Leases) -> LeasesReply:
         return await self._healer.leases(message)

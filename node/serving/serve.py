@@ -105,7 +105,7 @@ class ChunkServer:
         try:
             await self._converse(wire, address)
         except (HungUpError, trio.TooSlowError) as exc:
-            log.debug("%s: %s", address, exc or "too slow")
+            log.debug("%s: %s", address, str(exc) or "too slow")
         except RemoteProtocolError as exc:
             log.debug("%s breaks the protocol: %s", address, exc)
         finally:
@@ -192,7 +192,7 @@ class _Exchange:
                 async with self._memory.take(1, address.host):
                     return await self._requests.audit(message)
             case Survey():
-                return await self._requests.survey(message, peer), None
+                return await self._requests.survey(message, peer, address), None
             case Leases():
                 return await self._requests.leases(message), None
             case DialBack():

@@ -120,10 +120,7 @@ class ChunkStore:
 
     @property
     def free_bytes(self) -> int:
-        """What the quota, and the disk itself, still have room for, what is in the trash included. Never waits.
-
-        0 when the disk does not say.
-        """
+        """What the quota and the disk have room for, trash included; 0 when the disk does not say. Never waits."""
         return self._puts.free_bytes
 
     @property
@@ -139,6 +136,10 @@ class ChunkStore:
     @on_lost.setter
     def on_lost(self, hook: Callable[[SegmentId, int], None] | None) -> None:
         self._soundness.on_lost = hook
+
+    def puts_under_way(self) -> bool:
+        """Whether room is promised to any. Never waits."""
+        return self._quota.reserved + self._quota.hoped > 0
 
     def chunk_count(self) -> int:
         """Chunks on the disk, those in the trash included."""

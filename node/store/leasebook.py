@@ -186,7 +186,8 @@ class LeaseBook:
         self._quota.grow(max(0, growth), force=force)
         path = self._paths.leases(segment)
         try:
-            replace_file(self.draft(), data, path)
+            with self._quota.draft(len(data)):
+                replace_file(self.draft(), data, path)
         except OSError:
             self._quota.grow(-max(0, growth))
             raise

@@ -1,6 +1,8 @@
 """What a node's files may take of its disk: used, and promised to puts under way."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from node.store.refusal import Refusal
 from protocol.messages import ErrorCode
@@ -9,6 +11,12 @@ UNIT_BYTES = 4096
 """A file takes whole units of the disk, and is charged for them."""
 HEADROOM_BYTES = 64 * 1024
 """Of the quota, kept back from puts: lease files grow into the first half; the second half is for their drafts."""
+DRAFT_BYTES = HEADROOM_BYTES // 2
+"""What the drafts of lease files may take, all together."""
+SMALLEST_PUT_BYTES = 2 * UNIT_BYTES
+"""What the smallest chunk takes, with the unit for its segment's leases."""
+FULL_CHUNK_BYTES = 514 * UNIT_BYTES
+"""What a full chunk at 8/12 takes: its 513 units, and one for its segment's leases (docs/operations.md, "Quota")."""
 
 
 def charge(size: int) -> int:
@@ -22,7 +30,7 @@ def lease_charge(size: int) -> int:
 
 
 class Quota:
-    """Bytes used and promised. Safe to use from any thread, and never waits."""
+    """Bytes used and promised. Safe to use from any thread, and never waits, but for the drafts of lease files."""
 
     def __init__(self, limit: int, used: int) -> None:
         self.limit = limit
@@ -31,6 +39,26 @@ class Quota:
         self.hoped = 0
         """Promised to puts that may not write yet: the trash must make room for them first."""
         self._lock = threading.Lock()
+        self._drafts = 0
+        self._draft_ended = threading.Condition()
+
+    @contextmanager
+    def draft(self, size: int) -> Iterator[None]:
+        """A lease file of ``size`` bytes is written beside the one it replaces: wait until there is room for both.
+
+        Not refused, as a full node still renews and deletes; the wait is for other threads' drafts alone, which wait
+        for the disk and for nobody. A draft larger than all the room is written while there is no other.
+        """
+        amount = min(charge(size), DRAFT_BYTES)
+        with self._draft_ended:
+            self._draft_ended.wait_for(lambda: self._drafts + amount <= DRAFT_BYTES)
+            self._drafts += amount
+        try:
+            yield
+        finally:
+            with self._draft_ended:
+                self._drafts -= amount
+                self._draft_ended.notify_all()
 
     def free(self, trash: int) -> int:
         """What a put may still take, when ``trash`` of the bytes used can go."""
@@ -84,7 +112,7 @@ class Quota:
     def grow(self, amount: int, *, force: bool = False) -> None:
         """Lease files grew (or shrank, below 0) by ``amount``. Raises Refusal (full), unless forced."""
         with self._lock:
-            room = self.limit - HEADROOM_BYTES // 2 - self.used - self.reserved
+            room = self.limit - DRAFT_BYTES - self.used - self.reserved
             if amount > 0 and amount > room and not force:
                 raise Refusal(ErrorCode.FULL, "the quota is used up")
             self.used += amount

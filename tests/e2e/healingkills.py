@@ -7,7 +7,8 @@ order that a seed draws. What was acknowledged has to be there in the end, each 
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,8 +131,8 @@ class HealingKills:
     def run(self) -> None:
         """The storm, and the look at what is left."""
         with self._stack:
-            for island in self._islands:
-                self._start(island)
+            self._start(self._islands[0])
+            self._start_all(self._islands[1:])
             self._leave_once_killed()
             ends = time.monotonic() + self._seconds
             while time.monotonic() < ends:
@@ -150,6 +151,12 @@ class HealingKills:
         island.address = island.process.address
         island.leaving = False
 
+    def _start_all(self, islands: Sequence[_Island]) -> None:
+        """Side by side: most of it is waiting for processes."""
+        with ThreadPoolExecutor(max(1, len(islands))) as pool:
+            for _ in pool.map(self._start, islands):
+                continue
+
     def _kill(self, island: _Island) -> None:
         assert island.process is not None
         doing = sorted({job.what for job in self._jobs if job.what != "leave"}) or ["healing"]
@@ -162,9 +169,8 @@ class HealingKills:
         return [island for island in self._islands if island.process is not None]
 
     def _restart(self, *, all_of_them: bool = False) -> None:
-        for island in self._islands:
-            if island.process is None and (all_of_them or time.monotonic() >= island.back_at):
-                self._start(island)
+        now = time.monotonic()
+        self._start_all([it for it in self._islands if it.process is None and (all_of_them or now >= it.back_at)])
 
     # What is done meanwhile
 
@@ -257,7 +263,7 @@ class HealingKills:
             assert told["left"] == 0
             if island.process is not None:  # else it was killed as it had done all but stop
                 island.process.process.wait(20)
-            assert not list(_chunks_of(self._nodes.folder / island.name)), "what it said it had handed on"
+            assert not self._held(island), "what it said it had handed on"
         self._see_who_stopped()
 
     def _see_who_stopped(self) -> None:
@@ -275,9 +281,10 @@ class HealingKills:
         """A node that leaves is killed in the midst of it; started again, it goes on to the end."""
         self._publish(lasting=True)
         self._collect(wait=True)
-        island = max(self._islands, key=lambda island: len(list(_chunks_of(self._nodes.folder / island.name))))
+        held = {island.name: len(self._held(island)) for island in self._islands}
+        island = max(self._islands, key=lambda island: held[island.name])
         self._begin_leave(island)
-        time.sleep(self._random.uniform(0.5, 1.5))  # the command takes some of it to start
+        until(lambda: len(self._held(island)) < held[island.name])  # the first has been handed on
         if island.process is not None and island.process.process.poll() is None:
             self._kill(island)
         self._collect(wait=True)
@@ -321,13 +328,14 @@ class HealingKills:
 
     def _difference(self, wanted: dict[str, int]) -> dict[str, int]:
         """Chunk -> how many disks hold it, of all that are not on the one disk, or none, where they should be."""
-        found = Counter(
-            f"{segment}.{index}"
-            for island in self._islands
-            for segment, index in _chunks_of(self._nodes.folder / island.name)
-        )
+        found = Counter(chunk for island in self._islands for chunk in self._held(island))
         expected = Counter(f"{segment}.{index}" for segment, n in wanted.items() for index in range(n))
         return {chunk: found[chunk] for chunk in found.keys() | expected.keys() if found[chunk] != expected[chunk]}
+
+    def _held(self, island: _Island) -> list[str]:
+        """What lies on a node's disk, whole: SEGMENT.INDEX of each chunk."""
+        names = [path.name for path in (self._nodes.folder / island.name).glob("chunks/*/*")]
+        return [name for name in names if (parse_name(name) or (None, None))[1] is not None]
 
     def _look(self) -> None:
         """Inside every store, now that nobody runs."""
@@ -343,11 +351,3 @@ class HealingKills:
                 after = (page[-1].segment, page[-1].index)
                 assert all(store.scrub(chunk.segment, chunk.index) for chunk in page)
             store.close()
-
-
-def _chunks_of(folder: Path) -> Iterator[tuple[str, int]]:
-    """What lies on a node's disk, whole."""
-    for path in folder.glob("chunks/*/*"):
-        segment, index = parse_name(path.name) or (None, None)
-        if segment is not None and index is not None:
-            yield segment.hex(), index

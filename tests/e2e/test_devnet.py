@@ -84,6 +84,7 @@ def test_killing_raiding_and_taking_down(net: Net) -> None:
     os.kill(next(node.pid for node in net.nodes if node.state == "running"), signal.SIGSTOP)
     assert net.devnet("raid", "fr").text == "raided node-1 (FR), node-3 (FR), node-5 (FR)\n"
     assert not any((net.folder / name).exists() for name in ("node-1", "node-3", "node-5")), "their disks are gone"
+    assert net.devnet("raid", "FR").text == "already gone: node-1 (FR), node-3 (FR), node-5 (FR)\n"
     assert not processes_of(net.folder)
     told = net.operator.json("devnet", "down", "--dir", net.folder)
     assert told == {"nodes": 5}

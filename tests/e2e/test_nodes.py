@@ -11,9 +11,9 @@ from tests.e2e.world import Nodes, Person, until
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_node_ends_when_asked(nodes: Nodes, number: int) -> None:
-    node = nodes.start("one", "--country", "nz", "--quota", "1MiB")
+    node = nodes.start("one", "--country", "nz", "--quota", "8MiB")
     assert set(node.said) >= {"node_id", "address", "country", "quota_bytes", "used_bytes", "storing", "network"}
-    assert (node.said["country"], node.said["quota_bytes"], node.said["used_bytes"]) == ("NZ", 1 << 20, 0)
+    assert (node.said["country"], node.said["quota_bytes"], node.said["used_bytes"]) == ("NZ", 8 << 20, 0)
     assert node.said["storing"], "the first node of a network stores at once"
     assert node.stop(number) == 0
     assert node.log.read_text() == ""

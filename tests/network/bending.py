@@ -5,6 +5,7 @@ Until something is bent, everything is as it is.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from node.serving.requests import Requests
 from node.serving.statements import Statements
 from node.store.chunkstore import ChunkStore
 from node.store.refusal import Refusal
-from protocol.ids import NodeId, PublicKey, SegmentId
+from protocol.ids import Address, NodeId, PublicKey, SegmentId
 from protocol.links import Link
 from protocol.messages import (
     Audit,
@@ -88,10 +89,10 @@ class Server(Requests):
         reply, block = await super().audit(message)
         return (reply, block) if self.on_audit is None else self.on_audit(self, message, reply, block)
 
-    async def survey(self, message: Survey, peer: PublicKey) -> SurveyReply:
+    async def survey(self, message: Survey, peer: PublicKey, observed: Address) -> SurveyReply:
         self.asked.append(message)
         self.askers.append(peer)
-        reply = await super().survey(message, peer)
+        reply = await super().survey(message, peer, observed)
         return reply if self.on_survey is None else self.on_survey(self, message, reply)
 
     async def leases(self, message: Leases) -> LeasesReply:
@@ -168,8 +169,8 @@ def bendable(monkeypatch: pytest.MonkeyPatch) -> Everybody:
     """The insides of all nodes started from now on, by their id; of a node started again, the new ones."""
     found: Everybody = {}
 
-    def healing(client: Client, store: Store, statements: Statements, intervals: Intervals) -> Healing:
-        made = Healing(client, store, statements, intervals)
+    def healing(client: Client, store: Store, statements: Statements, intervals: Intervals, folder: Path) -> Healing:
+        made = Healing(client, store, statements, intervals, folder)
         found[statements.identity.node_id] = Insides(client, store, statements, made)
         return made
 

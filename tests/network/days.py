@@ -92,7 +92,9 @@ class Result:
     back: list[float] = field(default_factory=list)
     """Of each chunk of content that died with its node: until another node had it."""
     missing: int = 0
-    """Of those: not yet anywhere else."""
+    """Chunks that died and are not yet anywhere else."""
+    longest_missing: float = 0.0
+    """The one of them that died first: how long ago, at the end."""
     stored_bytes: int = 0
     tally: Tally = field(default_factory=Tally)
     """Of all nodes, the dead ones too."""
@@ -316,6 +318,8 @@ class _Days:
                 took = trio.current_time() - self._missing.pop(chunk)
                 self._result.back.append(took * self._plan.scale)
             self._result.missing = len(self._missing)
+            first = min(self._missing.values(), default=trio.current_time())
+            self._result.longest_missing = (trio.current_time() - first) * self._plan.scale
 
     def _is_somewhere(self, chunk: Chunk) -> bool:
         return any(os.path.exists(node.chunk_file(chunk)) for node in self._islands.nodes)

@@ -194,7 +194,7 @@ def pings(islands: Archipelago) -> Callable[[], Counter[tuple[str, str]]]:
 
 
 @pytest.mark.parametrize("notes", [1, 6])
-async def test_one_ping_serves_all_segments_and_both_nodes(
+async def test_one_ping_serves_all_segments(
     autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch, notes: int
 ) -> None:
     insides = bendable(monkeypatch)
@@ -205,10 +205,7 @@ async def test_one_ping_serves_all_segments_and_both_nodes(
         await trio.sleep(10 * 40)
         sent = sum(insides[node.node_id].tally.pings - before[node] for node in islands.nodes)
         assert seen().total() >= sent
-        pairs = 5 * 4 / 2
-        assert 10 * pairs * 0.5 <= sent <= 10 * pairs * 1.7, (
-            "two only where both were about to: who is pinged has heard"
-        )
+        assert 10 * 5 * 4 * 0.5 <= sent <= 10 * 5 * 4 * 1.1, "one each way: a question proves no life, an answer does"
         assert not any(insides[node.node_id].tally.missing_nodes for node in islands.nodes)
 
 

@@ -1,16 +1,13 @@
 """Chunks change hands: to whom, when, and by whose leave (docs/spec/healing.md sections 4 and 5)."""
 
 from collections import Counter
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from node.control import ask
 from node.healing.handover import TAKE_OVERS_EACH
 from node.net.peers import PeerRefused, Peers
 from node.net.wire import Wire
@@ -18,15 +15,12 @@ from node.publishing.publish import Options
 from protocol.ids import SegmentId
 from protocol.leases import Policy
 from protocol.messages import Audit, ErrorCode, ErrorReply, Holds, Message, Put, Survey, SurveyReply
-from protocol.segment import Shares
 from protocol.statements import survey_statement
 from tests.network.archipelago import (
     NETWORK,
-    QUOTA,
     Archipelago,
     Node,
     archipelago,
-    failure,
 )
 from tests.network.healing import (
     DONE,
@@ -46,7 +40,6 @@ from tests.network.healing import (
     only_segment,
     other_lease,
     remove,
-    status,
     stays,
     tally,
     until,
@@ -235,105 +228,3 @@ async def test_a_flood_of_such_puts_is_bounded(autojump_clock: MockClock, base: 
         assert answers == {ErrorCode.BUSY: 4 - TAKE_OVERS_EACH, None: TAKE_OVERS_EACH}
         assert trio.current_time() - began < 10
         assert receiver.chunks() == {(segment, 0)}
-
-
-# Leaving
-
-
-@dataclass
-class Leaving:
-    """A node told to leave, as its operator does."""
-
-    reports: list[dict[str, Any]]
-
-    @property
-    def last(self) -> dict[str, Any]:
-        return self.reports[-1]
-
-
-async def leave(node: Node) -> Leaving:
-    found = Leaving([])
-    async with aclosing(ask(node.data, {"do": "leave"})) as replies:
-        async for reply in replies:
-            found.reports.append(reply)
-    return found
-
-
-def has_stopped(node: Node) -> bool:
-    return not node.host.listeners and not node.host.datagram_sockets
-
-
-async def test_leaving(autojump_clock: MockClock, base: Path) -> None:
-    async with archipelago(base, 9, intervals=QUICK) as islands:
-        segment = await publish(islands, NOTE, Options(policy=Policy(avoid=("FR",))))
-        await publish(islands, 40 * NOTE, Options(shares=Shares(2, 4)))
-        node = holders_of(islands, segment)[0]
-        mine = node.chunks()
-        told = await leave(node)
-        await until(lambda: has_stopped(node), 10)
-        assert told.last["total"] == told.last["moved"] == len(mine)
-        assert told.last["left"] == told.last["failed"] == 0
-        assert told.last["bytes"] > 0
-        assert not node.chunks()
-        assert not missing(islands)
-        assert "FR" not in {holder.country for holder in holders_of(islands, segment)}
-        assert set(copies(islands).values()) == {1}
-        assert all(Counter(c[0] for c in other.chunks())[segment] <= 1 for other in islands.nodes)
-
-
-async def test_leaving_is_taken_up_after_a_kill(autojump_clock: MockClock, base: Path) -> None:
-    async with archipelago(base, 7, intervals=QUICK) as islands:
-        await publish(islands, MIB, Options(shares=Shares(2, 4)))
-        node = max(islands.nodes, key=lambda node: len(node.chunks()))
-        for number in range(3):
-            await publish(islands, MIB + number + 1, Options(shares=Shares(2, 4)))
-        mine = node.chunks()
-        assert len(mine) > 3
-        node.host.bytes_per_second = 100_000
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(failure, leave(node))
-            await until(lambda: len(node.chunks()) < len(mine), 60)
-            node.kill()
-        await until(lambda: has_stopped(node), 10)
-        await trio.sleep(10)
-        left = node.chunks()
-        assert left
-        assert not missing(islands)
-        again = await islands.restart(node)
-        told = await leave(again)
-        assert told.last["total"] == told.last["moved"] == len(left)
-        await until(lambda: has_stopped(again), 10)
-        assert not again.chunks()
-        assert not missing(islands)
-
-
-async def test_leaving_with_a_chunk_that_another_holds_too(autojump_clock: MockClock, base: Path) -> None:
-    """Nobody would take it; and nobody need."""
-    async with archipelago(base, 8, intervals=QUICK) as islands:
-        segment = await publish(islands, NOTE)
-        away = holders_of(islands, segment)[0]
-        away.kill()
-        await trio.sleep(NOTICED + QUICK.grace + DONE)
-        assert len(islands.holders()[segment][0]) == 2
-        back = await islands.restart(away)
-        await trio.sleep(5 * QUICK.tick)
-        told = await leave(back)
-        assert told.last["moved"] == told.last["total"] == 1
-        assert not back.chunks()
-        assert not missing(islands)
-        for node in set(islands.nodes) - {back}:
-            assert (await status(node))["traffic"]["served"]["put"]["requests"] <= 1
-
-
-async def test_leaving_when_there_is_nowhere_to_go(autojump_clock: MockClock, base: Path) -> None:
-    async with archipelago(base, 0, intervals=QUICK) as islands:
-        for country in ("DE", "DE", "FR", "FR"):
-            await islands.start(country=country, quota=QUOTA if country == "DE" else 0)
-        await publish(islands, NOTE, Options(policy=Policy(avoid=("FR",))))
-        one, other = islands.nodes[:2]
-        mine = one.chunks()
-        remove(islands, other)
-        told = await leave(one)
-        assert told.last["moved"] == 0
-        assert told.last["failed"] == told.last["left"] == len(mine)
-        assert one.chunks() == mine

@@ -31,16 +31,19 @@ from tests.network.healing import (
     QUICK,
     TIDY,
     add_lease,
+    asker,
     at_first_bulk,
     bulk_bytes,
     by_rank,
     copies,
+    distance,
     healed,
     holders_of,
     leases_of,
     missing,
     most_in_a_country,
     n_of,
+    offer,
     only_segment,
     raid,
     remove,
@@ -213,14 +216,15 @@ async def test_the_next_in_rank_takes_over(autojump_clock: MockClock, base: Path
 
 
 async def test_an_avoided_country_gets_no_rebuilt_chunk(autojump_clock: MockClock, base: Path) -> None:
-    """Nor does one that another depositor of the same segment avoids; and the receiver gets the leases of both."""
+    """Nor does one that another deposit of the same depositor avoids; and the receiver gets the leases of both."""
     async with archipelago(base, 12, intervals=QUICK) as islands:
         await publish(islands, NOTE, policy=Policy(avoid=("FR",)))
         segment = only_segment(islands)
-        bobs = await add_lease(islands, segment, BOB, Policy(avoid=("NZ",)))
+        async with islands.user("alice") as alice:
+            other = await add_lease(islands, segment, alice.depositor.identity, Policy(avoid=("NZ",)))
         holders = holders_of(islands, segment)
         (before,) = {frozenset(await leases_of(islands, node, segment)) for node in holders}
-        assert bobs in before and len(before) == 2
+        assert other in before and len(before) == 2
         remove(islands, *holders[:3])
         await healed(islands, NOTICED + 2 * DONE)
         new = holders_of(islands, segment)[:3]
@@ -341,3 +345,34 @@ async def test_a_strangers_lease_does_not_steer_repair_to_one_country(autojump_c
         remove(islands, *holders_of(islands, segment)[:3])
         await healed(islands, NOTICED + 2 * DONE)
         assert most_in_a_country(islands, segment) <= 2
+
+
+async def test_a_strangers_lease_makes_nobody_hand_a_chunk_on(autojump_clock: MockClock, base: Path) -> None:
+    """To the one country that it does not avoid, say."""
+    async with archipelago(base, 8, intervals=TIDY) as islands:
+        await publish(islands, NOTE)
+        segment = only_segment(islands)
+        await islands.start(country="AQ")
+        await add_lease(islands, segment, BOB, Policy(avoid=("DE", "FR", "IS", "NZ")))
+        before = copies(islands)
+        await stays(lambda: copies(islands), 4 * TIDY.survey)
+        assert copies(islands) == before
+
+
+async def test_what_a_depositor_put_is_not_pushed_out(autojump_clock: MockClock, base: Path) -> None:
+    """By nodes nearer to the segment that have copies of their own: whoever makes keys could have them vanish then."""
+    async with archipelago(base, 12, intervals=TIDY) as islands:
+        await publish(islands, NOTE)
+        segment = only_segment(islands)
+        holders = holders_of(islands, segment)
+        rest = [node for node in islands.nodes if node not in holders]
+        farthest = max(holders, key=lambda node: distance(node, segment))
+        nearer = min(rest, key=lambda node: distance(node, segment))
+        assert distance(nearer, segment) < distance(farthest, segment)
+        chunk = next(iter(farthest.chunks()))
+        put, body = offer(farthest, chunk)
+        async with asker(islands, farthest.identity) as peers:  # its recorded holder: it may hand it on
+            await peers.request(nearer.contact, put, body=(body,))
+        await trio.sleep(8 * TIDY.survey)
+        assert chunk in farthest.chunks()
+        assert set(copies(islands).values()) == {1}, "the newcomer's goes"

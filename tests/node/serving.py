@@ -91,7 +91,7 @@ class Bench:
         self.dialled.append((address, key))
         return DialBackReply(udp=True, tcp=False)
 
-    async def answer_survey(self, message: Survey, peer: PublicKey) -> SurveyReply:
+    async def answer_survey(self, message: Survey, peer: PublicKey, observed: Address) -> SurveyReply:
         raise Refusal(ErrorCode.BUSY, "no survey in these tests")
 
     async def leases(self, message: Leases) -> LeasesReply:

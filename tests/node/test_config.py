@@ -60,11 +60,11 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_bytes(b"network = '\xff'")
-    with pytest.raises(ConfigError, match="cannot read"):
+    with pytest.raises(ConfigError, match=r"^cannot read '.*/config.toml': not UTF-8$"):
         load(tmp_path)
     (tmp_path / "config.toml").unlink()
     (tmp_path / "config.toml").mkdir()
-    with pytest.raises(ConfigError, match="cannot read"):
+    with pytest.raises(ConfigError, match=r"^cannot read '.*/config.toml': Is a directory$"):
         load(tmp_path)
 
 
@@ -104,8 +104,9 @@ def test_no_host_and_port(text: str) -> None:
 def test_addresses_need_no_lookup() -> None:
     assert resolve("127.0.0.1:5") == [Address("127.0.0.1", 5)]
     assert resolve("[::1]:5") == [Address("::1", 5)]
-    with pytest.raises(ConfigError, match="cannot look up"):
-        resolve("no..such..host:1")
+    for host, why in (("no..such..host", "no name can be so"), ("nowhere.invalid", r"[A-Z][^[]*")):
+        with pytest.raises(ConfigError, match=rf"^cannot look up '{host}': {why}$"):  # and no number
+            resolve(f"{host}:1")
 
 
 @pytest.mark.parametrize(

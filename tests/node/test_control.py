@@ -118,8 +118,9 @@ async def test_what_is_no_socket_is_left_alone_and_the_node_goes_on(
         pass
     assert (tmp_path / SOCKET_FILE).read_bytes() == b"mine"
     assert "cannot be asked by `archipel node status`" in caplog.text
-    with pytest.raises(NotFoundError):
+    with pytest.raises(MachineError, match=rf"^{tmp_path}/control is not a socket: .* cannot be asked$") as caught:
         await replies(tmp_path, do="echo")
+    assert caught.value.hint == "remove it and restart the node"
 
 
 async def test_a_path_longer_than_a_sockets_address(tmp_path: Path) -> None:

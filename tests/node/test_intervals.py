@@ -30,7 +30,7 @@ def test_what_is_not_said_is_as_the_design_has_it(tmp_path: Path) -> None:
 
 def test_settings_say_the_same(tmp_path: Path) -> None:
     short = Intervals.read(SHORT_INTERVALS)
-    other = Intervals(**{item.name: 1000.0 + number for number, item in enumerate(fields(Intervals))})
+    other = Intervals(**{item.name: 1000.0 - number for number, item in enumerate(fields(Intervals))})
     for intervals in (Intervals(), short, other):
         assert _from_file(tmp_path, intervals.settings()) == intervals
         assert tomllib.loads(intervals.settings())["intervals"].keys() == asdict(intervals).keys()
@@ -44,7 +44,7 @@ def test_settings_say_the_same(tmp_path: Path) -> None:
         ('grace = "soon"', "interval grace: want a duration such as 180d or 12h, got 'soon'"),
         ('tick = "0s"', "interval tick: want a duration"),
         ('trash = "1001y"', "interval trash: a duration is at most 1000y"),
-        ('repair_rate = "fast"', "interval repair_rate: want a size such as 50GB or 512MiB, got 'fast'"),
+        ('repair_rate = "fast"', "interval repair_rate: want a size such as 8MB, got 'fast'"),
         ('repair_rate = "0MB"', "interval repair_rate cannot be 0"),
         ('announce = "86401s"', "interval announce is at most 24h, got '86401s'"),
     ],
@@ -60,6 +60,21 @@ def test_a_mistake_is_told_before_anything_starts(cli: Cli, tmp_path: Path, line
         assert message in told.err
         assert not (home / "node").exists()
         assert not (home / "devnet" / "devnet.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"short_grace": "7h"}, r"short_grace \(25200 s\) is above grace \(21600 s\): the more chunks of a segment"),
+        ({"grace": "1m", "short_grace": "2m"}, r"short_grace \(120 s\) is above grace \(60 s\)"),
+        ({"ping": "2s", "tick": "3s"}, r"tick \(3 s\) is above ping \(2 s\): what is due is found at a tick"),
+    ],
+)
+def test_intervals_that_contradict_each_other(table: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^interval {message}") as caught:
+        Intervals.read(table)
+    assert caught.value.hint is not None
+    assert Intervals.read({"grace": "1m", "short_grace": "1m", "ping": "2s", "tick": "2s"}).tick == 2
 
 
 def test_the_known_ones_are_named(cli: Cli, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def status() -> dict[str, Any]:
     ways = ("received", "received_bytes", "sent", "sent_bytes")
     return {
         "node_id": "ab" * 32,
+        "key": "cd" * 32,
         "address": "10.0.0.1:4110",
         "country": None,
         "network": 'a "quoted"\nname',
@@ -42,6 +43,7 @@ def status() -> dict[str, Any]:
         "uptime_seconds": 60,
         "storing": True,
         "why_not_storing": None,
+        "full": False,
         "quota": {name: next(numbers) for name in ("limit_bytes", "used_bytes", "trash_bytes", "free_bytes")},
         "held": {name: next(numbers) for name in ("chunks", "segments", "depositors")},
         "contacts": {"total": 6, "countries": {"": 1, "FR": 2}, "unknown": 3},

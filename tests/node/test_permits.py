@@ -177,6 +177,20 @@ async def test_a_node_that_does_not_store_asks_nobody(
         assert it.offered == []
 
 
+async def test_a_node_that_begins_to_leave_meanwhile_takes_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        wire = await it.wire()
+        await wire.send_header(HANDED, len(BODY))
+        await trio.testing.wait_all_tasks_blocked()
+        assert it.offered, "the question is under way"
+        it.statements.leaving = True
+        reply = await reply_on(wire)
+        assert isinstance(reply, ErrorReply)
+        assert reply.code is ErrorCode.NOT_STORING
+        assert nothing_is_kept(it)
+        await wire.close()
+
+
 async def test_leave_to_take_over_is_no_leave_to_send_anything(autojump_clock: MockClock, tmp_path: Path) -> None:
     """What a holder hands on is checked as what a depositor puts is."""
     async with bench(tmp_path) as it:

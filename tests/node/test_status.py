@@ -24,6 +24,7 @@ from node.metrics import metrics_text
 from node.net.peers import PeerRefused, PeerUnreachable
 from node.serving.reachability import Reachability
 from node.status import Status
+from node.store.quota import HEADROOM_BYTES, SMALLEST_PUT_BYTES
 from node.traffic import KINDS, Traffic
 from protocol.channel import Channel
 from protocol.ids import Address
@@ -76,7 +77,8 @@ async def test_what_a_node_says_of_itself(autojump_clock: MockClock, tmp_path: P
         assert (said["node_id"], said["address"], said["country"]) == (NODE.node_id.hex(), str(ADDRESS), "NZ")
         assert (said["network"], said["started"]) == (NETWORK.name, int(NOW))
         assert 90 <= said["uptime_seconds"] < 100
-        assert said["storing"] is True
+        assert (said["storing"], said["full"]) == (True, False)
+        assert said["key"] == NODE.key.hex()
         assert said["held"] == {"chunks": 3, "segments": 2, "depositors": 1}
         assert said["quota"] == {
             "limit_bytes": 10**9,
@@ -114,6 +116,25 @@ async def test_why_it_does_not_store(autojump_clock: MockClock, tmp_path: Path) 
         assert "storing     no: nobody answered at the nodes it joins by" in status_text(said)
         it.statements.reachable = it.statements.leaving = True
         assert (await status.look())["why_not_storing"] == "it is leaving"
+
+
+async def test_a_full_node_says_so(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """It is reachable, and so it is `storing`; but nothing more fits."""
+    segment = sample()
+    async with looked_at(tmp_path) as (it, status):
+        await it.ask(put_message(segment, 0), segment.columns[0])
+        used = it.store.used_bytes
+        for quota, full, told in (
+            (used + HEADROOM_BYTES + SMALLEST_PUT_BYTES, False, "storing     yes\n"),
+            (used + HEADROOM_BYTES + SMALLEST_PUT_BYTES - 1, True, "storing     yes, but full: nothing more fits\n"),
+            (used - 1, True, "storing     yes, but over its quota: takes nothing new\n"),
+        ):
+            it.store._quota.limit = status.quota_bytes = quota
+            said = await status.look()
+            assert (said["storing"], said["full"]) == (True, full)
+            assert told in status_text(said)
+        it.statements.leaving = True
+        assert "storing     no: it is leaving\n" in status_text(await status.look())
 
 
 async def test_a_whole_node_is_asked_and_scraped(
@@ -163,6 +184,7 @@ async def test_a_status_for_a_person(autojump_clock: MockClock, tmp_path: Path) 
         lines = status_text(await status.look()).splitlines()
     told = {line[:12].strip(): line[12:] for line in lines}
     assert told["node"] == f"{NODE.node_id.hex()} at {ADDRESS}, network {NETWORK.name}"
+    assert told["key"] == NODE.key.hex()
     assert told["country"] == "NZ (claimed)"
     assert told["running"].endswith("(3 hours)")
     assert told["storing"] == "yes"

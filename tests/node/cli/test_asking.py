@@ -1,5 +1,6 @@
 """`archipel node status` and `node leave`, asked of a socket in a data folder; what answers there is made up."""
 
+import json
 import threading
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,12 +23,20 @@ async def tell(request: Mapping[str, object]) -> Replies:
     yield status()
 
 
-def leaving(*steps: tuple[int, int], failed: int = 0) -> Handler:
-    """A node that hands on so many chunks of so many, step by step."""
+def leaving(*steps: tuple[int, int], gone: int = 0, **why: int) -> Handler:
+    """A node that hands on so many chunks of so many, step by step; why it does not, with so many, the rest."""
 
     async def leave(request: Mapping[str, object]) -> Replies:
         for moved, total in steps:
-            yield {"moved": moved, "left": total - moved, "total": total, "failed": failed, "bytes": moved * 1_000_000}
+            yield {
+                "moved": moved,
+                "left": total - moved - gone,
+                "gone": gone,
+                "total": total,
+                "failed": sum(why.values()),
+                "bytes": moved * 1_000_000,
+                "why": {reason.replace("_", " "): count for reason, count in why.items()},
+            }
 
     return leave
 
@@ -97,12 +106,17 @@ def test_options_of_a_node_that_is_started(cli: Cli) -> None:
 
 
 def test_leaving(cli: Cli, tmp_path: Path) -> None:
-    with node_in(tmp_path, leave=leaving((0, 3), (2, 3), (3, 3))):
+    with node_in(tmp_path, leave=leaving((0, 3), (2, 3), (2, 3), (3, 3))):
         told = cli("node", "leave", "--data", str(tmp_path))
-        assert (told.code, told.err) == (0, "")
+        assert told.code == 0
+        assert told.err == (
+            "archipel: 2 of 3 chunks handed on, 2.0 MB; 1 left\narchipel: 3 of 3 chunks handed on, 3.0 MB; 0 left\n"
+        )
         assert told.out == "handed on 3 chunks (3.0 MB), 0 left\n"
         told = cli("node", "leave", "--data", str(tmp_path), "--json")
-        assert told.out == '{"moved": 3, "left": 0, "total": 3, "failed": 0, "bytes": 3000000}\n'
+        assert json.loads(told.out) == {
+            "moved": 3, "left": 0, "gone": 0, "total": 3, "failed": 0, "bytes": 3_000_000, "why": {},
+        }  # fmt: skip
 
 
 def test_leaving_with_nothing_to_hand_on(cli: Cli, tmp_path: Path) -> None:
@@ -111,12 +125,25 @@ def test_leaving_with_nothing_to_hand_on(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_leaving_where_nobody_takes_all(cli: Cli, tmp_path: Path) -> None:
-    with node_in(tmp_path, leave=leaving((1, 3), failed=2)):
+    with node_in(tmp_path, leave=leaving((1, 6), gone=1, too_little_space=3, no_other_node=1)):
         told = cli("node", "leave", "--data", str(tmp_path))
     assert told.code == 4
-    assert told.out == "handed on 1 chunk (1.0 MB), 2 left\n", "the result is shown all the same"
-    assert "nobody has taken 2 chunks of 3: still in the data folder" in told.err
+    assert told.out == "handed on 1 chunk (1.0 MB), 4 left; 1 no longer wanted\n", "the result is shown all the same"
+    assert "nobody has taken 4 chunks of 6: too little space 3, no other node 1\n" in told.err
     assert "hint: " in told.err
+
+
+def test_notes_of_leaving_are_few(cli: Cli, tmp_path: Path) -> None:
+    """One at every tenth; and one in every minute, however slow it is."""
+    with node_in(tmp_path, leave=leaving(*((moved, 200) for moved in range(201)))):
+        told = cli("node", "leave", "--data", str(tmp_path))
+    assert told.err.count("\n") == 10
+    assert "archipel: 20 of 200 chunks handed on" in told.err
+    with node_in(tmp_path, leave=leaving((1, 200), (1, 200), busy=3)), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("node.cli.control._NOTE_SECONDS", 0.0)
+        told = cli("node", "leave", "--data", str(tmp_path))
+    note = "archipel: 1 of 200 chunks handed on, 1.0 MB; 199 left, 3 without a taker so far\n"
+    assert told.err.startswith(note * 2)
 
 
 def test_what_the_node_refuses(cli: Cli, tmp_path: Path) -> None:
@@ -135,5 +162,6 @@ def test_progress_is_for_a_terminal(cli: Cli, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("node.cli.control.sys.stderr.isatty", lambda: True)
     with node_in(tmp_path, leave=leaving((1, 3), (3, 3))):
         told = cli("node", "leave", "--data", str(tmp_path))
-    assert told.err == "\r1 of 3 chunks handed on, 1.0 MB\x1b[K\r3 of 3 chunks handed on, 3.0 MB\x1b[K\n"
+    steps = ("1 of 3 chunks handed on, 1.0 MB; 2 left", "3 of 3 chunks handed on, 3.0 MB; 0 left", "")
+    assert told.err == "".join(f"\r{step}\x1b[K" for step in steps), "nothing of it stays"
     assert told.out == "handed on 3 chunks (3.0 MB), 0 left\n"

@@ -2,10 +2,14 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from node.cli.receipt import _show_challenged
+from node.errors import IntegrityFailure
+from node.keeping.challenge import Answer, Challenged
 from node.keeping.receiptfile import NewFile
 from protocol.hashing import digest
 from protocol.identity import Network
@@ -63,7 +67,13 @@ def test_a_good_file_for_programs(cli: Cli, file: str) -> None:
         "expires": EXPIRY - 2, "last_expires": EXPIRY, "expired": 0, "shortened": 3,
     }  # fmt: skip
     wanted = [
-        {"key": holder.key.hex(), "countries": [country], "receipts": count, "expires": EXPIRY - index}
+        {
+            "key": holder.key.hex(),
+            "node_id": holder.node_id.hex(),
+            "countries": [country],
+            "receipts": count,
+            "expires": EXPIRY - index,
+        }
         for index, (holder, country, count) in enumerate(zip(HOLDERS, COUNTRIES, (2, 2, 1), strict=True))
     ]
     assert holders == sorted(wanted, key=lambda holder: str(holder["key"]))
@@ -84,13 +94,15 @@ def test_evidence(cli: Cli, file: str, lies: str) -> None:
     told = cli(*OFF, "receipt", "verify", file, "--evidence", lies)
     assert told.code == 0
     key, segment = HOLDERS[0].key.hex(), SEGMENTS[0].id.hex()
-    assert told.out.splitlines()[-1] == (f"proved: {key} (DE) signed a wrong answer about chunk 0 of segment {segment}")
+    who = f"node {HOLDERS[0].node_id.hex()}, key {key} (DE)"
+    assert told.out.splitlines()[-1] == f"proved: {who}, signed a wrong answer about chunk 0 of segment {segment}"
     (lie,) = json.loads(cli(*OFF, "--json", "receipt", "verify", file, "--evidence", lies).out)["proved"]
     assert (lie["key"], lie["segment"], lie["index"], lie["expires"]) == (key, segment, 0, EXPIRY)
+    assert lie["node_id"] == HOLDERS[0].node_id.hex()
     assert not lie["denied"]
     Path(lies).write_bytes(file_of(EVIDENCE, proof_frame(denial())))
     told = cli(*OFF, "receipt", "verify", file, "--evidence", lies)
-    assert told.out.splitlines()[-1] == f"proved: {key} (DE) signed that it does not hold chunk 0 of segment {segment}"
+    assert told.out.splitlines()[-1] == f"proved: {who}, signed that it does not hold chunk 0 of segment {segment}"
 
 
 def test_evidence_about_somebody_else(cli: Cli, file: str, lies: str) -> None:
@@ -163,6 +175,18 @@ def test_what_is_no_file(cli: Cli, tmp_path: Path) -> None:
         told = cli("receipt", "verify", str(path))
         assert (told.code, told.out) == (code, "")
         assert message in told.err
+
+
+def test_a_denial_is_told_apart_from_a_refusal(capsys: pytest.CaptureFixture[str]) -> None:
+    """It proves that a chunk is not held there, and nothing of the reason."""
+    counts = {Answer.RIGHT: 4, Answer.PROVED: 1, Answer.DENIED: 2, Answer.REFUSED: 3}
+    with pytest.raises(IntegrityFailure):
+        _show_challenged(Challenged(Counter(counts)), None)
+    assert capsys.readouterr().out.splitlines() == [
+        "10 chunks asked for: 4 answered rightly, 1 wrongly, 2 denied, 3 refused, 0 without an answer",
+        "1 wrong answer signed: that is proof",
+        "2 denials signed: proof that it is not held there, but not of why",
+    ]
 
 
 PUBLISH = ("--join", "127.0.0.1:1", "publish", "FILE", "--receipt")

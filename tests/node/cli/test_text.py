@@ -92,7 +92,13 @@ def test_strangers_names(name: str, shown: str) -> None:
         ),
         (
             Survival(2, ("DE",), ("FR", "NZ")),
-            "it survives the loss of any 2 nodes, but NOT the loss of (claimed) country FR, NZ; it survives that of DE",
+            "it survives the loss of any 2 nodes, but NOT the loss of either of the (claimed) countries FR and NZ; "
+            "it survives that of DE",
+        ),
+        (
+            Survival(1, ("DE", "IS"), ("FR", "GB", "NZ")),
+            "it survives the loss of any 1 node, but NOT the loss of any one of the (claimed) countries FR, GB, NZ; "
+            "it survives that of either of DE and IS",
         ),
     ],
 )

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from node.app import NodeConfig
 from node.cli.root import _COMMANDS
+from node.store.quota import FULL_CHUNK_BYTES
 from protocol.ids import SegmentId
 from protocol.links import Link, LinkKind
 from tests.node.cli.conftest import Cli
@@ -92,16 +94,16 @@ MANY = ",".join(f"A{letter},B{letter}" for letter in "ABCDEFGHIJKLMNOPQ")
         (("--json", "fetch", LINK, "-o", "-"), "-o - and --json both want standard output"),
         (("renew", LINK, "--lease", "soon"), "want a duration"),
         (("node", "--listen", "somewhere"), "want HOST:PORT, got 'somewhere'"),
-        (("node", "--listen", "127.0.0.1:99999"), "want HOST:PORT"),
+        (("node", "--listen", "127.0.0.1:99999"), "--listen: want HOST:PORT"),
         (("node", "--listen", "127.0.0.1:" + "9" * 5000), "want HOST:PORT"),
         (("node", "--listen", "::1:4110"), "write an IPv6 address as [ADDRESS]:PORT"),
         (("node", "--advertise", "127.0.0.1:0"), "want a port that others can dial"),
         (("node", "--advertise", "0.0.0.0:1"), "peers cannot reach 0.0.0.0:1"),
-        (("node", "--up", "0"), "a rate limit is 16384 bytes per second or more, got 0"),
-        (("node", "--down", "1kB"), "a rate limit is 16384 bytes per second or more, got 1000"),
-        (("node", "--down", "fast"), "want a size such as 50GB or 512MiB, got 'fast'"),
-        (("node", "--quota=-5GB"), "want a size such as 50GB or 512MiB"),
-        (("node", "--quota", "5 parrots"), "want a size such as 50GB or 512MiB, got '5 parrots'"),
+        (("node", "--up", "0"), "--up: at least 16KiB a second, got '0'"),
+        (("node", "--down", "1kB"), "--down: at least 16KiB a second, got '1kB'"),
+        (("node", "--down", "fast"), "--down: want a size such as 2MB or 500KiB, got 'fast'"),
+        (("node", "--quota=-5GB"), "--quota: want a size such as 50GB or 512MiB"),
+        (("node", "--quota", "5 parrots"), "--quota: want a size such as 50GB or 512MiB, got '5 parrots'\nhint: "),
         (("node", "--country", "FRA"), "a country is two upper-case letters"),
         (("--join", "nowhere", "ls", LINK), "want HOST:PORT, got 'nowhere'"),
         (("--join", "127.0.0.1:0", "ls", LINK), "cannot join by port 0"),
@@ -112,7 +114,12 @@ MANY = ",".join(f"A{letter},B{letter}" for letter in "ABCDEFGHIJKLMNOPQ")
         (("devnet", "up", "--nodes", "many"), "'many' is not a valid integer"),
         (("devnet", "up", "--countries", "FRA"), "want countries as two letters each"),
         (("devnet", "up", "--countries", ","), "want countries as two letters each"),
-        (("devnet", "up", "--quota", "lots"), "want a size"),
+        (("devnet", "up", "--quota", "lots"), "--quota: want a size"),
+        (("node", "--depositor-share", "5"), "--depositor-share: want a share such as 50%"),
+        (("node", "--subnet-share", "0%"), "--subnet-share: want a share such as 50%"),
+        (("node", "--deny", ""), "--deny: want a path, got nothing"),
+        (("node", "--allow", ""), "--allow: want a path, got nothing"),
+        (("node", "--data", ""), "--data: want a path, got nothing"),
     ],
 )  # fmt: skip
 def test_usage_errors(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -125,6 +132,50 @@ def test_usage_errors(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], mess
     assert not (tmp_path / "home" / "deposits.sqlite").exists()
     assert not (tmp_path / "home" / "devnet").exists()
     assert not (tmp_path / "home" / "node").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "room"),
+    [
+        (("--quota", "4MiB", "--depositor-share", "50%"), "2.1 MB"),
+        (("--quota", "20MB", "--depositor-share", "10%"), "2.0 MB"),
+        (("--quota", "20MB", "--subnet-share", "10%"), "2.0 MB"),
+        (("--quota", "0"), "0 B"),
+        (("--quota", "2150000", "--depositor-share", "100%", "--subnet-share", "100%"), "2.1 MB"),
+    ],
+)
+def test_a_quota_for_less_than_a_chunk_is_told(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], room: str
+) -> None:
+    """And the node starts all the same."""
+    started: list[NodeConfig] = []
+    monkeypatch.setattr("node.cli.node.trio.run", lambda run, wanted, *_, **__: started.append(wanted))
+    told = cli("node", *options)
+    assert (told.code, told.out, len(started)) == (0, "", 1)
+    assert told.err == (
+        f"archipel: hardly anything will fit: a full chunk takes 2.1 MB, and of this quota {room} can go to one "
+        "depositor (--quota, --depositor-share, --subnet-share)\n"
+    )
+
+
+def test_a_quota_for_one_chunk_is_enough(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.cli.node.trio.run", lambda *_, **__: None)
+    assert cli("node", "--quota", f"{2 * FULL_CHUNK_BYTES}").err == ""
+    assert cli("node").err == ""
+    assert FULL_CHUNK_BYTES == 2_105_344, "as docs/operations.md has it"
+
+
+def test_a_list_that_cannot_be_read_names_its_option(cli: Cli, tmp_path: Path) -> None:
+    told = cli("node", "--listen", "127.0.0.1:0", "--deny", str(tmp_path / "nowhere"))
+    assert (told.code, told.out) == (2, "")
+    assert told.err == f"archipel: error: --deny: cannot read '{tmp_path}/nowhere': No such file or directory\n"
+
+
+def test_the_help_says_what_an_option_takes(cli: Cli) -> None:
+    text = cli("node", "--help").out
+    for option in ("--quota SIZE", "--depositor-share P", "--subnet-share P", "--up R"):
+        assert f"{option} " in text
+    assert "--quota SIZE " in cli("devnet", "up", "--help").out
 
 
 def test_a_hint_names_the_help_of_the_command(cli: Cli) -> None:
