@@ -37,13 +37,12 @@ class Rights:
         """Since when somebody else was seen to hold it as well, by trio's clock."""
         self._returned: float | None = None
 
-    def read(self) -> None:
-        """At start: was this node away for long? Blocks."""
+    def away_seconds(self) -> float:
+        """At start: for how long was this node away? 0 when nobody knows: then nothing is dropped. Blocks."""
         try:
-            away = self._wall() - float(self._file.read_text("ascii"))
+            return self._wall() - float(self._file.read_text("ascii"))
         except (OSError, ValueError):
-            return  # its first start, or nobody knows: then nothing is dropped
-        self.was_away(away)
+            return 0.0
 
     def note(self) -> None:
         """This node is there. Blocks. Raises OSError."""

@@ -122,7 +122,7 @@ class Healing:
     async def run(self) -> None:
         """Until cancelled."""
         async with trio.open_nursery() as nursery:
-            await self._client.world.blocking(self._rights.read)
+            self._rights.was_away(await self._client.world.blocking(self._rights.away_seconds))
             for service in (
                 self._stay,
                 self._begin,
