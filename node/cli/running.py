@@ -27,7 +27,12 @@ thousand entries again and again while it is made, and nothing else runs meanwhi
 
 
 def run_async(work: Callable[[], Awaitable[T]]) -> T:
-    """Run ``work`` to its end; SIGTERM interrupts it as Ctrl-C does."""
+    """Run ``work`` to its end; SIGTERM interrupts it as Ctrl-C does.
+
+    Either comes to this function's own task, where it waits, and from there to all others. Raised wherever the
+    interpreter happens to be, as Python does it, Ctrl-C gets lost in a callback whose errors are dropped, or comes in
+    the middle of a change that is not meant to be left half done.
+    """
 
     async def main() -> T:
         async with trio.open_nursery() as nursery:
@@ -38,7 +43,7 @@ def run_async(work: Callable[[], Awaitable[T]]) -> T:
 
     gc.freeze()  # what has been imported stays
     gc.set_threshold(*_COLLECT_AFTER)
-    return trio.run(main, instruments=instruments(os.environ))
+    return trio.run(main, restrict_keyboard_interrupt_to_checkpoints=True, instruments=instruments(os.environ))
 
 
 async def _interrupt_on_sigterm() -> None:

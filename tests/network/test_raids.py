@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -11,7 +12,7 @@ from node.errors import NotFoundError
 from node.keeping.check import Health
 from protocol.segment import BLOCK_BYTES
 from tests.network.archipelago import Archipelago, archipelago, failure
-from tests.network.healing import DONE, NOTICED, QUICK, descriptor
+from tests.network.healing import DONE, MIB, NOTICED, QUICK, descriptor, healed
 
 BLOCKS = (8, 5, 4)
 """Of a file each: 8 of 12, three in each of four countries; 5 of 9 and 4 of 8, two in each but for one more."""
@@ -61,6 +62,30 @@ async def test_two_countries_at_once_take_what_theory_says_and_no_more(autojump_
                 else:
                     await carol.fetch(link, base / source.name)
                     assert (base / source.name).read_bytes() == source.read_bytes()
+
+
+SLOW = replace(QUICK, grace=1, short_grace=1, rank=10_000, repair_rate=50_000)
+"""What is missing is lost at once, one node alone repairs it, and that takes it half a minute each."""
+
+
+async def test_a_check_tells_what_is_being_rebuilt(autojump_clock: MockClock, base: Path) -> None:
+    async with archipelago(base, 12, intervals=SLOW) as islands:
+        files = [islands.file(f"island {number}", MIB + number) for number in range(8)]
+        async with islands.user("alice") as alice:
+            link = (await alice.publish(*files)).link
+        await trio.sleep(8 * QUICK.tick)
+        raid(islands, ("FR",))
+        async with islands.user("bob") as bob:
+            before = await bob.check(link)
+            assert all(found.live < found.n and found.noticed == 0 for found in before.segments), "nobody knows yet"
+            await trio.sleep(NOTICED + QUICK.tick)
+            meanwhile = await bob.check(link)
+            assert any(found.noticed for found in meanwhile.segments)
+            assert all(found.noticed in (0, found.n - found.live) for found in meanwhile.segments)
+            await healed(islands, 1000)
+            after = await bob.check(link)
+            assert after.healthy
+            assert not any(found.noticed for found in after.segments)
 
 
 def standing(health: Health) -> dict[str, tuple[int, int]]:
