@@ -12,6 +12,7 @@ from node.cli.publish import show_published
 from node.cli.running import read_link, run_async
 from node.client import open_client
 from node.config import parse_duration
+from node.errors import ConfigError
 from node.home import Home
 from node.journal import Journal
 from node.progress import Progress
@@ -38,6 +39,8 @@ def share(link: str, path: str, lease: str) -> None:
       archipel share @link.txt site/film.mp4 --lease 30d
     """
     opened = read_link(link)
+    if not path.strip("/"):  # an unset variable: not to be taken for all of it
+        raise ConfigError("a path is empty", hint="archipel ls LINK lists the paths; LINK itself opens all of them")
     lease_seconds = parsed("--lease", parse_duration, lease)
     config = settings().config()
     home = Home(config.home)

@@ -1,6 +1,7 @@
-"""Which segments a part of a deposit keeps, and which of its bytes are sealed anew (docs/spec/storage.md section 6).
+"""Which segments a part of a deposit keeps, and which of its bytes are sealed anew.
 
-Pure. A segment's key opens all of it: so a segment is kept only when every byte of it belongs to the part.
+Pure; the rules stand in docs/spec/storage.md section 6, "Sharing a part". A segment's key opens all of it: so a segment
+is kept only when every byte of it belongs to the part.
 """
 
 import os

@@ -250,11 +250,10 @@ async def test_one_home_has_both(autojump_clock: MockClock, base: Path) -> None:
     """The journal tells the whole and the part apart: renewing or deleting one leaves the other alone."""
     async with archipelago(base, 8) as islands, islands.user("alice") as alice:
         folder = album(islands)
-        whole = (await alice.publish(folder, options=Options(lease_seconds=DAY))).link
-        part = (await alice.share(whole, b"album/live", options=Options(lease_seconds=2 * 3600))).link
-        renewed = await alice.renew(part, 3 * DAY)
-        assert renewed.segments == 3
-        await trio.sleep(2 * DAY)
+        whole = (await alice.publish(folder, options=Options(lease_seconds=1800))).link
+        part = (await alice.share(whole, b"album/live", options=Options(lease_seconds=900))).link
+        assert (await alice.renew(part, DAY)).segments == 3
+        await trio.sleep(3000)
         assert len(islands.holders()) == 3
         await alice.fetch(part, base / "live")
         assert tree(base / "live") == tree(folder / "live")
@@ -314,6 +313,24 @@ async def test_other_shares(autojump_clock: MockClock, base: Path) -> None:
         assert tree(base / "live") == tree(folder / "live")
 
 
+async def test_one_key_and_several_shares(autojump_clock: MockClock, base: Path) -> None:
+    """One's own bytes are sealed alike however they are coded. The part refers to just those segments that its link
+    names, and the journal knows all of them: also where what would be sealed anew is one of them."""
+    async with archipelago(base, 16) as islands, islands.user("alice") as alice:
+        film = islands.file("r/s/a", MIB).read_bytes()
+        for name, content in (("s/b", film[:700_000]), ("s/c", film[700_000:])):
+            islands.file(f"r/{name}", 1).write_bytes(content)
+        folder = islands.file("r/z", 1000).parent
+        await alice.publish(folder)
+        whole = (await alice.publish(folder, options=Options(shares=Shares(3, 7)))).link
+        first, _ = (await contents(alice, whole)).segments
+        shared = await alice.share(whole, b"r/s")
+        assert (await contents(alice, shared.link)).segments == (first, first)
+        assert {segment for segment, _ in alice.journal.segments(shared.link.root)} == {first.id, shared.link.root}
+        await alice.fetch(shared.link, base / "s")
+        assert tree(base / "s") == tree(folder / "s")
+
+
 async def test_what_is_refused(autojump_clock: MockClock, base: Path) -> None:
     """And nothing is stored, nor noted."""
     async with archipelago(base, 6) as islands, islands.user("alice") as alice, islands.user("bob") as bob:
@@ -331,25 +348,42 @@ async def test_what_is_refused(autojump_clock: MockClock, base: Path) -> None:
         assert bob.journal.deposits(whole.root) == []
 
 
-async def test_a_manifest_with_one_key_for_two_segments(
-    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("path", "problem"), [(b"album/live", "have one key"), (b"album/live/gig", "size or key")])
+async def test_a_manifest_with_a_wrong_key(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch, path: bytes, problem: str
 ) -> None:
-    """Nobody publishes such a thing; who was sent it is not to share something else than it shows."""
+    """Whoever was sent such a thing is told, and does not pass on something else than it shows."""
     async with archipelago(base, 6) as islands, islands.user("alice") as alice, islands.user("bob") as bob:
         folder = album(islands)
         islands.file("album/live/gig", MIB)
         whole = (await alice.publish(folder)).link
         manifest = await contents(alice, whole)
-        first, *_ = films = [ref for ref in manifest.segments if ref.length == MIB]
-        bent = {ref: SegmentRef(id=ref.id, length=ref.length, key=first.key) for ref in films}
-        refs = tuple(bent.get(ref, ref) for ref in manifest.segments)
+        key = next(ref.key for ref in manifest.segments if ref.length == MIB)
+        refs = tuple(SegmentRef(id=ref.id, length=ref.length, key=key) for ref in manifest.segments)
 
         async def forged(*_: object) -> Manifest:
             return Manifest(entries=manifest.entries, segments=refs)
 
         monkeypatch.setattr(sharing, "read_contents", forged)
-        refused = await failure(bob.share(whole, b"album/live"))
+        refused = await failure(bob.share(whole, path))
         assert isinstance(refused, IntegrityFailure)
+        assert problem in str(refused)
+
+
+async def test_nobody_describes_a_segment(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its blocks can be had."""
+
+    async def nobody(*_: object) -> None:
+        return None
+
+    async with archipelago(base, 6) as islands, islands.user("alice") as alice, islands.user("bob") as bob:
+        whole = (await alice.publish(album(islands))).link
+        monkeypatch.setattr(sharing, "read_descriptor", nobody)
+        missing = await failure(bob.share(whole, b"album/live"))
+        assert isinstance(missing, NotFoundError)
+        assert "describes it" in str(missing)
 
 
 async def test_a_part_is_kept_where_the_whole_is(autojump_clock: MockClock, base: Path) -> None:
