@@ -61,7 +61,7 @@ class Published:
     notes: tuple[str, ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Run:
     """One publish under way."""
 
