@@ -1,7 +1,7 @@
 """`archipel publish`."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from protocol.records import is_country
 from protocol.segment import Shares
 
 _HINTS = 3
+_NOTHING: Mapping[str, object] = {}
 
 
 @click.command()
@@ -146,19 +147,33 @@ def _with_hints(client: Client, link: Link) -> Link:
 
 
 def _show(published: Published, receipt: str | None, book: ReceiptBook | None) -> None:
+    receipts: dict[str, object] = {}
+    signed = ""
+    if book is not None:
+        receipts = {"receipt": {"file": receipt, "receipts": book.receipts, "holders": len(book.holders)}}
+        signed = f"{count_text(book.receipts, 'receipt')} of {count_text(len(book.holders), 'holder')} in {receipt}"
+    show_published("published", published, signed, receipts)
+
+
+def show_published(done: str, published: Published, last_note: str = "", more: Mapping[str, object] = _NOTHING) -> None:
+    """Print a deposit's link, and on standard error what became of it.
+
+    Args:
+        done: What was done to it.
+        published: The deposit.
+        last_note: A last line for people; empty: none.
+        more: Fields of the JSON object besides.
+    """
     for text in (*published.skipped, *published.notes):
         note(f"note: {text}")
     took = f"{size_text(published.bytes)} in {published.seconds:.1f} s"
     note(
-        f"published {took}: {published.placed} of {published.chunks} chunks placed "
+        f"{done} {took}: {published.placed} of {published.chunks} chunks placed "
         f"({count_text(published.segments, 'segment')}), {size_text(published.sent_bytes)} sent"
     )
     note(survival_text(published.survives))
-    receipts: dict[str, object] = {}
-    if book is not None:
-        receipts = {"receipt": {"file": receipt, "receipts": book.receipts, "holders": len(book.holders)}}
-        signed = f"{count_text(book.receipts, 'receipt')} of {count_text(len(book.holders), 'holder')}"
-        note(f"{signed} in {receipt}")
+    if last_note:
+        note(last_note)
     show(
         str(published.link),
         {
@@ -174,6 +189,6 @@ def _show(published: Published, receipt: str | None, book: ReceiptBook | None) -
             "survives": survival_fields(published.survives),
             "skipped": published.skipped,
             "notes": published.notes,
-            **receipts,
+            **more,
         },
     )

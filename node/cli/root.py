@@ -21,6 +21,7 @@ _COMMANDS = {
     "publish": ("node.cli.publish", "Publish files or folders; prints the link."),
     "fetch": ("node.cli.fetch", "Fetch what a link leads to."),
     "ls": ("node.cli.fetch", "List what a link leads to, without fetching it."),
+    "share": ("node.cli.share", "A link to a part of a deposit, which opens nothing else."),
     "check": ("node.cli.keep", "Count the live chunks of a deposit, by audit."),
     "renew": ("node.cli.keep", "Extend the leases of a deposit of yours."),
     "delete": ("node.cli.keep", "End the leases of a deposit of yours."),

@@ -1,12 +1,11 @@
 """What is published, as a publish sees it: files of this machine, or a stream."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Protocol
 
 from node.errors import machine_error
 from node.publishing.source import Source
-from node.publishing.stream import Pieces, cut
+from node.publishing.stream import Pieces, cut, lay_out
 from protocol.manifest import MAX_INLINE_BYTES, Entry, Kind
 from protocol.segment import SEGMENT_BYTES
 
@@ -71,13 +70,8 @@ class FileContent:
         return content
 
     def entries(self) -> tuple[Entry, ...]:
-        entries = self._source.entries  # changed in place, and cut again: there may be a million
-        for segment, pieces in enumerate(cut(entries)):
-            offset = 0
-            for piece in pieces:
-                if piece.offset == 0:
-                    entries[piece.entry] = replace(entries[piece.entry], segment=segment, offset=offset)
-                offset += piece.size
+        entries = self._source.entries
+        lay_out(entries, cut(entries))
         return tuple(entries)
 
 

@@ -1,13 +1,14 @@
 """Files and folders in, a link out: read, hash, seal and place what the network lacks, three segments at a time."""
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
 from node.client import Client
+from node.errors import IntegrityFailure
 from node.home import Depositor
 from node.journal import Attempt, DepositRow, Journal
 from node.keeping.receiptfile import ReceiptBook
@@ -60,14 +61,17 @@ class Published:
     notes: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class _Run:
+@dataclass(slots=True, repr=False)
+class Run:
     """One publish under way."""
 
     client: Client
+    journal: Journal
+    attempt: Attempt
     uploader: Uploader
     secret: bytes
     sealer: Sealer
+    started: float = field(default_factory=trio.current_time)
     begun: set[bytes] = field(default_factory=set)
     """Keys of all segments, stored or on their way."""
     placed: dict[bytes, Placed] = field(default_factory=dict)
@@ -102,9 +106,51 @@ class _Run:
         self.uploader.progress.step(done=repeated if content else 0)
         return tuple(SegmentRef(id=self.placed[key].segment, length=length, key=key) for key, length in wanted)
 
-    async def _store(self, segment: Segment, size: int) -> None:
+    async def refer(
+        self, refs: Sequence[SegmentRef], opened: Callable[[SegmentRef], Awaitable[Segment]]
+    ) -> tuple[SegmentRef, ...]:
+        """Have segments of another deposit kept for this one as well. To be called before anything is sent.
+
+        Args:
+            refs: The segments, in order.
+            opened: Makes of each what :meth:`Sealer.referred` returns.
+
+        Returns:
+            What this deposit refers to: as a rule the same.
+
+        Raises:
+            IntegrityFailure: Two of the segments have one key.
+        """
+        wanted: dict[bytes, SegmentRef] = {}
+        restored = 0
+
+        async def one(ref: SegmentRef) -> None:
+            nonlocal restored
+            segment = await opened(ref)
+            self.journal.putting(ref.id)  # the network has it: it is to be looked for
+            restored += await self._store(segment, ref.length)
+
+        async with trio.open_nursery() as nursery:
+            for ref in refs:
+                if ref.key not in wanted:
+                    wanted[ref.key] = ref
+                    await self.slots.acquire()
+                    nursery.start_soon(one, ref)
+                elif wanted[ref.key] == ref:
+                    self.uploader.progress.step(done=ref.length)
+                else:
+                    raise IntegrityFailure("the link leads to something else than a deposit: two segments have one key")
+        self.begun |= set(wanted)
+        if restored:
+            some = "1 segment" if restored == 1 else f"{restored} segments"
+            self.uploader.progress.note(f"chunks of {some} were missing: those that found a holder were placed again")
+        return tuple(replace(ref, id=self.placed[ref.key].segment) for ref in refs)
+
+    async def _store(self, segment: Segment, size: int) -> bool:
+        """Returns whether it had to be sealed, since some of it was missing."""
         try:
             placed, news = await self.uploader.place(segment, size)
+            sealed = segment.is_sealed
         finally:
             segment.release()
             self.slots.release()
@@ -112,8 +158,24 @@ class _Run:
         if len(placed.holders) == placed.n:
             segment.note_placed(placed.descriptor)
         self.placed[segment.key] = placed
+        return sealed
 
-    async def send_root(self, manifest: Manifest) -> Link:
+    async def finish(self, manifest: Manifest, skipped: tuple[str, ...]) -> Published:
+        """Store the table of contents, and record the deposit.
+
+        Args:
+            manifest: Whose segments are stored.
+            skipped: What is not in it, each with its reason.
+        """
+        title, size = await self.client.world.blocking(_title_and_size, manifest.entries)
+        link = await self._send_root(manifest)
+        terms = self.uploader.terms
+        row = DepositRow(link.root, terms.deposit, title, size, terms.sequence, terms.expiry, terms.policy)
+        segments = [(item.segment, item.descriptor.layout.length) for item in self.placed.values()]
+        self.journal.finish(self.attempt, row, segments)
+        return _published(self, skipped, link, size, trio.current_time() - self.started)
+
+    async def _send_root(self, manifest: Manifest) -> Link:
         """Store the manifest's own segments, if it needs them, then the root."""
         blocking = self.client.world.blocking
         parts = spill_parts(await blocking(manifest.encode))
@@ -147,29 +209,48 @@ async def publish(
         MachineError: The source cannot be read or changed meanwhile.
         RefusedError, NetworkError: A segment could not be placed (see :class:`Uploader`).
     """
-    started = trio.current_time()
-    attempt = _begin(client, journal, content, options)
-    secret = depositor.convergence_secret
-    if attempt.salt:
-        secret = fresh_secret(secret, attempt.salt)
-    terms = _terms(client, journal, attempt, options, never_shorter=book is not None)
-    uploader = Uploader(client, depositor.identity, journal, terms, progress, book=book)
-    run = _Run(client, uploader, secret, Sealer(client.world.blocking, journal, options.shares))
+    run = begin(client, depositor, journal, content.identity, options, progress, book)
     inline = await client.world.blocking(content.inline)
     refs: tuple[SegmentRef, ...] = ()
     if inline is None:
         async with aclosing(_read_ahead(client, content, run.sealer.room)) as plaintexts:
             refs = await run.send(plaintexts)
-    entries, title, size = await client.world.blocking(_entries, content)
-    link = await run.send_root(Manifest(entries=entries, segments=refs, inline=inline or b""))
-    row = DepositRow(link.root, terms.deposit, title, size, terms.sequence, terms.expiry, terms.policy)
-    journal.finish(attempt, row, [(item.segment, item.descriptor.layout.length) for item in run.placed.values()])
-    return _published(run, content, link, size, trio.current_time() - started)
+    entries = await client.world.blocking(content.entries)
+    return await run.finish(Manifest(entries=entries, segments=refs, inline=inline or b""), content.skipped)
 
 
-def _begin(client: Client, journal: Journal, content: Content, options: Options) -> Attempt:
+def begin(
+    client: Client,
+    depositor: Depositor,
+    journal: Journal,
+    identity: bytes,
+    options: Options,
+    progress: Progress,
+    book: ReceiptBook | None = None,
+) -> Run:
+    """Start a publish, or take it up again.
+
+    Args:
+        client: Who asks.
+        depositor: Who signs.
+        journal: Where it is noted.
+        identity: What tells its source from others.
+        options: How to publish.
+        progress: Told of all that is stored.
+        book: As for :func:`publish`.
+    """
+    attempt = _attempt(client, journal, identity, options)
+    secret = depositor.convergence_secret
+    if attempt.salt:
+        secret = fresh_secret(secret, attempt.salt)
+    terms = _terms(client, journal, attempt, options, never_shorter=book is not None)
+    uploader = Uploader(client, depositor.identity, journal, terms, progress, book=book)
+    return Run(client, journal, attempt, uploader, secret, Sealer(client.world.blocking, journal, options.shares))
+
+
+def _attempt(client: Client, journal: Journal, identity: bytes, options: Options) -> Attempt:
     how = f"{options.shares} {options.fresh}".encode()
-    source = digest("local", plain_digest(how), content.identity)
+    source = digest("local", plain_digest(how), identity)
     salt = client.world.random_bytes(SALT_BYTES) if options.fresh else b""
     return journal.begin(source, client.world.random_bytes(DEPOSIT_ID_BYTES), salt)
 
@@ -191,15 +272,14 @@ async def _read_ahead(client: Client, content: Content, room: Room) -> AsyncGene
         yield plaintext
 
 
-def _entries(content: Content) -> tuple[tuple[Entry, ...], str, int]:
-    """The manifest's entries, the deposit's title and the size of its files: a second's work, for a million."""
-    entries = content.entries()
+def _title_and_size(entries: Sequence[Entry]) -> tuple[str, int]:
+    """The deposit's title and the size of its files: a second's work, for a million."""
     tops = [os.fsdecode(entry.path) for entry in entries if b"/" not in entry.path]
     title = ", ".join(tops)[:200].encode("utf-8", "replace").decode()
-    return entries, title, sum(entry.size for entry in entries)
+    return title, sum(entry.size for entry in entries)
 
 
-def _published(run: _Run, content: Content, link: Link, size: int, seconds: float) -> Published:
+def _published(run: Run, skipped: tuple[str, ...], link: Link, size: int, seconds: float) -> Published:
     placed = list(run.placed.values())
     holdings = [(item.k, [Holding(i, c.node_id, c.country) for i, c in item.holders.items()]) for item in placed]
     notes = list(run.uploader.progress.notes)
@@ -215,6 +295,6 @@ def _published(run: _Run, content: Content, link: Link, size: int, seconds: floa
         placed=sum(len(item.holders) for item in placed),
         seconds=seconds,
         survives=survival(holdings),
-        skipped=content.skipped,
+        skipped=skipped,
         notes=tuple(notes),
     )

@@ -1,6 +1,7 @@
 """One segment of a publish, from its plaintext on: sealed when some of it has to be sent, and not before."""
 
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -36,12 +37,31 @@ class Sealer:
         plaintext: Not to be changed before the segment is released.
         lent: Whether it lies in memory that ``room`` gave, or that may go there.
         """
-        token = digest("local", key, str(self.shares).encode())
         layout = plan(len(plaintext), self.shares)
-        known = self.journal.placed(token)
-        if known is not None and (known.layout, known.commitment) != (layout, commitment(key)):
-            known = None
-        return Segment(self, key, plaintext, lent, layout, token, known)
+        return Segment(self, key, plaintext, lent, layout, self._token(key), self.known(key, len(plaintext)))
+
+    def referred(self, key: bytes, descriptor: Descriptor, fetch: Callable[[], Awaitable[memoryview]]) -> "Segment":
+        """A segment that is stored already, as part of another deposit.
+
+        Args:
+            key: The segment key.
+            descriptor: The segment's.
+            fetch: Gets its plaintext, should some of it have to be stored again: in memory that may be kept.
+        """
+        layout = descriptor.layout
+        alike = layout == plan(layout.length, self.shares)
+        sealer = self if alike else replace(self, shares=Shares(layout.k, layout.n))
+        return Segment(sealer, key, b"", True, layout, sealer._token(key), descriptor, fetch)
+
+    def known(self, key: bytes, length: int) -> Descriptor | None:
+        """What the plaintext of ``length`` bytes that the key is of was sealed to when it was last placed."""
+        known = self.journal.placed(self._token(key))
+        if known is not None and (known.layout, known.commitment) == (plan(length, self.shares), commitment(key)):
+            return known
+        return None
+
+    def _token(self, key: bytes) -> bytes:
+        return digest("local", key, str(self.shares).encode())
 
 
 @dataclass(slots=True, repr=False)
@@ -56,7 +76,9 @@ class Segment:
     token: bytes
     """What the journal knows it by."""
     known: Descriptor | None
-    """What it was sealed to when it was last placed, as the journal knows it."""
+    """What it was sealed to when it was last placed, as the journal knows it, or a holder."""
+    fetch: Callable[[], Awaitable[memoryview]] | None = None
+    """Gets the plaintext, when it is not here."""
     _sealed: SealedSegment | None = None
 
     async def descriptor(self) -> Descriptor:
@@ -64,15 +86,26 @@ class Segment:
         return self.known or (await self.sealed()).descriptor
 
     async def sealed(self) -> SealedSegment:
-        """Its chunks."""
+        """Its chunks.
+
+        Raises:
+            NodeError: What ``fetch`` raises.
+        """
         if self._sealed is None:
             sealer = self.sealer
+            if self.fetch is not None:
+                self.plaintext = await self.fetch()
             async with sealer.turn:
                 self._sealed = await sealer.blocking(
                     seal_segment, self.plaintext, self.key, sealer.shares, sealer.buffers.take
                 )
             self._return_plaintext()
         return self._sealed
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether its chunks have been asked for, since some have to be sent."""
+        return self._sealed is not None
 
     def release(self) -> None:
         """Give the memory back: nobody needs the plaintext or the chunks any more."""
@@ -83,7 +116,7 @@ class Segment:
             self._sealed = None
 
     def _return_plaintext(self) -> None:
-        if self.lent:
+        if self.lent and self.plaintext:
             assert isinstance(self.plaintext, memoryview)
             self.sealer.buffers.give(self.plaintext)
         self.plaintext = b""

@@ -1,7 +1,7 @@
 """How the bytes of a deposit are cut into segments (docs/spec/storage.md section 6)."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, MutableSequence, Sequence
+from dataclasses import dataclass, replace
 
 from protocol.manifest import Entry, Kind
 from protocol.segment import SEGMENT_BYTES, block_hash
@@ -47,3 +47,19 @@ def cut(entries: Sequence[Entry]) -> Iterator[Pieces]:
             pack, packed = [], 0
     if pack:
         yield tuple(pack)
+
+
+def lay_out(entries: MutableSequence[Entry], cuts: Iterable[Pieces], first: int = 0) -> None:
+    """Have the entries say where their bytes begin. They are changed in place: there may be a million.
+
+    Args:
+        entries: Of files, and others, which stay as they are.
+        cuts: The pieces of each segment, in order.
+        first: The number of the first segment.
+    """
+    for segment, pieces in enumerate(cuts, first):
+        offset = 0
+        for piece in pieces:
+            if piece.offset == 0:
+                entries[piece.entry] = replace(entries[piece.entry], segment=segment, offset=offset)
+            offset += piece.size

@@ -10,7 +10,7 @@ import pytest
 from node.devnet import DevNode
 from protocol.links import parse_link
 from tests.e2e.trees import random_bytes, snapshot, write
-from tests.e2e.world import Net, Person, local_network, root_of
+from tests.e2e.world import Net, Person, learn_secret, local_network, root_of
 
 DAY = 86_400
 
@@ -38,6 +38,30 @@ def test_another_depositor_has_another_link_and_chunks_of_their_own(alice: Perso
     mine, theirs = alice.publish(source), bob.publish(source)
     assert mine["link"] != theirs["link"]
     assert theirs["sent_bytes"] == theirs["stored_bytes"], "nobody can tell that it is the same song"
+
+
+def test_a_part_is_shared_and_kept_by_whoever_shares_it(calm: Net, alice: Person, bob: Person, tmp_path: Path) -> None:
+    """Bob has Alice's link only, and outlives her deposit; who has his link alone gets the part alone."""
+    source = tmp_path / "folder"
+    write(source / "live/film", random_bytes(27, 5_000_000))
+    write(source / "live/song", random_bytes(28, 90_000))
+    write(source / "near", random_bytes(29, 90_000))
+    whole = alice.publish(source)
+    shared = bob.json("share", whole["link"], "folder/live", "--lease", "2d")
+    learn_secret(shared["link"])
+    assert set(shared) == set(whole)
+    assert shared["bytes"] == 5_090_000
+    assert shared["sent_bytes"] < 500_000, "the film is where it was"
+    assert shared["placed"] == shared["chunks"]
+    again = bob.run("share", whole["link"], "folder/live")
+    assert again.text == f"{shared['link']}\n"
+    assert "shared 5.1 MB in " in again.err
+    assert "0 B sent" in again.err
+    alice.run("delete", whole["link"])
+    carol = calm.person(tmp_path / "carol")
+    carol.run("fetch", shared["link"], "-o", tmp_path / "copy")
+    assert snapshot(tmp_path / "copy") == snapshot(source / "live")
+    assert carol.json("check", shared["verify_link"])["healthy"]
 
 
 def test_fresh_gives_a_new_link_each_time(alice: Person, tmp_path: Path) -> None:

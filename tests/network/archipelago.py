@@ -35,6 +35,7 @@ from node.progress import Progress
 from node.publishing.content import FileContent
 from node.publishing.publish import Options, Published, publish
 from node.publishing.source import scan
+from node.sharing.share import share_part
 from node.store.chunkfile import ChunkFile, Trailer
 from node.store.datafolder import KEY_FILE
 from protocol.hashing import plain_digest
@@ -147,6 +148,12 @@ class User:
         return await publish(
             self.client, self.depositor, self.journal, content, options or Options(), progress or Progress()
         )
+
+    async def share(
+        self, link: Link, path: bytes | None, *, progress: Progress | None = None, options: Options | None = None
+    ) -> Published:
+        progress, options = progress or Progress(), options or Options()
+        return await share_part(self.client, self.depositor, self.journal, link, path, options, progress)
 
     async def fetch(
         self,

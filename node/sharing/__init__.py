@@ -1,0 +1,1 @@
+"""A part of a deposit as a deposit of its own, whose link opens that part and nothing else."""
