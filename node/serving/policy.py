@@ -139,7 +139,7 @@ class AccessLists:
         if lease.segment in self._denied("segment"):
             return "this node does not keep that segment"
         if lease.depositor in self._denied("depositor"):
-            return "this node keeps nothing for that depositor"
+            return "the operator's denylist names that depositor"
         if self._allow is not None and lease.depositor not in self._allow.entries[""]:
             return f"this node keeps chunks for depositors on its list only, and not for {lease.depositor.hex()}"
         return None
