@@ -87,6 +87,17 @@ def test_fetch_ls_check_renew_and_delete(alice: Person, bob: Person, tmp_path: P
     assert set(checked["survives"]) == SURVIVES
     assert checked["healthy"] is True
 
+    shown = bob.json("lease", "show", link)
+    wanted = {"segments", "answers", "silent", "unanswered", "leases", "more_leases", "disagree", "more_disagree"}
+    check_fields("lease show", shown, wanted)
+    (leases,) = shown["leases"]
+    check_fields("lease show", leases, {
+        "depositor", "deposit", "deleted", "expires", "spread", "avoid",
+        "segments", "bytes", "holders", "answers", "asked",
+    })  # fmt: skip
+    assert (leases["segments"], leases["expires"]) == (len(checked["segments"]), listed["expires"])
+    assert leases["answers"] == leases["asked"] == shown["answers"]
+
     for command in ("renew", "delete"):
         changed = alice.json(command, link)
         check_fields(command, changed, {"segments", "holders", "silent", "expires", "seconds_left", "refusals"})
@@ -127,6 +138,16 @@ def test_the_status_of_a_node_that_runs(alice: Person, calm: Net, tmp_path: Path
     assert fields["storing"] is True
     assert fields["contacts"]["total"] == 11
     assert fields["traffic"]["served"]["put"]["received_bytes"] > 100_000
+
+    found = alice.json("node", "depositors", *here)
+    check_fields("node depositors", found, {"total", "more", "quota_bytes", "depositors"})
+    assert (found["total"], found["more"]) == (len(found["depositors"]), 0)
+    assert sum(depositor["chunks"] for depositor in found["depositors"]) == _held(calm, node.name)
+    table = OPERATIONS.read_text().partition("**`archipel node depositors`** shows")[2].partition("\n### ")[0]
+    assert set(found["depositors"][0]) <= set(re.findall(r"`(\w+)`", table))
+    refused = alice.run("node", "depositors", "--refuse", found["depositors"][0]["key"], *here, code=4)
+    assert "no denylist" in refused.err
+    assert "--deny FILE" in refused.err
 
 
 def _held(net: Net, name: str) -> int:
