@@ -9,7 +9,9 @@ import trio
 from trio.testing import MockClock
 
 from node.cli.lease import shown_fields, shown_text
+from node.client import Client
 from node.keeping import leases as module
+from node.keeping.holders import find_holders
 from node.keeping.leases import GIVE_UP_SECONDS, Shown, show_leases
 from node.net.peers import Peers
 from node.progress import Progress
@@ -19,6 +21,7 @@ from protocol.ids import SegmentId, node_id
 from protocol.leases import Lease, Policy, open_lease, sign_lease
 from protocol.links import Link
 from protocol.messages import LEASES_PAGE, Leases, LeasesReply, PutLease
+from protocol.records import ProviderRecord
 from tests.network.archipelago import NETWORK, User, archipelago
 from tests.network.bending import Server, bendable
 from tests.network.healing import add_lease, asker, holders_of, other_lease
@@ -183,3 +186,21 @@ async def test_it_ends_however_silent_the_holders_are(
         assert len(shown.unanswered) == (shown.segments if all_of_them else 0)
         assert shown.silent > 0
         assert [terms.depositor for terms, _ in shown.leases] == [alice.depositor.identity.key] * (not all_of_them)
+
+
+async def test_it_ends_when_holders_cannot_even_be_looked_up(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(client: Client, segment: SegmentId) -> list[ProviderRecord]:
+        if segment == link.root:
+            return await find_holders(client, segment)
+        await trio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setattr(module, "find_holders", never)
+    async with archipelago(base, 6) as islands, islands.user("alice") as alice, islands.user("bob") as bob:
+        link = (await alice.publish(islands.file("film", 20 * MIB))).link
+        began = trio.current_time()
+        shown = await show(bob, link)
+        assert GIVE_UP_SECONDS <= trio.current_time() - began < GIVE_UP_SECONDS + 5
+        assert (len(shown.unanswered), len(shown.leases)) == (shown.segments - 1, 1)

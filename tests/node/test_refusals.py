@@ -1,7 +1,10 @@
 """Who refused and why: each once, no more than some, and what a person is told of it."""
 
+import pytest
+
 from dht.contact import Contact
-from node.cli.refusals import refusal_fields, refusal_notes
+from node.cli.refusals import refusal_fields, refusal_notes, refusals_told
+from node.errors import RefusedError
 from node.net.peers import PeerRefused
 from node.refusals import MAX_REFUSALS, REASONS_PER_NODE, Refusals
 from protocol.ids import Address, PublicKey
@@ -65,3 +68,12 @@ def test_many_are_told_in_few_lines() -> None:
     assert lines[0].startswith("20 nodes refuse you: ")
     assert lines[0].endswith(", and 14 more)")
     assert lines[-1] == "13 other reasons of nodes that refused: --json names all"
+
+
+def test_it_is_told_also_when_the_command_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RefusedError), refusals_told() as refusals:
+        refusals.note(contact(1), "FR", PeerRefused(ErrorCode.REFUSED, "no\x1b[2J"))
+        raise RefusedError("placed 0 of 12 chunks of a segment, 9 are needed")
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("archipel: note: 1 node refuses you: no\\x1b[2J ("), "a stranger's words are not obeyed"
