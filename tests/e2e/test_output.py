@@ -104,17 +104,34 @@ def test_fetch_ls_check_renew_and_delete(alice: Person, bob: Person, tmp_path: P
         assert 0 < changed["expires"] - time.time() - changed["seconds_left"] + 5 < 10
 
 
-def test_node(nodes: Nodes) -> None:
-    node = nodes.start("one")
+def test_node(nodes: Nodes, tmp_path: Path) -> None:
+    (tmp_path / "deny").write_text("# nobody yet\n")
+    node = nodes.start("one", "--deny", str(tmp_path / "deny"))
     wanted = {"node_id", "address", "country", "quota_bytes", "used_bytes", "storing", "network"}
     check_fields("node", node.said, wanted)
     assert node.said["country"] is None
     assert len(node.said["node_id"]) == 64
+    _refuse_and_admit(nodes.person("alice", node), nodes.folder / "one", tmp_path)
     assert node.process.stdout is not None
     os.set_blocking(node.process.stdout.fileno(), False)
     node.process.terminate()
     node.process.wait(20)
     assert node.process.stdout.read() == b"", "one object and nothing else"
+
+
+def _refuse_and_admit(alice: Person, data: Path, folder: Path) -> None:
+    """The only node refuses its only depositor, who is told so, and then does not any more."""
+    write(folder / "file", random_bytes(85, 1000))
+    assert alice.publish(folder / "file")["refusals"] == []
+    (found,) = alice.json("node", "depositors", "--data", data)["depositors"]
+    refused = alice.json("node", "depositors", "--refuse", found["key"], "--data", data)
+    check_fields("--admit", refused, {"key", "changed", "removed_chunks", "refused", "allowed", "share"})
+    assert (refused["changed"], refused["removed_chunks"]) == (True, found["chunks"])
+    told = alice.run("publish", folder / "file", code=4)
+    assert "note: 1 node refuses you: the operator's denylist names that depositor (" in told.err
+    assert alice.run("node", "depositors", "--admit", found["key"], "--data", data).text.endswith("is admitted\n")
+    assert (folder / "deny").read_text() == "# nobody yet\n"
+    alice.publish(folder / "file")
 
 
 def test_the_status_of_a_node_that_runs(alice: Person, calm: Net, tmp_path: Path) -> None:
