@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,12 +11,11 @@ from pathlib import Path
 import trio
 from trio.abc import Listener, Stream
 
-from dht.contact import Contact
 from dht.service import Dht
-from dht.state import read_contacts, write_contacts
 from node.blocking import Blocking, ThreadBlocking
 from node.client import Client, World
 from node.clock import Clock, SystemClock
+from node.contacts import remember_contacts, remembered_contacts
 from node.control import Control
 from node.errors import ConfigError
 from node.healing.service import Healing
@@ -30,6 +29,7 @@ from node.net.throttle import MIN_BYTES_PER_SECOND, limited
 from node.net.transport import SystemTransport, Transport, is_unspecified
 from node.serving.admission import MAX_CONNECTIONS, Connections
 from node.serving.announcing import Announcer
+from node.serving.depositors import DepositorDesk
 from node.serving.policy import AccessLists
 from node.serving.reachability import DialBacks, Reachability
 from node.serving.requests import Requests
@@ -159,7 +159,7 @@ async def run_node(
             subnet_share=config.subnet_share,
         )
         store = await blocking(open_store)
-        store.admits = lists.admits
+        lists.govern(store)
         try:
             sockets = limited(
                 transport or SystemTransport(), up=config.up_bytes_per_second, down=config.down_bytes_per_second
@@ -193,7 +193,7 @@ async def _build(
     """Bind the sockets and put the parts together; nothing runs yet."""
     random_bytes, blocking = outside.random_bytes, outside.blocking
     traffic = Traffic()
-    remembered = await blocking(_read_contacts, config.data / CONTACTS_FILE)
+    remembered = await blocking(remembered_contacts, config.data / CONTACTS_FILE)
     listener, socket, listening = await bind(outside.transport, config.listen)
     address = config.advertise or reachable_at(listening)
     statements = Statements(
@@ -285,7 +285,9 @@ class _Node:
             async with trio.open_nursery() as services:
                 await services.start(self.dht.run)
                 status = self._status()
-                await services.start(Control(self.config.data, {"status": status.answer, "leave": self._leave}).run)
+                desk = DepositorDesk(self.store, self.lists, self.blocking)
+                handlers = {"status": status.answer, "leave": self._leave, **desk.handlers}
+                await services.start(Control(self.config.data, handlers).run)
                 if self.config.metrics is not None:
                     await services.start(partial(serve_metrics, self.config.metrics, status.look))
                 services.start_soon(self.peers.run)
@@ -307,7 +309,7 @@ class _Node:
             self.server.finish()
             connections.cancel_scope.deadline = trio.current_time() + GRACE_SECONDS
         await self.reachability.close()
-        _write_contacts(self.config.data / CONTACTS_FILE, self.dht.contacts())
+        remember_contacts(self.config.data / CONTACTS_FILE, self.dht.contacts())
 
     async def _begin(self, services: trio.Nursery, started: trio.Event) -> None:
         """Join, be checked, and begin what runs at intervals."""
@@ -363,7 +365,7 @@ class _Node:
 
     async def _save(self) -> None:
         while True:
-            await self.blocking(_write_contacts, self.config.data / CONTACTS_FILE, self.dht.contacts())
+            await self.blocking(remember_contacts, self.config.data / CONTACTS_FILE, self.dht.contacts())
             await trio.sleep(SAVE_SECONDS)
 
     async def _expire(self) -> None:
@@ -375,23 +377,6 @@ class _Node:
             except Refusal as exc:
                 log.error("could not remove expired chunks: %s", exc)
             await trio.sleep(min(EXPIRE_SECONDS, self.config.intervals.trash))
-
-
-def _read_contacts(path: Path) -> list[Contact]:
-    try:
-        return read_contacts(path)
-    except OSError as exc:
-        log.warning("could not read the remembered contacts: %s", exc)
-        return []
-
-
-def _write_contacts(path: Path, contacts: Sequence[Contact]) -> None:
-    """Remember whom we know; an empty table is no reason to forget."""
-    if contacts:
-        try:
-            write_contacts(path, contacts)
-        except OSError as exc:
-            log.warning("could not remember contacts: %s", exc)
 
 
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:

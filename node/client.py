@@ -20,6 +20,7 @@ from node.home import Home
 from node.net.descriptors import room_for
 from node.net.peers import CONNECTIONS, PeerError, Peers
 from node.net.transport import SystemTransport, Transport
+from node.refusals import Refusals
 from protocol.errors import WrongNetworkError
 from protocol.identity import SEED_BYTES, Identity, Network
 from protocol.ids import Address, NodeId
@@ -49,6 +50,8 @@ class Client:
     world: World
     dht: Dht
     peers: Peers
+    refusals: Refusals = field(default_factory=Refusals)
+    """Who would not do what it was asked for a depositor's sake."""
     _suspects: dict[NodeId, float] = field(default_factory=dict)
 
     def suspect(self, contact: Contact) -> None:

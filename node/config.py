@@ -10,6 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from node.errors import ConfigError, reason
+from protocol.identity import KEY_BYTES
 from protocol.ids import Address
 
 DEFAULT_NETWORK = "archipel"
@@ -185,6 +186,17 @@ def parse_share(text: str) -> float:
     if not 0 < share <= 1:
         raise ConfigError(f"want a share such as 50%, at most 100%, got {text!r}")
     return share
+
+
+def parse_key(text: str) -> bytes:
+    """A depositor's public key, 32 bytes, from 64 hexadecimal digits. Raises ConfigError."""
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ConfigError(f"want a depositor's public key, {2 * KEY_BYTES} hexadecimal digits, got {text[:80]!r}")
+    return key
 
 
 def parse_duration(text: str) -> int:

@@ -24,10 +24,10 @@ _TENTHS = 10
 _NOTE_SECONDS = 60.0
 """Where there is no terminal, leaving is told of at every tenth of the chunks, and so often."""
 
-_DATA = click.option("--data", metavar="DIR", help="The data folder of the running node.  [default: HOME/node]")
+DATA_OPTION = click.option("--data", metavar="DIR", help="The data folder of the running node.  [default: HOME/node]")
 
 
-def _folder(given: str | None) -> Path:
+def node_folder(given: str | None) -> Path:
     """As said behind the command, or before it, or by default."""
     context = click.get_current_context()
     said = given or (context.parent and context.parent.params.get("data"))
@@ -36,7 +36,7 @@ def _folder(given: str | None) -> Path:
 
 @click.command()
 @click.option("--metrics", is_flag=True, help="As Prometheus reads it.")
-@_DATA
+@DATA_OPTION
 @common_options
 def status(metrics: bool, data: str | None) -> None:
     """Show what the node that runs here holds, knows and does.
@@ -48,7 +48,7 @@ def status(metrics: bool, data: str | None) -> None:
     """
     if metrics and settings().json:
         raise ConfigError("--metrics and --json are two forms of the same")
-    found = run_async(partial(_ask_once, _folder(data), "status"))
+    found = run_async(partial(_ask_once, node_folder(data), "status"))
     if metrics:
         click.echo(metrics_text(found), nl=False)
     else:
@@ -56,7 +56,7 @@ def status(metrics: bool, data: str | None) -> None:
 
 
 @click.command()
-@_DATA
+@DATA_OPTION
 @common_options
 def leave(data: str | None) -> None:
     """Hand every chunk on to other nodes; then the node stops.
@@ -68,7 +68,7 @@ def leave(data: str | None) -> None:
     Example:
       archipel node leave --data /srv/archipel
     """
-    done = run_async(partial(_leave, _folder(data)))
+    done = run_async(partial(_leave, node_folder(data)))
     gone = f"; {done['gone']} no longer wanted" if done["gone"] else ""
     handed_on = f"handed on {count_text(done['moved'], 'chunk')} ({size_text(done['bytes'])})"
     show(f"{handed_on}, {done['left']} left{gone}", done)

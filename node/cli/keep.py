@@ -9,6 +9,7 @@ import click
 
 from node.cli.options import common_options, parsed, settings
 from node.cli.output import note, progress_shown, show, survival_fields, survival_text
+from node.cli.refusals import refusal_fields, refusals_told
 from node.cli.running import read_link, run_async
 from node.cli.text import count_text, date_text
 from node.client import Client, open_client
@@ -22,6 +23,7 @@ from node.keeping.lifetime import Changed
 from node.keeping.lifetime import delete as delete_deposit
 from node.keeping.lifetime import renew as renew_deposit
 from node.progress import Progress
+from node.refusals import Refusals
 from protocol.identity import Network
 from protocol.links import Link
 
@@ -112,9 +114,10 @@ def renew(link: str, lease: str) -> None:
       archipel renew archipel:... --lease 365d
     """
     seconds = parsed("--lease", parse_duration, lease)
-    changed = _change(read_link(link), "renewing", partial(_renew, seconds))
+    with refusals_told() as refusals:
+        changed = _change(read_link(link), "renewing", partial(_renew, seconds), refusals)
     note(f"renewed {_reached(changed)}")
-    show(f"leases run until {date_text(changed.expiry)}", _fields(changed))
+    show(f"leases run until {date_text(changed.expiry)}", _fields(changed, refusals))
 
 
 @click.command()
@@ -127,10 +130,11 @@ def delete(link: str) -> None:
     Example:
       archipel delete archipel:...
     """
-    changed = _change(read_link(link), "deleting", _delete)
+    with refusals_told() as refusals:
+        changed = _change(read_link(link), "deleting", _delete, refusals)
     show(
         f"deleted {_reached(changed)}",
-        _fields(changed),
+        _fields(changed, refusals),
     )
 
 
@@ -145,7 +149,7 @@ async def _delete(client: Client, home: Home, journal: Journal, link: Link, prog
 _Change = Callable[[Client, Home, Journal, Link, Progress], Awaitable[Changed]]
 
 
-def _change(link: Link, doing: str, change: _Change) -> Changed:
+def _change(link: Link, doing: str, change: _Change, refusals: Refusals) -> Changed:
     config = settings().config()
     home = Home(config.home)
     home.create()
@@ -153,6 +157,7 @@ def _change(link: Link, doing: str, change: _Change) -> Changed:
 
     async def work(progress: Progress) -> Changed:
         async with open_client(config, hints=link.hints) as client:
+            client.refusals = refusals
             return await change(client, home, journal, link, progress)
 
     try:
@@ -168,11 +173,12 @@ def _reached(changed: Changed) -> str:
     return f"{count_text(changed.segments, 'segment')}: {count_text(changed.holders, 'answer')} of holders{silent}"
 
 
-def _fields(changed: Changed) -> dict[str, object]:
+def _fields(changed: Changed, refusals: Refusals) -> dict[str, object]:
     return {
         "segments": changed.segments,
         "holders": changed.holders,
         "silent": changed.silent,
         "expires": changed.expiry,
         "seconds_left": max(0, changed.expiry - int(time.time())),
+        "refusals": refusal_fields(refusals),
     }

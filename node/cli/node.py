@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from node.app import NodeConfig, NodeInfo, run_node
 from node.cli.control import leave, status
+from node.cli.depositors import depositors
 from node.cli.options import common_options, parsed, parsed_if_given, settings
 from node.cli.output import note, show
 from node.cli.text import size_text
@@ -123,6 +124,7 @@ def _wanted(
 
 node.add_command(status)
 node.add_command(leave)
+node.add_command(depositors)
 
 
 def _refuse_options(context: click.Context) -> None:

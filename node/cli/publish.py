@@ -10,6 +10,7 @@ import click
 
 from node.cli.options import common_options, parsed, settings
 from node.cli.output import note, progress_shown, show, survival_fields, survival_text
+from node.cli.refusals import refusal_fields, refusals_told
 from node.cli.running import StandardInput, run_async
 from node.cli.text import count_text, size_text
 from node.client import Client, open_client
@@ -23,6 +24,7 @@ from node.publishing.content import Content, FileContent, StreamContent
 from node.publishing.publish import Options, Published
 from node.publishing.publish import publish as publish_content
 from node.publishing.source import scan
+from node.refusals import Refusals
 from protocol.errors import LocalProtocolError
 from protocol.hashing import digest
 from protocol.identity import Network
@@ -85,16 +87,17 @@ def publish(
 
     async def work(journal: Journal, book: ReceiptBook | None, progress: Progress) -> Published:
         async with open_client(config) as client:
+            client.refusals = refusals
             published = await publish_content(client, depositor, journal, content, options, progress, book)
             return replace(published, link=_with_hints(client, published.link)) if hints else published
 
-    with _receipts(receipt, network) as book:
+    with refusals_told() as refusals, _receipts(receipt, network) as book:
         with closing(Journal(home.journal, network)) as journal, progress_shown("publishing") as progress:
             progress.total = content.total_bytes
             published = run_async(lambda: work(journal, book, progress))
         if book is not None:
             book.file.finish()
-    _show(published, receipt, book)
+    _show(published, receipt, book, refusals)
 
 
 @contextmanager
@@ -146,21 +149,28 @@ def _with_hints(client: Client, link: Link) -> Link:
     return replace(link, hints=tuple(contact.address for contact in client.dht.contacts()[:_HINTS]))
 
 
-def _show(published: Published, receipt: str | None, book: ReceiptBook | None) -> None:
+def _show(published: Published, receipt: str | None, book: ReceiptBook | None, refusals: Refusals) -> None:
     receipts: dict[str, object] = {}
     signed = ""
     if book is not None:
         receipts = {"receipt": {"file": receipt, "receipts": book.receipts, "holders": len(book.holders)}}
         signed = f"{count_text(book.receipts, 'receipt')} of {count_text(len(book.holders), 'holder')} in {receipt}"
-    show_published("published", published, signed, receipts)
+    show_published("published", published, refusals, signed, receipts)
 
 
-def show_published(done: str, published: Published, last_note: str = "", more: Mapping[str, object] = _NOTHING) -> None:
+def show_published(
+    done: str,
+    published: Published,
+    refusals: Refusals,
+    last_note: str = "",
+    more: Mapping[str, object] = _NOTHING,
+) -> None:
     """Print a deposit's link, and on standard error what became of it.
 
     Args:
         done: What was done to it.
         published: The deposit.
+        refusals: Of nodes, meanwhile.
         last_note: A last line for people; empty: none.
         more: Fields of the JSON object besides.
     """
@@ -189,6 +199,7 @@ def show_published(done: str, published: Published, last_note: str = "", more: M
             "survives": survival_fields(published.survives),
             "skipped": published.skipped,
             "notes": published.notes,
+            "refusals": refusal_fields(refusals),
             **more,
         },
     )

@@ -9,6 +9,7 @@ import click
 
 from node.cli.options import common_options, settings
 from node.cli.output import note, progress_shown, show
+from node.cli.refusals import refusal_fields, refusals_told
 from node.cli.running import run_async
 from node.cli.text import count_text, date_text
 from node.client import open_client
@@ -18,6 +19,7 @@ from node.keeping.challenge import Answer, Challenged
 from node.keeping.challenge import challenge as challenge_signers
 from node.keeping.receiptfile import NewFile, Summary, convicted, new_file, promises_in, sum_up
 from node.progress import Progress
+from node.refusals import Refusals
 from protocol.identity import Network
 from protocol.ids import NetworkId, node_id
 from protocol.receipts import EVIDENCE, DenialProof, Proof
@@ -142,16 +144,17 @@ def challenge(file: str, output: str | None) -> None:
 
     async def work(evidence: NewFile | None, progress: Progress) -> Challenged:
         async with open_client(config) as client:
+            client.refusals = refusals
             return await challenge_signers(client, promises_in(path, network), evidence, progress)
 
-    with _evidence(output, network) as evidence:
+    with refusals_told() as refusals, _evidence(output, network) as evidence:
         with progress_shown("challenging") as progress:
             progress.total = total
             result = run_async(partial(work, evidence, progress))
         written = evidence is not None and result.proofs > 0
         if evidence is not None and written:
             evidence.finish()
-    _show_challenged(result, output if written else None)
+    _show_challenged(result, output if written else None, refusals)
 
 
 @contextmanager
@@ -163,7 +166,7 @@ def _evidence(path: str | None, network: NetworkId) -> Iterator[NewFile | None]:
         yield file
 
 
-def _show_challenged(result: Challenged, written: str | None) -> None:
+def _show_challenged(result: Challenged, written: str | None, refusals: Refusals) -> None:
     answers = result.answers
     counts = {answer.value: answers[answer] for answer in Answer}
     wrong = answers[Answer.PROVED] + answers[Answer.WRONG]
@@ -180,7 +183,8 @@ def _show_challenged(result: Challenged, written: str | None) -> None:
         )
     if result.expired:
         lines.append(f"{count_text(result.expired, 'receipt')} expired: not asked")
-    show("\n".join(lines), {**counts, "expired": result.expired, "liars": len(result.liars), "evidence": written})
+    fields = {"expired": result.expired, "liars": len(result.liars), "evidence": written}
+    show("\n".join(lines), {**counts, **fields, "refusals": refusal_fields(refusals)})
     if written:
         note(f"{count_text(result.proofs, 'proof')} in {written}")
     if wrong:

@@ -25,6 +25,7 @@ _COMMANDS = {
     "check": ("node.cli.keep", "Count the live chunks of a deposit, by audit."),
     "renew": ("node.cli.keep", "Extend the leases of a deposit of yours."),
     "delete": ("node.cli.keep", "End the leases of a deposit of yours."),
+    "lease": ("node.cli.lease", "Who has signed that a deposit be kept, and until when."),
     "receipt": ("node.cli.receipt", "What holders signed, and whether they keep their word."),
     "devnet": ("node.cli.devnet", "A local network of real nodes, to try things on."),
 }

@@ -9,6 +9,7 @@ import click
 from node.cli.options import common_options, parsed, settings
 from node.cli.output import progress_shown
 from node.cli.publish import show_published
+from node.cli.refusals import refusals_told
 from node.cli.running import read_link, run_async
 from node.client import open_client
 from node.config import parse_duration
@@ -50,9 +51,11 @@ def share(link: str, path: str, lease: str) -> None:
     async def work(journal: Journal, progress: Progress) -> Published:
         options = Options(lease_seconds=lease_seconds, policy=inherited_policy(journal, opened))
         async with open_client(config, hints=opened.hints) as client:
+            client.refusals = refusals
             shared = await share_part(client, depositor, journal, opened, os.fsencode(path), options, progress)
             return replace(shared, link=replace(shared.link, hints=opened.hints))
 
-    with closing(Journal(home.journal, network)) as journal, progress_shown("sharing") as progress:
+    journal_open = closing(Journal(home.journal, network))
+    with refusals_told() as refusals, journal_open as journal, progress_shown("sharing") as progress:
         shared = run_async(lambda: work(journal, progress))
-    show_published("shared", shared)
+    show_published("shared", shared, refusals)

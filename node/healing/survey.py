@@ -13,18 +13,17 @@ from dht.contact import Contact, believable
 from node.client import Client
 from node.healing.ledger import CoHolder, Ledger
 from node.healing.tally import Tally
-from node.keeping.holders import ANSWER_SECONDS
-from node.net.peers import PeerBroke, PeerRefused
+from node.keeping.holders import ANSWER_SECONDS, fetch_leases
+from node.net.peers import PeerRefused
 from node.serving.statements import Statements
 from node.store.chunkstore import ChunkStore
 from node.store.refusal import Refusal
 from protocol.errors import RemoteProtocolError
 from protocol.identity import verify
 from protocol.ids import Address, PublicKey, SegmentId, short
-from protocol.leases import Lease, open_lease
+from protocol.leases import Lease
 from protocol.messages import (
     LEASES_PAGE,
-    MAX_LEASES,
     MAX_SURVEYED,
     NONCE_BYTES,
     ErrorCode,
@@ -174,18 +173,5 @@ class Surveys:
 
     async def fetch(self, node: CoHolder, segment: SegmentId) -> list[tuple[Lease, bytes]]:
         """All leases a node has of a segment, each with what was signed. One that is not good spoils them all."""
-        found: list[tuple[Lease, bytes]] = []
-        more = True
-        while more:
-            with trio.fail_after(ANSWER_SECONDS):
-                ask = Leases(segment=segment, skip=len(found))
-                reply, _ = await self._client.peers.request(node.contact, ask)
-            assert isinstance(reply, LeasesReply)
-            opened = [(open_lease(data, self._client.network.id), data) for data in reply.leases]
-            if any(lease.segment != segment for lease, _ in opened):
-                raise PeerBroke("sent the lease of another segment")
-            found += opened
-            if reply.more and len(opened) < LEASES_PAGE:
-                raise PeerBroke("sent half a page of leases")
-            more = reply.more and len(found) < MAX_LEASES
-        return found
+        with trio.fail_after(ANSWER_SECONDS):
+            return await fetch_leases(self._client, node.contact, segment)

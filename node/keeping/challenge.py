@@ -204,6 +204,8 @@ class _Question:
             self.answer = Answer.REFUSED
             if exc.code in (ErrorCode.NOT_FOUND, ErrorCode.CORRUPT):
                 await self._ask_to_sign()
+            if self.answer is Answer.REFUSED:
+                client.refusals.note(self.contact, receipt.country, exc)
             return False
         except PeerBroke:
             return False

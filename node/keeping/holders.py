@@ -7,10 +7,11 @@ import trio
 
 from dht.contact import Contact
 from node.client import Client
-from node.net.peers import PeerError, PeerUnreachable
+from node.net.peers import PeerBroke, PeerError, PeerUnreachable
 from protocol.errors import ProtocolError
 from protocol.ids import PublicKey, SegmentId
-from protocol.messages import Get, GetReply
+from protocol.leases import Lease, open_lease
+from protocol.messages import LEASES_PAGE, MAX_LEASES, Get, GetReply, Leases, LeasesReply
 from protocol.records import ProviderRecord
 from protocol.segment import Descriptor
 
@@ -101,6 +102,27 @@ async def read_descriptor(client: Client, segment: SegmentId, holders: Sequence[
                 await over.wait()
             if scope.cancelled_caught:
                 client.suspect(Contact(holder.key, holder.address))
+    return found
+
+
+async def fetch_leases(client: Client, contact: Contact, segment: SegmentId) -> list[tuple[Lease, bytes]]:
+    """All leases a node has of a segment, each with what was signed. The deadline is the caller's.
+
+    Raises:
+        PeerError, ProtocolError: It refuses or does not answer; or one lease is not good, which spoils them all.
+    """
+    found: list[tuple[Lease, bytes]] = []
+    more = True
+    while more:
+        reply, _ = await client.peers.request(contact, Leases(segment=segment, skip=len(found)))
+        assert isinstance(reply, LeasesReply)
+        opened = [(open_lease(data, client.network.id), data) for data in reply.leases]
+        if any(lease.segment != segment for lease, _ in opened):
+            raise PeerBroke("sent the lease of another segment")
+        found += opened
+        if reply.more and len(opened) < LEASES_PAGE:
+            raise PeerBroke("sent half a page of leases")
+        more = reply.more and len(found) < MAX_LEASES
     return found
 
 

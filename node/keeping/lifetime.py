@@ -217,6 +217,7 @@ class _Change:
                     return True  # it was told before, or has lost it: nothing is left there
                 if announced or exc.code is not ErrorCode.NOT_FOUND:
                     refusal = str(exc)
+                client.refusals.note(contact, countries.get(contact.key), exc)
                 raise
             if not isinstance(reply, LeaseReply):
                 return False
@@ -225,7 +226,9 @@ class _Change:
                     records.append(data)
             return True
 
-        contacts = contacts_of(await find_holders(client, segment))
+        holders = await find_holders(client, segment)
+        countries = {holder.key: holder.country for holder in holders}
+        contacts = contacts_of(holders)
         announced = bool(contacts)
         if not announced:  # nobody announces it; or is it that nobody answers us?
             nearest = [found.contact for found in await client.dht.lookup(segment)]

@@ -177,7 +177,9 @@ class Placing:
         except (PeerError, ProtocolError) as exc:
             self._failures.append((put.candidate, exc))
             self._leave_out(put.candidate)
-            if not isinstance(exc, PeerRefused):
+            if isinstance(exc, PeerRefused):
+                self._client.refusals.note(contact, put.candidate.country, exc)
+            else:
                 self._client.suspect(contact)
         finally:
             put.flight.end()

@@ -12,7 +12,7 @@ from dht.contact import Contact
 from node.client import Client
 from node.keeping.audit import answered_rightly
 from node.keeping.holders import ANSWER_SECONDS, Questions
-from node.net.peers import PeerError
+from node.net.peers import PeerError, PeerRefused
 from node.publishing.placement import ENOUGH_COUNTRIES, Candidate
 from node.publishing.spread import Spread
 from protocol.errors import ProtocolError
@@ -83,7 +83,9 @@ class _Presence:
         work = _Proof(self.client, self.depositor, self.spread, candidate, self.questions)
         try:
             found = await work.run({(holder.index, holder.key) for holder in self.known})
-        except (PeerError, ProtocolError, trio.TooSlowError):
+        except (PeerError, ProtocolError, trio.TooSlowError) as exc:
+            if isinstance(exc, PeerRefused):
+                self.client.refusals.note(candidate.contact, candidate.country, exc)
             self.client.suspect(candidate.contact)
         else:
             self.proved += found

@@ -5,17 +5,19 @@ in the same step. One that cannot be read leaves the old one in force, and says 
 """
 
 import logging
+import threading
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
 from node.blocking import Blocking
-from node.errors import ConfigError, reason
+from node.errors import ConfigError, RefusedError
+from node.serving.listfile import ListFile
 from node.store.chunkstore import ChunkStore
 from node.store.refusal import Refusal
-from protocol.ids import ID_BYTES, SegmentId
+from protocol.ids import SegmentId
 from protocol.leases import Lease
 from protocol.messages import ErrorCode
 
@@ -29,65 +31,16 @@ _ALLOWED = ("",)
 _DENIED = ("segment", "depositor")
 
 
-@dataclass(slots=True)
-class _ListFile:
-    """A list as it was last read: 32 bytes in hex on each line, behind the word that says what they are."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the lists say of one depositor."""
 
-    path: Path
-    words: tuple[str, ...]
-    """What a line may begin with; an empty word: nothing but the hex."""
-    entries: dict[str, frozenset[bytes]] = field(default_factory=dict)
-    """For each word what was listed."""
-    _seen: tuple[int, int, int] | str = ""
-
-    def refresh(self) -> bool:
-        """Read the file if it has changed since; whether it had.
-
-        Raises:
-            ConfigError: It cannot be read, or a line is malformed: the entries stay. Raised once for each change.
-        """
-        seen: tuple[int, int, int] | str
-        try:
-            stat = self.path.stat()
-            seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        except OSError as exc:
-            seen = str(exc)
-        if seen == self._seen:
-            return False
-        self._seen = seen
-        try:
-            text = self.path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigError(f"cannot read {str(self.path)!r}: {reason(exc)}") from exc
-        self.entries = self._parse(text)
-        return True
-
-    def _parse(self, text: str) -> dict[str, frozenset[bytes]]:
-        found: dict[str, set[bytes]] = {word: set() for word in self.words}
-        for number, line in enumerate(text.splitlines(), 1):
-            match line.partition("#")[0].split():
-                case []:
-                    continue
-                case [digits]:
-                    word = ""
-                case [word, digits]:
-                    pass
-                case _:
-                    word, digits = "", ""
-            entry = _unhex(digits)
-            if word not in found or entry is None:
-                wanted = " or ".join(f"{word} HEX".strip() for word in self.words)
-                raise ConfigError(f"{self.path}, line {number}: want {wanted}, of {2 * ID_BYTES} digits")
-            found[word].add(entry)
-        return {word: frozenset(entries) for word, entries in found.items()}
-
-
-def _unhex(digits: str) -> bytes | None:
-    try:
-        entry = bytes.fromhex(digits)
-    except ValueError:
-        return None
-    return entry if len(entry) == ID_BYTES else None
+    allowed: bool | None
+    """Whether the allow-list names it; None: there is no such list."""
+    refused: bool
+    """Whether the denylist names it."""
+    share: float | None
+    """Of the quota, above 0, at most 1; None: they do not say."""
 
 
 class AccessLists:
@@ -99,12 +52,15 @@ class AccessLists:
         Args:
             allow: Names the depositors whose leases are taken, a key on each line; None: everybody's.
             deny: Names segments and depositors, ``segment HEX`` or ``depositor HEX`` on each line; None: nobody.
+                In both a depositor's line may end with the share of the quota that is theirs, such as ``10%``.
 
         Raises:
             ConfigError: A list cannot be read, or a line of it is malformed.
         """
-        self._allow = None if allow is None else _ListFile(allow, _ALLOWED)
-        self._deny = None if deny is None else _ListFile(deny, _DENIED)
+        self._allow = None if allow is None else ListFile(allow, _ALLOWED, shared="", whole=True)
+        self._deny = None if deny is None else ListFile(deny, _DENIED, shared="depositor", whole=False)
+        self._lock = threading.Lock()
+        """While the files are read or written."""
         for option, file in (("--allow", self._allow), ("--deny", self._deny)):
             try:
                 if file is not None:
@@ -112,8 +68,13 @@ class AccessLists:
             except ConfigError as exc:
                 raise ConfigError(f"{option}: {exc}", hint=exc.hint) from exc
 
+    def govern(self, store: ChunkStore) -> None:
+        """Have a store ask the lists: which leases it may take over, and what share a depositor has."""
+        store.admits = self.admits
+        store.depositors.set_shares(self.share)
+
     @property
-    def _files(self) -> list[_ListFile]:
+    def _files(self) -> list[ListFile]:
         return [file for file in (self._allow, self._deny) if file is not None]
 
     def _denied(self, word: str) -> frozenset[bytes]:
@@ -139,10 +100,42 @@ class AccessLists:
         if lease.segment in self._denied("segment"):
             return "this node does not keep that segment"
         if lease.depositor in self._denied("depositor"):
-            return "this node keeps nothing for that depositor"
+            return "the operator's denylist names that depositor"
         if self._allow is not None and lease.depositor not in self._allow.entries[""]:
             return f"this node keeps chunks for depositors on its list only, and not for {lease.depositor.hex()}"
         return None
+
+    def standing(self, depositor: bytes) -> Standing:
+        """What the lists say of a depositor."""
+        allowed = None if self._allow is None else depositor in self._allow.entries[""]
+        return Standing(allowed=allowed, refused=depositor in self._denied("depositor"), share=self.share(depositor))
+
+    def share(self, depositor: bytes) -> float | None:
+        """What of the quota a depositor may take, above 0, at most 1; None: the lists do not say. Never waits."""
+        shares = [file.shares[depositor] for file in self._files if depositor in file.shares]
+        return min(shares, default=None)
+
+    def refuse(self, depositor: bytes) -> bool:
+        """Put a depositor on the denylist, in its file as well; False if it was there. Blocks.
+
+        Raises:
+            RefusedError: The node has no denylist.
+            ConfigError, MachineError: The file cannot be read, or written: nothing changes.
+        """
+        if self._deny is None:
+            raise RefusedError("this node has no denylist to put it on", hint=_no_denylist(self._allow))
+        with self._lock:
+            return self._deny.add("depositor", depositor)
+
+    def admit(self, depositor: bytes) -> bool:
+        """Take a depositor off the denylist, and put it on the allow-list if there is one; False if nothing changes.
+
+        Blocks. Raises as :meth:`refuse`, but for RefusedError: who has no lists admits everybody.
+        """
+        with self._lock:
+            added = self._allow is not None and self._allow.add("", depositor)
+            removed = self._deny is not None and self._deny.remove("depositor", depositor)
+        return added or removed
 
     def hides(self, segment: SegmentId, store: ChunkStore) -> bool:
         """Whether a segment is answered for as if it were not held. Blocks.
@@ -167,22 +160,36 @@ class AccessLists:
 
     def _refresh(self) -> bool:
         changed = False
-        for file in self._files:
-            try:
-                changed |= file.refresh()
-            except ConfigError as exc:
-                log.error("%s; the list stays as it was", exc)
+        with self._lock:
+            for file in self._files:
+                try:
+                    changed |= file.refresh()
+                except ConfigError as exc:
+                    log.error("%s; the list stays as it was", exc)
         return changed
 
     def _sweep(self, store: ChunkStore) -> None:
         try:
-            removed = store.expel(self._denied("segment"), self._denied("depositor"))
+            self.sweep(store)
         except Refusal as exc:
             log.error("could not remove what the denylist forbids: %s", exc)
-            return
+
+    def sweep(self, store: ChunkStore) -> int:
+        """Remove what the denylist forbids; returns the chunks removed. Blocks.
+
+        Raises:
+            Refusal: disk.
+        """
+        removed = store.expel(self._denied("segment"), self._denied("depositor"))
         if removed:
             log.warning("removed %d chunks that the denylist forbids", removed)
+        return removed
 
 
 def _all_in(depositors: Collection[bytes], denied: Collection[bytes]) -> bool:
     return bool(depositors) and all(depositor in denied for depositor in depositors)
+
+
+def _no_denylist(allow: ListFile | None) -> str:
+    hint = "make an empty file, and start the node with --deny FILE"
+    return hint if allow is None else f"{hint}; or take the key out of {allow.path}, and what is here stays"

@@ -246,6 +246,17 @@ class ChunkIndex:
         with self._lock:
             return [(Account(row[0], row[1]), row[2], row[3]) for row in self._db.execute(query)]
 
+    def depositors(self, prefix: int) -> list[tuple[bytes, int, int, int, int, bytes | None, bytes | None]]:
+        """Of the segments with ids that begin with ``prefix``, for each depositor: segments with chunks on its account,
+        those chunks, their units of 4 KiB; its leases, and when the first and the last of these ends."""
+        query = f"""
+            SELECT depositor, COUNT(DISTINCT segment), COUNT(*), SUM({_UNITS}), 0, NULL, NULL FROM chunk
+                WHERE segment BETWEEN ?1 AND ?2 GROUP BY depositor
+            UNION ALL SELECT depositor, 0, 0, 0, COUNT(*), MIN(expiry), MAX(expiry) FROM lease
+                WHERE segment BETWEEN ?1 AND ?2 AND NOT deleted GROUP BY depositor"""  # noqa: S608 - our own text
+        with self._lock:
+            return self._db.execute(query, _range(prefix)).fetchall()
+
     def add_chunk(self, chunk: HeldChunk, stored: Stored) -> None:
         account = stored.account
         row = (

@@ -18,6 +18,7 @@ from node.store.chunkfile import ChunkFile, DamagedError, Paths
 from node.store.chunkindex import ChunkIndex, HeldChunk, Totals
 from node.store.chunkreader import ChunkReader
 from node.store.chunkrecovery import folder_mtimes, open_index, prepare_folders
+from node.store.depositors import Depositors
 from node.store.leasebook import LeaseBook, held_lease
 from node.store.putting import Puts, PutWriter
 from node.store.quota import Quota
@@ -46,7 +47,7 @@ class ChunkStore:
         self._paths = paths
         self._index = index
         self._quota = quota
-        self._shares = shares
+        self.depositors = Depositors(index, shares)
         self._wall = wall_clock
         self._trash_seconds = trash_seconds
         self._trash = Trash(index, wall_clock)

@@ -6,7 +6,7 @@ been given cannot be taken back before its leases end.
 
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from node.store.chunkindex import Account
 from node.store.quota import UNIT_BYTES, charge
@@ -37,20 +37,27 @@ class Shares:
         """
         self._depositor = depositor
         self._subnet = subnet
-        self._quota_bytes = quota_bytes
+        self.quota_bytes = quota_bytes
         self._depositors: Counter[bytes] = Counter()
         self._subnets: Counter[bytes] = Counter()
         self._lock = threading.Lock()
+        self.share_of: Callable[[bytes], float | None] = lambda _: None
+        """Asked for another share that one depositor has; None: there is none. It never waits."""
         for account, chunks, units in held:
             self._add(account, UNIT_BYTES * (chunks + units))
 
     def take(self, account: Account, amount: int) -> None:
         """Count ``amount`` more bytes. Raises Refusal (refused), and then counts nothing."""
         with self._lock:
-            self._check(self._depositor, self._depositors[account.depositor] + amount, "depositor")
+            share = self.depositor_share(account.depositor)
+            self._check(share, self._depositors[account.depositor] + amount, "depositor")
             if account.subnet is not None:
                 self._check(self._subnet, self._subnets[account.subnet] + amount, "subnet")
             self._add(account, amount)
+
+    def depositor_share(self, depositor: bytes) -> float:
+        """What of the quota one depositor may take: above 0, at most 1."""
+        return self.share_of(depositor) or self._depositor
 
     def give(self, account: Account, amount: int) -> None:
         """Count ``amount`` bytes less."""
@@ -58,8 +65,8 @@ class Shares:
             self._add(account, -amount)
 
     def _check(self, share: float, amount: int, who: str) -> None:
-        if share < 1 and amount > share * self._quota_bytes:
-            raise Refusal(ErrorCode.REFUSED, f"one {who} may take {share:.0%} of this node's quota, and has it")
+        if share < 1 and amount > share * self.quota_bytes:
+            raise Refusal(ErrorCode.REFUSED, f"one {who} may take {100 * share:.4g}% of this node's quota, and has it")
 
     def _add(self, account: Account, amount: int) -> None:
         for counter, key in ((self._depositors, account.depositor), (self._subnets, account.subnet)):

@@ -45,7 +45,9 @@ def test_publish(alice: Person, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "folder" / "pipe")
     fields = alice.publish(tmp_path / "folder", "--avoid", "DE,NZ,IS")
     numbers = {"bytes", "stored_bytes", "sent_bytes", "segments", "chunks", "placed"}
-    check_fields("publish", fields, numbers | {"link", "verify_link", "seconds", "survives", "skipped", "notes"})
+    check_fields(
+        "publish", fields, numbers | {"link", "verify_link", "seconds", "survives", "skipped", "notes", "refusals"}
+    )
     assert all(type(fields[name]) is int for name in numbers)
     assert type(fields["seconds"]) is float
     assert set(fields["survives"]) == SURVIVES
@@ -85,23 +87,51 @@ def test_fetch_ls_check_renew_and_delete(alice: Person, bob: Person, tmp_path: P
     assert set(checked["survives"]) == SURVIVES
     assert checked["healthy"] is True
 
+    shown = bob.json("lease", "show", link)
+    wanted = {"segments", "answers", "silent", "unanswered", "leases", "more_leases", "disagree", "more_disagree"}
+    check_fields("lease show", shown, wanted)
+    (leases,) = shown["leases"]
+    check_fields("lease show", leases, {
+        "depositor", "deposit", "deleted", "expires", "spread", "avoid",
+        "segments", "bytes", "holders", "answers", "asked",
+    })  # fmt: skip
+    assert (leases["segments"], leases["expires"]) == (len(checked["segments"]), listed["expires"])
+    assert leases["answers"] == leases["asked"] == shown["answers"]
+
     for command in ("renew", "delete"):
         changed = alice.json(command, link)
-        check_fields(command, changed, {"segments", "holders", "silent", "expires", "seconds_left"})
+        check_fields(command, changed, {"segments", "holders", "silent", "expires", "seconds_left", "refusals"})
         assert 0 < changed["expires"] - time.time() - changed["seconds_left"] + 5 < 10
 
 
-def test_node(nodes: Nodes) -> None:
-    node = nodes.start("one")
+def test_node(nodes: Nodes, tmp_path: Path) -> None:
+    (tmp_path / "deny").write_text("# nobody yet\n")
+    node = nodes.start("one", "--deny", str(tmp_path / "deny"))
     wanted = {"node_id", "address", "country", "quota_bytes", "used_bytes", "storing", "network"}
     check_fields("node", node.said, wanted)
     assert node.said["country"] is None
     assert len(node.said["node_id"]) == 64
+    _refuse_and_admit(nodes.person("alice", node), nodes.folder / "one", tmp_path)
     assert node.process.stdout is not None
     os.set_blocking(node.process.stdout.fileno(), False)
     node.process.terminate()
     node.process.wait(20)
     assert node.process.stdout.read() == b"", "one object and nothing else"
+
+
+def _refuse_and_admit(alice: Person, data: Path, folder: Path) -> None:
+    """The only node refuses its only depositor, who is told so, and then does not any more."""
+    write(folder / "file", random_bytes(85, 1000))
+    assert alice.publish(folder / "file")["refusals"] == []
+    (found,) = alice.json("node", "depositors", "--data", data)["depositors"]
+    refused = alice.json("node", "depositors", "--refuse", found["key"], "--data", data)
+    check_fields("--admit", refused, {"key", "changed", "removed_chunks", "refused", "allowed", "share"})
+    assert (refused["changed"], refused["removed_chunks"]) == (True, found["chunks"])
+    told = alice.run("publish", folder / "file", code=4)
+    assert "note: 1 node refuses you: the operator's denylist names that depositor (" in told.err
+    assert alice.run("node", "depositors", "--admit", found["key"], "--data", data).text.endswith("is admitted\n")
+    assert (folder / "deny").read_text() == "# nobody yet\n"
+    alice.publish(folder / "file")
 
 
 def test_the_status_of_a_node_that_runs(alice: Person, calm: Net, tmp_path: Path) -> None:
@@ -125,6 +155,16 @@ def test_the_status_of_a_node_that_runs(alice: Person, calm: Net, tmp_path: Path
     assert fields["storing"] is True
     assert fields["contacts"]["total"] == 11
     assert fields["traffic"]["served"]["put"]["received_bytes"] > 100_000
+
+    found = alice.json("node", "depositors", *here)
+    check_fields("node depositors", found, {"total", "more", "quota_bytes", "depositors"})
+    assert (found["total"], found["more"]) == (len(found["depositors"]), 0)
+    assert sum(depositor["chunks"] for depositor in found["depositors"]) == _held(calm, node.name)
+    table = OPERATIONS.read_text().partition("**`archipel node depositors`** shows")[2].partition("\n### ")[0]
+    assert set(found["depositors"][0]) <= set(re.findall(r"`(\w+)`", table))
+    refused = alice.run("node", "depositors", "--refuse", found["depositors"][0]["key"], *here, code=4)
+    assert "no denylist" in refused.err
+    assert "--deny FILE" in refused.err
 
 
 def _held(net: Net, name: str) -> int:

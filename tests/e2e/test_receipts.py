@@ -29,7 +29,7 @@ def test_publish_verify_and_challenge(calm: Net, alice: Person, bob: Person, tmp
     check_fields(
         "receipt challenge",
         asked,
-        {"right", "proved", "wrong", "denied", "refused", "silent", "expired", "liars", "evidence"},
+        {"right", "proved", "wrong", "denied", "refused", "silent", "expired", "liars", "evidence", "refusals"},
     )
     assert (asked["right"], asked["evidence"]) == (told["receipts"], None)
     assert not list(tmp_path.glob("lies*"))

@@ -226,6 +226,7 @@ class Archipelago:
         quota: int = QUOTA,
         advertise: Address | None = None,
         clock_error: float = 0.0,
+        deny: Path | None = None,
     ) -> Node:
         """One more node, joined through the first ones; ready when it returns.
 
@@ -234,6 +235,7 @@ class Archipelago:
             quota: Bytes it may store.
             advertise: Where it says it is reached; None: where it is.
             clock_error: Seconds by which its clock is ahead.
+            deny: Its operator's denylist.
         """
         number = self.started
         self.started += 1
@@ -246,6 +248,7 @@ class Archipelago:
             country=country,
             quota_bytes=quota,
             depositor_share=1.0,
+            deny=deny,
             network=NETWORK.name,
             join=tuple(node.info.address for node in self.nodes[:WAYS_IN]),
             intervals=self.intervals,

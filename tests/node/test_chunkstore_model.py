@@ -241,7 +241,7 @@ class StoreMachine(RuleBasedStateMachine):
         held = [segment for segment in ended if any(p.suffix != ".leases" for p in files if p.stem == segment.hex())]
         assert self.store.trash_bytes == chunks + grown + lease_charge(0) * len(held)
         accounts = self.store._index.accounts()
-        assert self.store._shares._depositors == {
+        assert self.store.depositors._shares._depositors == {
             identity.key: 4096
             * sum(chunks + units for account, chunks, units in accounts if account.depositor == identity.key)
             for identity in (ALICE, BOB)

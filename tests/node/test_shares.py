@@ -185,7 +185,7 @@ def test_what_goes_from_the_trash_is_on_no_account(tmp_path: Path) -> None:
     clock.now = NOW + 2 * DAY
     store.expire()
     put(store, small(1), 0, lease_for(small(1), BOB))
-    assert set(store._shares._depositors) == {BOB.key}
+    assert set(store.depositors._shares._depositors) == {BOB.key}
     store.close()
 
 

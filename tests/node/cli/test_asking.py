@@ -165,3 +165,54 @@ def test_progress_is_for_a_terminal(cli: Cli, tmp_path: Path, monkeypatch: pytes
     steps = ("1 of 3 chunks handed on, 1.0 MB; 2 left", "3 of 3 chunks handed on, 3.0 MB; 0 left", "")
     assert told.err == "".join(f"\r{step}\x1b[K" for step in steps), "nothing of it stays"
     assert told.out == "handed on 3 chunks (3.0 MB), 0 left\n"
+
+
+def depositor(number: int, **fields: object) -> dict[str, object]:
+    return {
+        "key": f"{number:064x}", "segments": 2, "chunks": 3, "bytes": 6_000_000, "part": 0.012, "share": 0.5,
+        "leases": 2, "first_expires": 4_102_444_800, "last_expires": 4_102_444_800, "refused": False, "allowed": None,
+        **fields,
+    }  # fmt: skip
+
+
+async def depositors(request: Mapping[str, object]) -> Replies:
+    yield {"total": 5, "more": 2, "quota_bytes": 500_000_000}
+    yield {"depositors": [depositor(1), depositor(2, refused=True, leases=0)]}
+    yield {"depositors": [depositor(3, allowed=False, share=0.125)]}
+
+
+async def refuse(request: Mapping[str, object]) -> Replies:
+    yield {"key": request["key"], "changed": True, "removed_chunks": 7, "refused": True, "allowed": None, "share": None}
+
+
+async def admit(request: Mapping[str, object]) -> Replies:
+    yield {"key": request["key"], "changed": False, "removed_chunks": 0, "refused": False, "allowed": None}
+
+
+def test_depositors(cli: Cli, tmp_path: Path) -> None:
+    with node_in(tmp_path, depositors=depositors):
+        told = cli("node", "depositors", "--data", str(tmp_path))
+        assert (told.code, told.err) == (0, "")
+        first, key, text, _, refused, _, unlisted, last = told.out.splitlines()
+        assert first == "5 depositors; of a quota of 500.0 MB"
+        assert key == f"{1:064x}"
+        assert text.startswith(
+            "  3 chunks of 2 segments: 6.0 MB, 1.2% of the quota (at most 50%); 2 leases until 2100-01-01"
+        )
+        assert refused.endswith("; no lease of its own any more; REFUSED: on the denylist")
+        assert unlisted.endswith("; not on the allow-list: gets no more")
+        assert "(at most 12.5%)" in unlisted
+        assert last == "and 2 more, with less than these"
+        fields = json.loads(cli("node", "depositors", "--data", str(tmp_path), "--json").out)
+        assert (fields["total"], fields["more"], len(fields["depositors"])) == (5, 2, 3)
+
+
+def test_a_depositor_refused_and_admitted(cli: Cli, tmp_path: Path) -> None:
+    key = "9a" * 32
+    with node_in(tmp_path, refuse=refuse, admit=admit):
+        told = cli("node", "depositors", "--refuse", key, "--data", str(tmp_path))
+        assert told.out == f"{key} is refused; removed 7 chunks that nobody else has a lease on\n"
+        told = cli("node", "depositors", "--admit", key, "--data", str(tmp_path))
+        assert told.out == f"{key} is admitted, as before\n"
+        for arguments in (("--refuse", "9a"), ("--admit", ""), ("--refuse", key, "--admit", key)):
+            assert cli("node", "depositors", *arguments, "--data", str(tmp_path)).code == 2

@@ -11,6 +11,7 @@ from node.cli.receipt import _show_challenged
 from node.errors import IntegrityFailure
 from node.keeping.challenge import Answer, Challenged
 from node.keeping.receiptfile import NewFile
+from node.refusals import Refusals
 from protocol.hashing import digest
 from protocol.identity import Network
 from protocol.ids import NetworkId
@@ -181,7 +182,7 @@ def test_a_denial_is_told_apart_from_a_refusal(capsys: pytest.CaptureFixture[str
     """It proves that a chunk is not held there, and nothing of the reason."""
     counts = {Answer.RIGHT: 4, Answer.PROVED: 1, Answer.DENIED: 2, Answer.REFUSED: 3}
     with pytest.raises(IntegrityFailure):
-        _show_challenged(Challenged(Counter(counts)), None)
+        _show_challenged(Challenged(Counter(counts)), None, Refusals())
     assert capsys.readouterr().out.splitlines() == [
         "10 chunks asked for: 4 answered rightly, 1 wrongly, 2 denied, 3 refused, 0 without an answer",
         "1 wrong answer signed: that is proof",
