@@ -33,6 +33,10 @@ class AccountKeyError(ProtocolError):
     """An account key that a person typed or pasted cannot be read. The message says what is wrong with it."""
 
 
+class DriveFullError(ProtocolError):
+    """A drive would have more entries or bytes than it may. Something has to go first."""
+
+
 class IntegrityError(ProtocolError):
     """Bytes do not match the id, hash or tag they were promised under. Never ask the same peer again."""
 
