@@ -25,6 +25,18 @@ class LinkError(ProtocolError):
     """A link a person typed or pasted cannot be read. The message says what is wrong with it."""
 
 
+class SealedLinkError(LinkError):
+    """A sealed link does not open with this account's key: it was sealed to another, or changed since."""
+
+
+class AccountKeyError(ProtocolError):
+    """An account key that a person typed or pasted cannot be read. The message says what is wrong with it."""
+
+
+class DriveFullError(ProtocolError):
+    """A drive would have more entries or bytes than it may. Something has to go first."""
+
+
 class IntegrityError(ProtocolError):
     """Bytes do not match the id, hash or tag they were promised under. Never ask the same peer again."""
 

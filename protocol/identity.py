@@ -1,9 +1,15 @@
-"""Ed25519 identities: what signs, and how a signature is checked (docs/spec/crypto.md section 3)."""
+"""Ed25519 identities: what signs, how a signature is checked, and boxes that one of them opens.
+
+docs/spec/crypto.md sections 3 and 7.
+"""
+
+from hashlib import blake2b
 
 from nacl import bindings
-from nacl.exceptions import BadSignatureError
+from nacl.exceptions import BadSignatureError, CryptoError
+from nacl.exceptions import RuntimeError as LibraryError
 
-from protocol.errors import LocalProtocolError, RemoteProtocolError, SignatureError
+from protocol.errors import IntegrityError, LocalProtocolError, RemoteProtocolError, SignatureError
 from protocol.hashing import digest, plain_digest
 from protocol.ids import NetworkId, NodeId, PublicKey, node_id
 
@@ -12,6 +18,8 @@ KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 MAX_NAME_BYTES = 64
 MAX_DIFFICULTY = 32
+BOX_BYTES = 48
+"""How much longer a sealed box is than what is in it: an ephemeral public key (32) and a tag (16)."""
 
 _PREFIX = b"archipel 1 "
 
@@ -41,8 +49,63 @@ class Identity:
         """A signed body: the signature, then the body."""
         return self.sign(label, body) + body
 
+    def open_box(self, box: bytes) -> bytes:
+        """What ``seal_box`` sealed to this identity's key. Nothing tells who sealed it.
+
+        Raises:
+            IntegrityError: It was sealed to another key, or changed since.
+        """
+        if len(box) < BOX_BYTES:
+            raise IntegrityError(f"a sealed box has at least {BOX_BYTES} bytes, got {len(box)}")
+        secret = bindings.crypto_sign_ed25519_sk_to_curve25519(self._secret)
+        try:
+            return bindings.crypto_box_seal_open(bytes(box), _box_key(self.key), secret)
+        except CryptoError as exc:
+            raise IntegrityError("a sealed box does not open with this key") from exc
+
     def __repr__(self) -> str:
         return f"Identity({self.key.hex()[:8]})"
+
+
+def _box_key(key: PublicKey) -> bytes:
+    """The X25519 form of a public key. Raises RemoteProtocolError as ``check_key`` does."""
+    if len(key) != KEY_BYTES:
+        raise RemoteProtocolError(f"a public key is {KEY_BYTES} bytes, got {len(key)}")
+    try:
+        return bindings.crypto_sign_ed25519_pk_to_curve25519(bytes(key))
+    except LibraryError as exc:
+        raise RemoteProtocolError(
+            "no identity has this public key: it is no point of the curve's main subgroup"
+        ) from exc
+
+
+def check_key(key: PublicKey) -> None:
+    """Check that some identity may have this public key; 0.1 ms.
+
+    Raises:
+        RemoteProtocolError: Not 32 bytes, or no point of the prime-order subgroup (docs/spec/crypto.md section 3).
+    """
+    _box_key(key)
+
+
+def seal_box(key: PublicKey, message: bytes, seed: bytes) -> bytes:
+    """Seal ``message`` so that only the identity with this public key opens it; 48 bytes longer.
+
+    Args:
+        key: Of the identity that is to open it.
+        message: Any bytes.
+        seed: 32 random bytes, never used for anything else: the box's own key pair is made of them.
+
+    Raises:
+        LocalProtocolError: A seed of another length.
+        RemoteProtocolError: As ``check_key``.
+    """
+    if len(seed) != SEED_BYTES:
+        raise LocalProtocolError(f"a seed is {SEED_BYTES} bytes, got {len(seed)}")
+    recipient = _box_key(key)
+    public, secret = bindings.crypto_box_seed_keypair(seed)
+    nonce = blake2b(public + recipient, digest_size=bindings.crypto_box_NONCEBYTES).digest()
+    return public + bindings.crypto_box(message, nonce, recipient, secret)
 
 
 def verify(key: PublicKey, label: str, message: bytes, signature: bytes) -> None:
@@ -99,4 +162,15 @@ class Network:
         return f"Network({self.name!r}, difficulty={self.difficulty})"
 
 
-__all__ = ["KEY_BYTES", "SEED_BYTES", "SIGNATURE_BYTES", "Identity", "Network", "split_body", "verify"]
+__all__ = [
+    "BOX_BYTES",
+    "KEY_BYTES",
+    "SEED_BYTES",
+    "SIGNATURE_BYTES",
+    "Identity",
+    "Network",
+    "check_key",
+    "seal_box",
+    "split_body",
+    "verify",
+]

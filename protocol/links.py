@@ -1,29 +1,32 @@
-"""Links: one word that opens a deposit (docs/spec/storage.md section 8)."""
+"""Links: one word that opens a deposit, or the newest deposit of a name (docs/spec/storage.md section 8)."""
 
-import base64
-import binascii
 import re
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Self
 
-from protocol.errors import LinkError, LocalProtocolError, RemoteProtocolError
-from protocol.hashing import digest
-from protocol.ids import ID_BYTES, Address, SegmentId, short
+from protocol.errors import IntegrityError, LinkError, LocalProtocolError, RemoteProtocolError, SealedLinkError
+from protocol.identity import BOX_BYTES, Identity, check_key, seal_box
+from protocol.ids import ID_BYTES, Address, PublicKey, SegmentId, short
 from protocol.seal import KEY_BYTES, verify_key
+from protocol.words import payload_of, word_of
 
 SCHEME = "archipel:"
 VERSION = 1
 MAX_HINTS = 8
-MAX_TEXT = 4096  # the longest link has 360 characters; the rest is for a gateway's address before it
+MAX_TEXT = 4096  # the longest link has 446 characters; the rest is for a gateway's address before it
 
-_CHECKSUM_BYTES = 4
+_LABEL = "link"
+_NAME, _SEALED = 3, 4  # kinds; the others are those of LinkKind
 _HEAD_BYTES = 2 + ID_BYTES + KEY_BYTES
+MAX_PAYLOAD_BYTES = _HEAD_BYTES + 1 + MAX_HINTS * 19
+"""Of a link of kind 1 to 3, its hints IPv6 addresses."""
+MIN_BOX_BYTES, MAX_BOX_BYTES = BOX_BYTES + _HEAD_BYTES, BOX_BYTES + MAX_PAYLOAD_BYTES
 _WEB_PREFIX = re.compile(r"https?://[^#]*#", re.IGNORECASE)
 
 
 class LinkKind(IntEnum):
-    """What a link lets its holder do."""
+    """What the link of a deposit lets its holder do."""
 
     READ = 1
     """Read the deposit, and everything below."""
@@ -33,7 +36,7 @@ class LinkKind(IntEnum):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Link:
-    """A capability. ``str(link)`` is the secret word itself; ``repr(link)`` is safe to log."""
+    """A capability for one deposit. ``str(link)`` is the secret word itself; ``repr(link)`` is safe to log."""
 
     kind: LinkKind
     root: SegmentId
@@ -59,35 +62,105 @@ class Link:
         return self.verify_link().key
 
     def __str__(self) -> str:
-        payload = bytes([VERSION, self.kind]) + self.root + self.key
-        if self.hints:
-            packed = [hint.pack() for hint in self.hints]
-            payload += bytes([len(packed)]) + b"".join(bytes([len(hint)]) + hint for hint in packed)
-        return SCHEME + _word(payload + _checksum(payload))
+        return SCHEME + word_of(_LABEL, link_payload(self))
 
     def __repr__(self) -> str:
         return f"Link({self.kind.name}, {short(self.root)})"
 
 
-def _checksum(payload: bytes) -> bytes:
-    return digest("link", payload)[:_CHECKSUM_BYTES]
+@dataclass(frozen=True, slots=True, repr=False)
+class NameLink:
+    """A capability for every version published under a name, the later ones too. ``repr`` is safe to log."""
+
+    name: PublicKey
+    """The public key that signs the name's records."""
+    read_key: bytes
+    """The key that their values are sealed under, 32 bytes."""
+    hints: tuple[Address, ...] = ()
+    """As a Link's."""
+
+    def __post_init__(self) -> None:
+        if len(self.name) != KEY_BYTES or len(self.read_key) != KEY_BYTES or len(self.hints) > MAX_HINTS:
+            raise LocalProtocolError("a name link has a public key of 32 bytes, a key of 32 and at most 8 hints")
+
+    def __str__(self) -> str:
+        return SCHEME + word_of(_LABEL, link_payload(self))
+
+    def __repr__(self) -> str:
+        return f"NameLink({short(self.name)})"
 
 
-def _word(data: bytes) -> str:
-    return base64.b32encode(data).decode("ascii").rstrip("=").lower()
+@dataclass(frozen=True, slots=True, repr=False)
+class SealedLink:
+    """A Link or NameLink that one account's key opens, and nothing else."""
+
+    box: bytes
+    """The sealed box, 114 to 267 bytes. No secret, but nobody's business either: ``repr`` does not show it."""
+
+    def __post_init__(self) -> None:
+        if not MIN_BOX_BYTES <= len(self.box) <= MAX_BOX_BYTES:
+            raise LocalProtocolError(f"a sealed link holds {MIN_BOX_BYTES} to {MAX_BOX_BYTES} bytes")
+
+    def __str__(self) -> str:
+        return SCHEME + word_of(_LABEL, link_payload(self))
+
+    def __repr__(self) -> str:
+        return f"SealedLink({len(self.box)} bytes)"
 
 
-def _unword(word: str) -> bytes:
+AnyLink = Link | NameLink | SealedLink
+
+
+def link_payload(link: AnyLink) -> bytes:
+    """A link without checksum: what goes into sealed boxes and the drive. It is as secret as the link."""
+    if isinstance(link, SealedLink):
+        return bytes([VERSION, _SEALED]) + link.box
+    if isinstance(link, NameLink):
+        head = bytes([VERSION, _NAME]) + link.name + link.read_key
+    else:
+        head = bytes([VERSION, link.kind]) + link.root + link.key
+    if not link.hints:
+        return head
+    packed = [hint.pack() for hint in link.hints]
+    return head + bytes([len(packed)]) + b"".join(bytes([len(hint)]) + hint for hint in packed)
+
+
+def parse_payload(payload: bytes) -> AnyLink:
+    """Inverse of ``link_payload``.
+
+    Raises:
+        LinkError: Malformed, or of a version or kind not known here.
+    """
+    if len(payload) < _HEAD_BYTES:
+        raise LinkError("the link is cut short, or is not an archipel link")
+    version, kind = payload[:2]
+    if version != VERSION:
+        raise LinkError(f"the link is of version {version}: a newer archipel may open it")
+    if kind == _SEALED:
+        return _sealed(payload[2:])
+    first, second = payload[2 : 2 + ID_BYTES], payload[2 + ID_BYTES : _HEAD_BYTES]
+    if kind == _NAME:
+        return _named(PublicKey(first), second, _hints(payload[_HEAD_BYTES:]))
+    if kind not in (LinkKind.READ, LinkKind.VERIFY):
+        raise LinkError(f"the link is of kind {kind}: a newer archipel may open it")
+    return Link(LinkKind(kind), SegmentId(first), second, _hints(payload[_HEAD_BYTES:]))
+
+
+def _sealed(box: bytes) -> SealedLink:
+    if not MIN_BOX_BYTES <= len(box) <= MAX_BOX_BYTES:
+        raise LinkError(f"a sealed link holds {MIN_BOX_BYTES} to {MAX_BOX_BYTES} bytes, got {len(box)}")
+    return SealedLink(box)
+
+
+def _named(name: PublicKey, read_key: bytes, hints: tuple[Address, ...]) -> NameLink:
     try:
-        data = base64.b32decode(word.upper() + "=" * (-len(word) % 8))
-    except (binascii.Error, ValueError) as exc:  # ValueError: not ASCII
-        raise LinkError("the link is mistyped or cut short: it holds other than a to z and 2 to 7") from exc
-    if _word(data) != word.lower():
-        raise LinkError("a character at the end of the link is mistyped")
-    return data
+        check_key(name)
+    except RemoteProtocolError as exc:
+        raise LinkError(f"the link leads to no name there can be: {exc}") from exc
+    return NameLink(name, read_key, hints)
 
 
-def parse_link(text: str) -> Link:
+def parse_link(text: str) -> AnyLink:
     """Read a link as a person typed or pasted it: alone, after ``archipel:`` or after a gateway's ``#``.
 
     Raises:
@@ -95,26 +168,47 @@ def parse_link(text: str) -> Link:
     """
     if len(text) > MAX_TEXT:
         raise LinkError(f"a link has at most {MAX_TEXT} characters, got {len(text)}")
-    word = text.strip()
-    web = _WEB_PREFIX.match(word)
+    stripped = text.strip()
+    web = _WEB_PREFIX.match(stripped)
     if web is not None:
-        word = word[web.end() :]
-    if word[: len(SCHEME)].lower() == SCHEME:
-        word = word[len(SCHEME) :]
-    data = _unword(word)
-    payload, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
-    if len(payload) < _HEAD_BYTES:
-        raise LinkError("the link is cut short, or is not an archipel link")
-    if _checksum(payload) != checksum:
-        raise LinkError("the link is mistyped or cut short: its checksum does not match")
-    if payload[0] != VERSION:
-        raise LinkError(f"the link is of version {payload[0]}: a newer archipel may open it")
+        stripped = stripped[web.end() :]
     try:
-        kind = LinkKind(payload[1])
+        payload = payload_of(_LABEL, SCHEME, stripped)
     except ValueError as exc:
-        raise LinkError(f"the link is of kind {payload[1]}: a newer archipel may open it") from exc
-    root, key = payload[2 : 2 + ID_BYTES], payload[2 + ID_BYTES : _HEAD_BYTES]
-    return Link(kind, SegmentId(root), key, _hints(payload[_HEAD_BYTES:]))
+        raise LinkError(f"the link {exc}") from exc
+    return parse_payload(payload)
+
+
+def seal_link(link: Link | NameLink, recipient: PublicKey, seed: bytes) -> SealedLink:
+    """``link`` for one account alone: useless to anybody else. Nothing in it tells who sealed it.
+
+    Args:
+        link: What the account is to have.
+        recipient: The account's public key.
+        seed: 32 random bytes, never used for anything else.
+
+    Raises:
+        LocalProtocolError: A seed of another length.
+        RemoteProtocolError: No account can have this key.
+    """
+    return SealedLink(seal_box(recipient, link_payload(link), seed))
+
+
+def open_link(sealed: SealedLink, identity: Identity) -> Link | NameLink:
+    """The link that was sealed to this identity.
+
+    Raises:
+        SealedLinkError: It was sealed to another key, or changed since.
+        LinkError: What is in it is no link of kind 1 to 3.
+    """
+    try:
+        payload = identity.open_box(sealed.box)
+    except IntegrityError as exc:
+        raise SealedLinkError("the link is sealed to another account's key") from exc
+    link = parse_payload(payload)
+    if isinstance(link, SealedLink):
+        raise LinkError("the link holds another sealed link")
+    return link
 
 
 def _hints(data: bytes) -> tuple[Address, ...]:

@@ -14,7 +14,7 @@ import trio
 from node.errors import ConfigError, machine_error
 from node.slowsteps import instruments
 from protocol.errors import LinkError
-from protocol.links import MAX_TEXT, Link, parse_link
+from protocol.links import MAX_TEXT, AnyLink, Link, NameLink, SealedLink, parse_link
 
 T = TypeVar("T")
 
@@ -68,12 +68,17 @@ class StandardInput:
 
 
 def read_link(text: str) -> Link:
-    """A link given as itself, behind a gateway's address, as ``-`` (standard input) or as ``@FILE``.
+    """The link of a deposit, given as itself, behind a gateway's address, as ``-`` (standard input) or as ``@FILE``.
 
     Raises:
-        ConfigError: It is not a link.
+        ConfigError: It is not a link, or one of another kind.
         MachineError: The file cannot be read.
     """
+    return _of_a_deposit(read_any_link(text))
+
+
+def read_any_link(text: str) -> AnyLink:
+    """A link of any kind, given as ``read_link`` takes it. Raises ConfigError, MachineError as it does."""
     try:
         if text == "-":
             if sys.stdin is None:
@@ -88,3 +93,20 @@ def read_link(text: str) -> Link:
         return parse_link(text)
     except LinkError as exc:
         raise ConfigError(str(exc), hint="copy the whole link, from archipel: to its last character") from exc
+
+
+def _of_a_deposit(link: AnyLink) -> Link:
+    """The one place that knows what commands do with links of other kinds."""
+    match link:
+        case Link():
+            return link
+        case NameLink():
+            raise ConfigError(
+                "this link leads to a name: to whatever its owner published last, not to one deposit",
+                hint="ask for the link of a deposit",
+            )
+        case SealedLink():
+            raise ConfigError(
+                "this link is sealed: only the account that it was made for opens it",
+                hint="ask whoever sent it for a link that is not sealed",
+            )

@@ -159,7 +159,9 @@ def _ranges(table: Table, net: Localnet, file: LargeFile) -> None:
         part.unlink()
     table.add(f"1 MiB out of {file.name}, cold process", median(took) * 1000, "ms",
               f"without the start of Python {median(inner) * 1000:.0f}; {received} bytes received")  # fmt: skip
-    warm = trio.run(partial(_warm_ranges, net, file, parse_link(Path(file.link[1:]).read_text())))
+    link = parse_link(Path(file.link[1:]).read_text())
+    assert isinstance(link, Link)
+    warm = trio.run(partial(_warm_ranges, net, file, link))
     table.add(f"1 MiB out of {file.name}, warm client", median(warm[1:]) * 1000, "ms")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.links import parse_link
+from protocol.links import Link, parse_link
 from tests.e2e.trees import random_bytes, snapshot, write
 from tests.e2e.world import Net, Person, learn_secret
 
@@ -39,8 +39,9 @@ def deposit(calm: Net, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dep
     published = calm.person(folder / "home").publish(source, "--hints")
     hinted = published["link"]
     opened = parse_link(hinted)
+    assert isinstance(opened, Link)
     assert len(opened.hints) == 3
-    link = str(type(opened)(opened.kind, opened.root, opened.key))
+    link = str(Link(opened.kind, opened.root, opened.key))
     learn_secret(link)
     yield Deposit(source, large, link, published["verify_link"], hinted)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.devnet import DevNode
-from protocol.links import parse_link
+from protocol.links import Link, parse_link
 from tests.e2e.trees import random_bytes, snapshot, write
 from tests.e2e.world import Net, Person, learn_secret, local_network, root_of
 
@@ -201,6 +201,7 @@ def test_what_the_home_folder_tells(alice: Person, tmp_path: Path) -> None:
     published = alice.publish(tmp_path / "file")
     assert alice.home.stat().st_mode & 0o777 == 0o700
     opened = parse_link(published["link"])
+    assert isinstance(opened, Link)
     for path in alice.home.iterdir():
         content = path.read_bytes()
         for secret in (published["link"].partition(":")[2].encode(), opened.key, opened.verify_key):

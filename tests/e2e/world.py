@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from node import devnet as local
 from node.intervals import Intervals
-from protocol.links import LinkKind, parse_link
+from protocol.links import Link, LinkKind, parse_link
 
 COMMAND = (sys.executable, "-P", "-m", "node.cli")
 COMMAND_SECONDS = 60.0
@@ -33,6 +33,7 @@ _secrets: set[str] = set()
 def learn_secret(link: str) -> None:
     """From now on the word of ``link``, and the key in it, must not be seen where logs and messages go."""
     opened = parse_link(link)
+    assert isinstance(opened, Link)
     _secrets.add(link.partition(":")[2])
     _secrets.add(opened.key.hex())
     if opened.kind is LinkKind.READ:
@@ -256,7 +257,9 @@ class Net:
 
 def root_of(link: str) -> str:
     """The id of a link's root segment."""
-    return parse_link(link).root.hex()
+    opened = parse_link(link)
+    assert isinstance(opened, Link)
+    return opened.root.hex()
 
 
 @contextmanager

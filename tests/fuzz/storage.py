@@ -10,17 +10,31 @@ from typing import Any
 
 import msgpack
 
-from protocol import codec, manifest
+from protocol import accountkey, codec, manifest
+from protocol.accountkey import format_account_key, parse_account_key
 from protocol.errors import (
+    AccountKeyError,
     IntegrityError,
     LinkError,
     LocalProtocolError,
     NotEnoughChunksError,
     ProtocolError,
     RemoteProtocolError,
+    SealedLinkError,
 )
+from protocol.identity import BOX_BYTES, Identity, seal_box
 from protocol.ids import SegmentId
-from protocol.links import SCHEME, Link, LinkKind, _checksum, _word, parse_link
+from protocol.links import (
+    SCHEME,
+    Link,
+    LinkKind,
+    SealedLink,
+    link_payload,
+    open_link,
+    parse_link,
+    parse_payload,
+    seal_link,
+)
 from protocol.manifest import (
     Entry,
     Kind,
@@ -45,8 +59,10 @@ from protocol.seal import (
     seal_segment,
 )
 from protocol.segment import BLOCK_BYTES, MAX_BLOCKS, SEALED_BLOCK_BYTES, Descriptor, Shares, check_hashes, chunk_id
+from protocol.words import word_of
 from tests.fuzz.corpus import hex_values, vectors
 from tests.fuzz.target import Target
+from tests.strategies import IDENTITY
 from tests.vectors.make_storage import SECRET, pattern
 
 _READ_KEY = bytes(range(32))
@@ -297,7 +313,7 @@ def _run_link(data: bytes) -> None:
     """``data`` as a text; and as the payload of a link whose checksum is right."""
     _read_link(data.decode("utf-8", "surrogateescape"))
     if len(data) <= 400:
-        _read_link(SCHEME + _word(data + _checksum(data)))
+        _read_link(SCHEME + word_of("link", data))
 
 
 def _read_link(text: str) -> None:
@@ -309,21 +325,57 @@ def _read_link(text: str) -> None:
     written = str(link)
     assert text.strip().lower().endswith(written.removeprefix(SCHEME))  # one link, one word
     assert parse_link(written) == link
+    assert parse_payload(link_payload(link)) == link
+    if isinstance(link, SealedLink):
+        _open_sealed(link)
+        return
+    assert open_link(seal_link(link, IDENTITY.key, bytes(32)), IDENTITY) == link
+    if not isinstance(link, Link):
+        assert link.read_key.hex() not in repr(link)
+        return
     check = link.verify_link()
     assert check.kind is LinkKind.VERIFY
     assert parse_link(str(check)) == check == check.verify_link()
-    assert isinstance(link, Link)
     assert link.key.hex() not in repr(link)
 
 
+def _open_sealed(link: SealedLink) -> None:
+    """The link itself; and its box's content, sealed afresh, so that it gets past the seal."""
+    with suppress(SealedLinkError):
+        open_link(link, IDENTITY)
+    content = link.box[BOX_BYTES:]
+    again = SealedLink(seal_box(IDENTITY.key, content, bytes(32)))
+    with suppress(LinkError):
+        assert not isinstance(open_link(again, IDENTITY), SealedLink)
+
+
 def _link_seeds() -> list[bytes]:
-    texts = [vector["input"]["link"] for vector in vectors("storage_link*")]
-    links = [parse_link(one["input"]["link"]) for one in vectors("storage_link*") if one["expect"] == "success"]
-    heads = [bytes([1, link.kind]) + link.root + link.key for link in links]
-    hints = [bytes([len(link.hints)]) for link in links]
-    packed = [b"".join(bytes([len(hint.pack())]) + hint.pack() for hint in link.hints) for link in links]
-    payloads = [head + count + rest if rest else head for head, count, rest in zip(heads, hints, packed, strict=True)]
-    return [text.encode() for text in texts] + payloads
+    """Links; their payloads; and sealed ones whose content is a payload in the clear, for ``_open_sealed``."""
+    texts = [vector["input"]["link"] for vector in vectors("storage_link*", "links_*") if "link" in vector["input"]]
+    payloads = []
+    for text in texts:
+        with suppress(LinkError):
+            payloads.append(link_payload(parse_link(text)))
+    boxed = [b"\x01\x04" + bytes(BOX_BYTES) + payload for payload in payloads]
+    return [text.encode() for text in texts] + payloads + boxed
+
+
+def _run_account_key(data: bytes) -> None:
+    """``data`` as a text; and as the payload of a key whose checksum is right."""
+    for text in (data.decode("utf-8", "surrogateescape"), accountkey.SCHEME + word_of("account key", data)):
+        try:
+            key = parse_account_key(text)
+        except AccountKeyError:
+            continue
+        written = format_account_key(key)
+        assert text.strip().lower().endswith(written.removeprefix(accountkey.SCHEME))  # one key, one word
+        assert parse_account_key(written) == key
+        seal_box(key, b"", bytes(32))  # some identity can have it
+
+
+def _account_key_seeds() -> list[bytes]:
+    keys = [bytes([1]) + Identity(bytes([number]) * 32).key for number in range(3)]
+    return [vector["input"]["key"].encode() for vector in vectors("links_account_key*")] + keys
 
 
 _A_DESCRIPTOR = hex_values("storage_descriptor")[0]
@@ -335,4 +387,5 @@ TARGETS = (
     Target("root", _run_root, _root_seeds, 20_000),
     Target("segment", _run_segment, lambda: [bytes([number, 0xFF]) for number in range(3)] + [b"\1\3\0\0\0\0\1"], 200),
     Target("link", _run_link, _link_seeds, 5000),
+    Target("account-key", _run_account_key, _account_key_seeds, 300),
 )

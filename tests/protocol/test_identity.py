@@ -3,10 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl.public import SealedBox
+from nacl.signing import SigningKey
 
-from protocol.errors import LocalProtocolError, RemoteProtocolError, SignatureError
+from protocol.errors import IntegrityError, LocalProtocolError, RemoteProtocolError, SignatureError
 from protocol.hashing import digest, plain_digest
-from protocol.identity import Identity, Network, split_body, verify
+from protocol.identity import Identity, Network, check_key, seal_box, split_body, verify
 from protocol.ids import NodeId, PublicKey, node_id
 from tests.strategies import IDENTITY, STRANGER
 
@@ -119,3 +121,36 @@ def test_a_network_admits_ids_whose_hash_begins_with_zero_bits() -> None:
         zeros = 256 - int.from_bytes(plain_digest(identifier), "big").bit_length()
         for difficulty in (0, 1, 3, 8, 32):
             assert Network("x", difficulty).admits(identifier) == (zeros >= difficulty)
+
+
+@given(st.binary(max_size=300), st.binary(min_size=32, max_size=32))
+def test_a_sealed_box_is_that_of_libsodium(message: bytes, seed: bytes) -> None:
+    """Its own function opens ours, and we open what it makes."""
+    key = SigningKey(SEED)
+    box = seal_box(PublicKey(KEY), message, seed)
+    assert len(box) == len(message) + 48
+    assert SealedBox(key.to_curve25519_private_key()).decrypt(box) == message
+    theirs = SealedBox(key.verify_key.to_curve25519_public_key()).encrypt(message)
+    assert Identity(SEED).open_box(box) == Identity(SEED).open_box(theirs) == message
+
+
+@pytest.mark.parametrize("size", [0, 47, 48, 200])
+def test_garbage_is_no_sealed_box(size: int) -> None:
+    with pytest.raises(IntegrityError):
+        IDENTITY.open_box(bytes(range(size)))
+
+
+def test_a_sealed_box_takes_a_seed_of_32_bytes() -> None:
+    with pytest.raises(LocalProtocolError):
+        seal_box(IDENTITY.key, b"", bytes(31))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [bytes(31), bytes(33), bytes(32), b"\x01" + bytes(31), bytes(range(32)), b"\xff" * 32],
+    ids=["short", "long", "order 4", "order 1", "not on the curve", "not reduced"],
+)
+def test_keys_that_no_identity_has(key: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        check_key(PublicKey(key))
+    check_key(IDENTITY.key)

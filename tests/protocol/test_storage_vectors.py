@@ -13,7 +13,7 @@ from protocol.erasure_reference import ReferenceRows
 from protocol.hashing import digest, plain_digest
 from protocol.identity import Identity, Network, verify
 from protocol.ids import PublicKey, SegmentId
-from protocol.links import parse_link
+from protocol.links import Link, parse_link
 from protocol.segment import Descriptor, Shares
 from tests.vectors import make_crypto, make_storage
 
@@ -133,6 +133,7 @@ def _open_root(inputs: Json) -> Json:
 
 def _parse_link(inputs: Json) -> Json:
     link = parse_link(inputs["link"])
+    assert isinstance(link, Link)
     assert parse_link(str(link)) == link
     return {
         "kind": link.kind.name.lower(),

@@ -10,6 +10,7 @@ from protocol.ids import Address, SegmentId
 from protocol.links import Link, LinkKind
 from protocol.manifest import Entry, Kind, Manifest, SegmentRef
 from protocol.segment import Shares
+from protocol.words import word_of
 
 Vector = dict[str, Any]
 Named = Iterator[tuple[str, Vector]]
@@ -324,7 +325,7 @@ def _links() -> Named:
         return _vector("parse link", text, {"link": link}, expect, output)
 
     def bad(text: str, data: bytes) -> Vector:
-        return parse(text, "LinkError", links.SCHEME + links._word(data + links._checksum(data)))
+        return parse(text, "LinkError", links.SCHEME + word_of("link", data))
 
     yield "storage_link", parse("a read link", "success", str(read), read)
     verify = read.verify_link()

@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 
 from protocol.ids import SegmentId
-from protocol.links import Link, LinkKind
+from protocol.links import Link, LinkKind, NameLink, seal_link
 from tests.node.cli.conftest import Cli
+from tests.strategies import IDENTITY, STRANGER
 
 LINK = str(Link(LinkKind.READ, SegmentId(bytes(range(32))), bytes(range(32, 64))))
 WORD = LINK.removeprefix("archipel:")
+NAME_LINK = str(NameLink(STRANGER.key, bytes(32)))
+SEALED_LINK = str(seal_link(NameLink(STRANGER.key, bytes(32)), IDENTITY.key, bytes(32)))
 TYPO = WORD[:50] + ("b" if WORD[50] == "a" else "a") + WORD[51:]
 SWAPPED = WORD[:33] + WORD[34] + WORD[33] + WORD[35:]
 
@@ -52,6 +55,16 @@ def test_what_is_no_link_in_a_file_or_on_standard_input(cli: Cli, tmp_path: Path
     (tmp_path / "link").write_text(text)
     assert cli("ls", f"@{tmp_path / 'link'}").code == 2
     assert cli("ls", "-", stdin=text).code == 2
+
+
+@pytest.mark.parametrize("command", ["ls", "fetch", "check", "renew", "delete"])
+def test_links_of_other_kinds(cli: Cli, command: str) -> None:
+    told = cli(command, NAME_LINK)
+    assert told.code == 2
+    assert "this link leads to a name" in told.err
+    told = cli(command, SEALED_LINK)
+    assert told.code == 2
+    assert "this link is sealed: only the account that it was made for opens it" in told.err
 
 
 def test_a_file_of_bytes(cli: Cli, tmp_path: Path) -> None:
