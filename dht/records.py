@@ -29,6 +29,8 @@ class Kept:
 
     records: tuple[bytes, ...]
     """One, or two with the same sequence."""
+    expiry: int
+    """When the last of them ends."""
     source: bytes | None
     """The subnet that first put it, where one is counted."""
 
@@ -162,9 +164,12 @@ class RecordStore:
 
     def take_unsaved(self) -> dict[NameId, Kept]:
         """What changed since the last call. Nothing is unsaved afterwards."""
-        changed = {name: Kept(tuple(self._names[name].records), self._names[name].source) for name in self.unsaved}
+        changed = {name: self._names[name] for name in self.unsaved}
         self.unsaved.clear()
-        return changed
+        return {
+            name: Kept(tuple(known.records), max(known.records.values()), known.source)
+            for name, known in changed.items()
+        }
 
     def purge(self, now: float, most: int = 2_000) -> None:
         """Drop what has expired among the next ``most`` names, a few milliseconds; the next call goes on."""

@@ -68,6 +68,7 @@ class Dht:
         wall_clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
         counters: Counters | None = None,
+        records: RecordStore | None = None,
         persist: Persist | None = None,
     ) -> None:
         """Make a node that is silent until :meth:`run`.
@@ -80,12 +81,13 @@ class Dht:
             wall_clock: Seconds since 1970, for the expiry of records. Deadlines use trio's clock.
             random_bytes: Unpredictable bytes, for transactions and tokens.
             counters: To count in.
+            records: What it keeps of names already; None: nothing.
             persist: Puts records of names on the disk; None: they are kept in memory alone.
         """
         self.counters = counters or Counters()
         self._core = Core(identity, network, socket, random_bytes, counters=self.counters, read_only=read_only)
         self.store = ProviderStore(network)
-        self.records = RecordStore(network)
+        self.records = RecordStore(network) if records is None else records
         self.on_heard: Callable[[PublicKey], None] = _ignore
         """Called with the key that signed an answer to a fresh question of ours. A request proves no life: it may have
         been recorded long ago."""
