@@ -76,7 +76,7 @@ async def announce(core: Core, records: Iterable[Records], nearest: Sequence[Fou
     mailbox = Mailbox()
     waiting: set[Call] = set()
     try:
-        for found in await _with_fresh_tokens(core, nearest):
+        for found in await with_fresh_tokens(core, nearest):
             for batch in items:
                 message = Announce(token=found.token, items=batch)
                 waiting.add(await core.ask(found.contact, message, mailbox, found.contact.node_id))
@@ -95,7 +95,7 @@ async def announce(core: Core, records: Iterable[Records], nearest: Sequence[Fou
     return {identifier for identifier, count in missing.items() if count == 0}
 
 
-async def _with_fresh_tokens(core: Core, nearest: Sequence[Found]) -> list[Found]:
+async def with_fresh_tokens(core: Core, nearest: Sequence[Found]) -> list[Found]:
     """Replace tokens about to expire. A node that gives no new one is left out."""
     now = trio.current_time()
     fresh = [found for found in nearest if now - found.time < TOKEN_SECONDS]

@@ -1,4 +1,7 @@
-"""What a node answers (docs/spec/dht.md section 2): from a verified request to its reply, without waiting."""
+"""What a node answers (docs/spec/dht.md section 2): from a verified request to its reply, without waiting.
+
+Only a put_record has to wait, for the disk: ``keeping`` answers it.
+"""
 
 from collections.abc import Callable
 
@@ -6,6 +9,7 @@ import trio
 
 from dht.contact import Contact, believable
 from dht.providers import ProviderStore
+from dht.records import RecordStore
 from dht.routing import Entry, Table
 from dht.tokens import Tokens
 from protocol.datagrams import (
@@ -15,6 +19,8 @@ from protocol.datagrams import (
     Announced,
     FindNode,
     GetProviders,
+    GetRecord,
+    GotRecord,
     Message,
     Nodes,
     Ping,
@@ -25,11 +31,19 @@ from protocol.datagrams import (
 
 
 class Answers:
-    """Answers requests out of the routing table and the provider store."""
+    """Answers requests out of the routing table, the provider store, and the records of names."""
 
-    def __init__(self, table: Table, store: ProviderStore, tokens: Tokens, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        store: ProviderStore,
+        records: RecordStore,
+        tokens: Tokens,
+        wall_clock: Callable[[], float],
+    ) -> None:
         self._table = table
         self._store = store
+        self._records = records
         self._tokens = tokens
         self._wall_clock = wall_clock
 
@@ -52,7 +66,13 @@ class Answers:
                 return Providers(token=self._token(asker), records=records, next=after)
             case Announce() if storing:
                 return self._announced(message, asker)
+            case GetRecord() if storing:
+                return self._record(message, asker)
         return None
+
+    def may_write(self, token: bytes, asker: Contact) -> bool:
+        """Whether a token is good: what the asker sends is wanted, and can be answered."""
+        return self._tokens.check(token, asker.address.host, asker.key, trio.current_time())
 
     def _token(self, asker: Contact) -> bytes:
         return self._tokens.make(asker.address.host, asker.key, trio.current_time())
@@ -71,12 +91,16 @@ class Answers:
         )
 
     def _announced(self, message: Announce, asker: Contact) -> Announced | None:
-        host = asker.address.host
-        if not self._tokens.check(message.token, host, asker.key, trio.current_time()):
+        if not self.may_write(message.token, asker):
             return None
         now = self._wall_clock()
         stored = (self._store.add(item.segment, item.records, asker.address, now) for item in message.items)
         return Announced(stored=sum(stored))
+
+    def _record(self, message: GetRecord, asker: Contact) -> GotRecord:
+        kept = self._records.get(message.name, self._wall_clock())
+        record = kept[message.place] if message.place < len(kept) else b""
+        return GotRecord(token=self._token(asker), count=len(kept), record=record)
 
 
 def _may_tell(entry: Entry, asker: Contact) -> bool:

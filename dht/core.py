@@ -7,7 +7,7 @@ import trio
 from dht.calls import Answer, Call, Calls, Mailbox
 from dht.contact import Contact, believable, unpack_contact
 from dht.counters import Counters
-from dht.routing import Table, View
+from dht.routing import K, Table, View
 from dht.search import Search
 from dht.socket import DatagramSocket
 from protocol.datagrams import MAX_CONTACTS, Datagram, Message, Nodes, Ping, Request
@@ -115,3 +115,12 @@ class Core:
         """Whether a contact of ours has this key and address."""
         entry = self.table.get(node_id(key))
         return entry is not None and entry.contact.address == address
+
+    def is_near(self, target: bytes) -> bool:
+        """Whether others find this node near an id, and expect it to keep what belongs there."""
+        if self.read_only:
+            return False
+        others = self.table.nearest(target)
+        number = int.from_bytes(target, "big")
+        distance = int.from_bytes(self.identity.node_id, "big") ^ number
+        return len(others) < K or distance <= others[-1].long_id ^ number

@@ -17,7 +17,7 @@ LOOKUP_SECONDS = 5.0
 """The longest a lookup waits, whatever it is told: what has answered by then is its result."""
 
 
-def _take(core: Core, search: Search, event: Event) -> None:
+def take(core: Core, search: Search, event: Event) -> None:
     """Tell a search what became of one of its find_node calls."""
     call, outcome = event
     contact = call.tag
@@ -37,7 +37,7 @@ def _take(core: Core, search: Search, event: Event) -> None:
             search.failed(contact)
 
 
-async def _advance(core: Core, search: Search, mailbox: Mailbox, *, afresh: bool = False) -> None:
+async def advance(core: Core, search: Search, mailbox: Mailbox, *, afresh: bool = False) -> None:
     """Keep ALPHA requests in flight."""
     while search.waiting() < ALPHA and (contact := search.next()) is not None:
         search.asked(contact)
@@ -64,10 +64,10 @@ async def lookup(core: Core, target: bytes, seeds: Iterable[Contact] = (), *, af
     mailbox = Mailbox()
     try:
         with trio.move_on_after(LOOKUP_SECONDS):
-            await _advance(core, search, mailbox, afresh=afresh)
+            await advance(core, search, mailbox, afresh=afresh)
             while not search.done():
-                _take(core, search, await mailbox.get())
-                await _advance(core, search, mailbox, afresh=afresh)
+                take(core, search, await mailbox.get())
+                await advance(core, search, mailbox, afresh=afresh)
     finally:
         mailbox.close()
         if target != core.identity.node_id:  # which says nothing about the far half of our own bucket
@@ -158,7 +158,7 @@ async def providers(
         while True:
             walking = walking or not pages.waiting
             if walking:
-                await _advance(core, search, mailbox)
+                await advance(core, search, mailbox)
                 for found in search.found():
                     if pages.wants(found.contact):
                         await pages.ask(found.contact, mailbox)
@@ -171,7 +171,7 @@ async def providers(
                 return
             patience -= trio.current_time() - before
             if isinstance(event[0].tag, Contact):
-                _take(core, search, event)
+                take(core, search, event)
             elif fresh := await pages.take(event, mailbox):
                 yield fresh
     finally:

@@ -16,18 +16,30 @@ from dht.calls import Answer, Mailbox, Outcome
 from dht.contact import Contact
 from dht.core import Core
 from dht.counters import Counters
+from dht.keeping import OURSELVES, Persist, RecordKeeper
 from dht.limits import Limits
 from dht.lookup import lookup, providers
+from dht.names import NameRecords, PutResult, get_records, put_record, republish
 from dht.providers import ProviderStore
-from dht.routing import K
+from dht.records import RecordStore
 from dht.search import Found
 from dht.socket import DatagramSocket
 from dht.tokens import Tokens
 from dht.upkeep import Upkeep
-from protocol.datagrams import NO_MORE, Datagram, FindNode, Ping, parse, seal
+from protocol.datagrams import (
+    NO_MORE,
+    Datagram,
+    FindNode,
+    Ping,
+    PutRecord,
+    RecordPut,
+    Reply,
+    parse,
+    seal,
+)
 from protocol.errors import RemoteProtocolError, SignatureError
 from protocol.identity import Identity, Network
-from protocol.ids import Address, NodeId, PublicKey, SegmentId
+from protocol.ids import Address, NameId, NodeId, PublicKey, SegmentId
 from protocol.records import ProviderRecord
 
 JOIN_SECONDS = 5.0
@@ -41,8 +53,6 @@ MAX_JOIN = 64
 PROBE_SECONDS = 5.0
 """How often a node that asks us and is in no bucket is asked for a sign of life."""
 MAX_PROBES = 1024
-_OURSELVES = Address("127.0.0.1", 1)
-"""Who vouches for the addresses in our own announcements."""
 
 
 class Dht:
@@ -58,6 +68,8 @@ class Dht:
         wall_clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
         counters: Counters | None = None,
+        records: RecordStore | None = None,
+        persist: Persist | None = None,
     ) -> None:
         """Make a node that is silent until :meth:`run`.
 
@@ -69,10 +81,13 @@ class Dht:
             wall_clock: Seconds since 1970, for the expiry of records. Deadlines use trio's clock.
             random_bytes: Unpredictable bytes, for transactions and tokens.
             counters: To count in.
+            records: What it keeps of names already; None: nothing.
+            persist: Puts records of names on the disk; None: they are kept in memory alone.
         """
         self.counters = counters or Counters()
         self._core = Core(identity, network, socket, random_bytes, counters=self.counters, read_only=read_only)
         self.store = ProviderStore(network)
+        self.records = RecordStore(network) if records is None else records
         self.on_heard: Callable[[PublicKey], None] = _ignore
         """Called with the key that signed an answer to a fresh question of ours. A request proves no life: it may have
         been recorded long ago."""
@@ -81,11 +96,12 @@ class Dht:
         self._socket = socket
         self._wall_clock = wall_clock
         self._tokens = Tokens(random_bytes)
-        self._answers = Answers(self._core.table, self.store, self._tokens, wall_clock)
+        self._answers = Answers(self._core.table, self.store, self.records, self._tokens, wall_clock)
+        self._keeper = RecordKeeper(self.records, wall_clock, persist)
         self._limits = Limits()
         self._probes: OrderedDict[NodeId, float] = OrderedDict()
         self._ways_in: tuple[Sequence[Address], Sequence[Contact]] = ((), ())
-        self._upkeep = Upkeep(self._core, self.store, wall_clock, self._enter)
+        self._upkeep = Upkeep(self._core, self._purge, wall_clock, self._enter)
 
     @property
     def read_only(self) -> bool:
@@ -117,6 +133,7 @@ class Dht:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._core.calls.run)
                 nursery.start_soon(self._upkeep.run)
+                nursery.start_soon(self._keeper.run)
                 task_status.started()
                 while True:
                     data, source = await self._socket.receive()
@@ -162,22 +179,32 @@ class Dht:
         datagram.verify(self._network.id, self._identity.node_id)
         self.counters.verified_total += 1
         asker = Contact(datagram.sender, source)
-        reply = self._answers.answer(datagram.message(), asker, storing=not self.read_only)
-        if reply is not None:
-            data = seal(
-                self._identity,
-                self._network.id,
-                asker.node_id,
-                datagram.transaction,
-                reply,
-                read_only=self.read_only,
-            )
-            if len(data) <= len(datagram.data):  # always so, by the byte table; and if not, rather silence
-                self.counters.sent_total += 1
-                self.counters.sent_bytes += len(data)
-                await self._socket.send(data, source)
+        message = datagram.message()
+        if isinstance(message, PutRecord):
+            await self._take_record(message, datagram, asker)
+        else:
+            reply = self._answers.answer(message, asker, storing=not self.read_only)
+            if reply is not None:
+                await self._reply(reply, datagram, asker)
         if not known and not datagram.read_only:
             await self._probe(asker, now)
+
+    async def _take_record(self, message: PutRecord, datagram: Datagram, asker: Contact) -> None:
+        """Answered when the record is on the disk: not now, since nobody else would be answered meanwhile."""
+
+        async def answer(reply: RecordPut) -> None:
+            await self._reply(reply, datagram, asker)
+
+        if not self.read_only and self._answers.may_write(message.token, asker):
+            await self._keeper.take(message.record, message.cas, asker.address, answer)
+
+    async def _reply(self, reply: Reply, request: Datagram, asker: Contact) -> None:
+        identity, network = self._identity, self._network.id
+        data = seal(identity, network, asker.node_id, request.transaction, reply, read_only=self.read_only)
+        if len(data) <= len(request.data):  # always so, by the byte table; and if not, rather silence
+            self.counters.sent_total += 1
+            self.counters.sent_bytes += len(data)
+            await self._socket.send(data, asker.address)
 
     async def _probe(self, contact: Contact, now: float) -> None:
         """Ask a node that asked us to sign something fresh: then it may enter the table."""
@@ -329,14 +356,38 @@ class Dht:
 
     def _keep(self, segment: SegmentId, records: Sequence[bytes]) -> bool:
         """Store records here if this node is one of the nearest to the segment."""
-        if self.read_only:
-            return False
-        others = self._core.table.nearest(segment)
-        target = int.from_bytes(segment, "big")
-        distance = int.from_bytes(self._identity.node_id, "big") ^ target
-        if len(others) == K and distance > others[-1].long_id ^ target:
-            return False
-        return self.store.add(segment, records, _OURSELVES, self._wall_clock()) > 0
+        return self._core.is_near(segment) and self.store.add(segment, records, OURSELVES, self._wall_clock()) > 0
+
+    def _purge(self, now: float) -> None:
+        self.store.purge(now)
+        self.records.purge(now)
+
+    # Names
+
+    async def get_records(self, name: NameId) -> NameRecords:
+        """Ask all nodes near a name for its records, this one included; five seconds at most, as a lookup."""
+        own = () if self.read_only else self.records.get(name, self._wall_clock())
+        return await get_records(self._core, name, own, self._wall_clock)
+
+    async def put_record(self, data: bytes, cas: int, found: NameRecords) -> PutResult:
+        """Put a record on the nodes that :meth:`get_records` found, and on this one if it is as near.
+
+        Args:
+            data: A signed record of the same name.
+            cas: The highest sequence known; ANY_SEQUENCE: it does not matter.
+            found: What there was, and on whom.
+        """
+        result = await put_record(self._core, data, cas, found.nodes)
+        own = await self._keeper.put(data, cas, OURSELVES) if self._core.is_near(found.name) else None
+        return result if own is None else result.plus(self._identity.node_id, own)
+
+    async def republish(self, name: NameId) -> int:
+        """Bring what this node keeps of a name to the nodes near it; if they have something newer, keep that.
+
+        Returns:
+            How many nodes keep it now.
+        """
+        return await republish(self._core, self.records, self._keeper, name, self._wall_clock)
 
 
 def _ignore(key: PublicKey) -> None:

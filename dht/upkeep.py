@@ -6,7 +6,6 @@ import trio
 
 from dht.core import Core
 from dht.lookup import lookup
-from dht.providers import ProviderStore
 from dht.routing import random_in
 from protocol.datagrams import Ping
 
@@ -30,13 +29,13 @@ class Upkeep:
     def __init__(
         self,
         core: Core,
-        store: ProviderStore,
+        purge: Callable[[float], None],
         wall_clock: Callable[[], float],
         enter: Callable[[], Awaitable[None]],
     ) -> None:
-        """``enter`` goes through the ways in once more."""
+        """``purge`` drops what has expired by the wall clock; ``enter`` goes through the ways in once more."""
         self._core = core
-        self._store = store
+        self._purge = purge
         self._wall_clock = wall_clock
         self._enter = enter
         self._settling = trio.Event()
@@ -64,7 +63,7 @@ class Upkeep:
             if now < tick:
                 continue
             tick = now + UPKEEP_SECONDS
-            self._store.purge(self._wall_clock())
+            self._purge(self._wall_clock())
             await self._wake_quiet(now)
             await self.refresh(now - REFRESH_SECONDS)
             if not len(self._core.table) and now >= rejoin:

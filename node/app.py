@@ -3,7 +3,7 @@
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,11 +11,11 @@ from pathlib import Path
 import trio
 from trio.abc import Listener, Stream
 
+from dht.records import RecordStore
 from dht.service import Dht
 from node.blocking import Blocking, ThreadBlocking
 from node.client import Client, World
 from node.clock import Clock, SystemClock
-from node.contacts import remember_contacts, remembered_contacts
 from node.control import Control
 from node.errors import ConfigError
 from node.healing.service import Healing
@@ -29,16 +29,19 @@ from node.net.throttle import MIN_BYTES_PER_SECOND, limited
 from node.net.transport import SystemTransport, Transport, is_unspecified
 from node.serving.admission import MAX_CONNECTIONS, Connections
 from node.serving.announcing import Announcer
+from node.serving.contacts import keep_contacts, recall_contacts, remember_contacts
 from node.serving.depositors import DepositorDesk
 from node.serving.policy import AccessLists
 from node.serving.reachability import DialBacks, Reachability
+from node.serving.republishing import Republisher
 from node.serving.requests import Requests
 from node.serving.serve import ChunkServer
 from node.serving.statements import Statements
 from node.status import Status
 from node.store.chunkstore import ChunkStore
 from node.store.datafolder import CONTACTS_FILE, load_identity, locked_folder
-from node.store.refusal import Refusal
+from node.store.expiring import run_expiry
+from node.store.recordfile import RECORDS_FILE, RecordFile, persisting
 from node.store.shares import DEFAULT_SHARE
 from node.traffic import Traffic
 from protocol.identity import Identity, Network
@@ -51,8 +54,6 @@ THREADS = 8
 """Worker threads of a node: mostly waiting for the disk."""
 GRACE_SECONDS = 5.0
 """How long requests under way may go on once the node is told to stop."""
-SAVE_SECONDS = 300.0
-EXPIRE_SECONDS = 600.0
 _ACCEPTED, _DIALLED = 2 / 5, 1 / 5
 """Parts of our descriptors for connections; the rest is for chunks, one for each connection that is being served."""
 
@@ -160,15 +161,13 @@ async def run_node(
         )
         store = await blocking(open_store)
         lists.govern(store)
-        try:
+        with closing(store), closing(await blocking(RecordFile.open, config.data / RECORDS_FILE)) as records:
             sockets = limited(
                 transport or SystemTransport(), up=config.up_bytes_per_second, down=config.down_bytes_per_second
             )
             outside = _Outside(sockets, clock, blocking, random_bytes, router)
-            node, listener = await _build(config, identity, network, store, lists, outside)
+            node, listener = await _build(config, identity, network, store, records, lists, outside)
             await node.run(listener, stop, task_status)
-        finally:
-            store.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +186,16 @@ async def _build(
     identity: Identity,
     network: Network,
     store: ChunkStore,
+    records: RecordFile,
     lists: AccessLists,
     outside: _Outside,
 ) -> tuple["_Node", Listener[Stream]]:
     """Bind the sockets and put the parts together; nothing runs yet."""
     random_bytes, blocking = outside.random_bytes, outside.blocking
     traffic = Traffic()
-    remembered = await blocking(remembered_contacts, config.data / CONTACTS_FILE)
+    remembered = await blocking(recall_contacts, config.data / CONTACTS_FILE)
+    names = RecordStore(network)
+    await blocking(records.load_into, names, outside.clock.wall())
     listener, socket, listening = await bind(outside.transport, config.listen)
     address = config.advertise or reachable_at(listening)
     statements = Statements(
@@ -205,7 +207,16 @@ async def _build(
         address=address,
         announce_seconds=config.intervals.announce,
     )
-    dht = Dht(identity, network, socket, read_only=True, wall_clock=outside.clock.wall, random_bytes=random_bytes)
+    dht = Dht(
+        identity,
+        network,
+        socket,
+        read_only=True,
+        wall_clock=outside.clock.wall,
+        random_bytes=random_bytes,
+        records=names,
+        persist=persisting(records, blocking),
+    )
     peers = Peers(
         identity,
         network,
@@ -234,6 +245,7 @@ async def _build(
         config=config,
         listening=listening,
         store=store,
+        records=records,
         lists=lists,
         statements=statements,
         dht=dht,
@@ -252,6 +264,14 @@ async def _build(
             may_announce=lambda: reachability.found.wait(),  # noqa: PLW0108 - when lost it is another event
             interval=config.intervals.announce,
         ),
+        republisher=Republisher(
+            names,
+            dht.republish,
+            identity.node_id,
+            outside.clock.wall,
+            may_republish=lambda: reachability.found.wait(),  # noqa: PLW0108 - likewise
+            interval=config.intervals.announce,
+        ),
         clock=outside.clock,
         blocking=blocking,
         join=partial(dht.join, ways_in, remembered),
@@ -266,6 +286,7 @@ class _Node:
     config: NodeConfig
     listening: Address
     store: ChunkStore
+    records: RecordFile
     lists: AccessLists
     statements: Statements
     dht: Dht
@@ -276,6 +297,7 @@ class _Node:
     reachability: Reachability
     healing: Healing
     announcer: Announcer
+    republisher: Republisher
     clock: Clock
     blocking: Blocking
     join: Callable[[], Awaitable[int]]
@@ -319,8 +341,11 @@ class _Node:
         elif self.config.join:
             log.warning("nobody answered at %s: trying again", ", ".join(map(str, self.config.join)))
         await self.reachability.check()
-        for service in (self.reachability.run, self.announcer.run, self.healing.run, self._save, self._expire):
+        for service in (self.reachability.run, self.announcer.run, self.republisher.run, self.healing.run):
             services.start_soon(service)
+        trash = self.config.intervals.trash
+        services.start_soon(run_expiry, self.store, self.records, self.clock, self.blocking, trash)
+        services.start_soon(keep_contacts, self.config.data / CONTACTS_FILE, self.dht.contacts, self.blocking)
         started.set()
 
     async def _leave(self, _: Mapping[str, object]) -> AsyncGenerator[Mapping[str, object], None]:
@@ -362,21 +387,6 @@ class _Node:
             self.store.used_bytes,
             self.statements.storing,
         )
-
-    async def _save(self) -> None:
-        while True:
-            await self.blocking(remember_contacts, self.config.data / CONTACTS_FILE, self.dht.contacts())
-            await trio.sleep(SAVE_SECONDS)
-
-    async def _expire(self) -> None:
-        while True:
-            try:
-                removed = await self.blocking(self.store.expire)
-                if removed:
-                    log.info("removed %d chunks whose leases have ended", removed)
-            except Refusal as exc:
-                log.error("could not remove expired chunks: %s", exc)
-            await trio.sleep(min(EXPIRE_SECONDS, self.config.intervals.trash))
 
 
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:

@@ -38,6 +38,7 @@ _GAUGES: Final = {
     "chunks": ("held.chunks", "Chunks held."),
     "segments": ("held.segments", "Segments of which a chunk is held."),
     "depositors": ("held.depositors", "Depositors with a lease here."),
+    "records": ("held.records", "Names of which a record is kept, versions of one name counted alone."),
 }
 """Metric -> (where in the status, help)."""
 

@@ -71,7 +71,7 @@ class Status:
             "why_not_storing": self._why_not(),
             "full": self.store.free_bytes < SMALLEST_PUT_BYTES,
             "quota": self._quota(),
-            "held": asdict(held),
+            "held": asdict(held) | {"records": len(self.dht.records)},
             "contacts": self._contacts(),
             "connections": {"accepted": self.accepted.open, "dialled": self.peers.open},
             "healing": asdict(self.tally),

@@ -16,7 +16,8 @@ from typing import Annotated
 from protocol.codec import Raw, Seq, Struct, Uint, decode, encode
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.identity import KEY_BYTES, SIGNATURE_BYTES, Identity, verify
-from protocol.ids import ID_BYTES, Address, NetworkId, NodeId, PublicKey, SegmentId
+from protocol.ids import ID_BYTES, Address, NameId, NetworkId, NodeId, PublicKey, SegmentId
+from protocol.names import MAX_RECORD_BYTES, MAX_SEQUENCE
 from protocol.records import PROVIDER_RECORD_BYTES, PackedAddress
 
 VERSION = 1
@@ -27,6 +28,10 @@ MAX_CONTACTS = 20
 MAX_PAGE_RECORDS = 9
 MAX_ITEM_RECORDS = 8
 MAX_ITEMS = 8
+MAX_RECORDS = 2
+"""Records of one name that a node keeps: two with the same sequence show that its owner, or a thief, signed both."""
+ANY_SEQUENCE = 2**64 - 1
+"""``cas`` of a put_record that compares nothing: what a node kept before is republished so."""
 NO_MORE = 32
 """``next`` of a get_providers reply when no index was left out."""
 
@@ -52,10 +57,14 @@ class Kind(IntEnum):
     FIND_NODE = 2
     GET_PROVIDERS = 3
     ANNOUNCE = 4
+    GET_RECORD = 5
+    PUT_RECORD = 6
     PONG = 65
     NODES = 66
     PROVIDERS = 67
     ANNOUNCED = 68
+    GOT_RECORD = 69
+    RECORD_PUT = 70
 
     @property
     def is_reply(self) -> bool:
@@ -138,8 +147,75 @@ class Announced:
     """How many of the records the node keeps now, those it had before included."""
 
 
-Request = Ping | FindNode | GetProviders | Announce
-Reply = Pong | Nodes | Providers | Announced
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetRecord:
+    """Which record of a name do you keep?"""
+
+    name: Annotated[NameId, Raw(ID_BYTES)]
+    place: Annotated[int, Uint(MAX_RECORDS - 1)]
+    """Of two with the same sequence: the first or the second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GotRecord:
+    """Reply to get_record."""
+
+    token: Annotated[bytes, Raw(TOKEN_BYTES)]
+    count: Annotated[int, Uint(MAX_RECORDS)]
+    """How many the node keeps: two of one name are a fork."""
+    record: Annotated[bytes, Raw(0, MAX_RECORD_BYTES)]
+    """The one asked for (protocol/names.py); empty when it keeps none at that place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutRecord:
+    """Keep this record of a name."""
+
+    token: Annotated[bytes, Raw(TOKEN_BYTES)]
+    cas: Annotated[int, Uint(ANY_SEQUENCE)]
+    """The sequence that the writer believes is the newest; 0: none; ANY_SEQUENCE: it does not matter."""
+    record: Annotated[bytes, Raw(1, MAX_RECORD_BYTES)]
+
+
+class PutCode(IntEnum):
+    """What became of a record that was put."""
+
+    KEPT = 0
+    """It is kept, or was before."""
+    OLDER = 1
+    """The node has one of a higher sequence."""
+    CONFLICT = 2
+    """The node has one of a higher sequence than the writer believed the newest; the record is not kept."""
+    FORKED = 3
+    """The node keeps two records of the same sequence, or would if it had room for a third."""
+    REFUSED = 4
+    """No room, malformed, or a life that is over or too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedCode:
+    """A PutCode, sent as its number."""
+
+    def load(self, value: object) -> PutCode:
+        return PutCode(Uint(max(PutCode)).load(value))
+
+    def dump(self, value: object) -> int:
+        if type(value) is not PutCode:
+            raise ValueError("want a PutCode")
+        return int(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordPut:
+    """Reply to put_record."""
+
+    code: Annotated[PutCode, PackedCode()]
+    sequence: Annotated[int, Uint(MAX_SEQUENCE)]
+    """Of what the node keeps now; 0: nothing."""
+
+
+Request = Ping | FindNode | GetProviders | Announce | GetRecord | PutRecord
+Reply = Pong | Nodes | Providers | Announced | GotRecord | RecordPut
 Message = Request | Reply
 
 CLASSES: dict[Kind, type[Message]] = {
@@ -147,14 +223,25 @@ CLASSES: dict[Kind, type[Message]] = {
     Kind.FIND_NODE: FindNode,
     Kind.GET_PROVIDERS: GetProviders,
     Kind.ANNOUNCE: Announce,
+    Kind.GET_RECORD: GetRecord,
+    Kind.PUT_RECORD: PutRecord,
     Kind.PONG: Pong,
     Kind.NODES: Nodes,
     Kind.PROVIDERS: Providers,
     Kind.ANNOUNCED: Announced,
+    Kind.GOT_RECORD: GotRecord,
+    Kind.RECORD_PUT: RecordPut,
 }
 KINDS = {cls: kind for kind, cls in CLASSES.items()}
 
-REQUEST_BYTES = {Kind.PING: 130, Kind.FIND_NODE: 1125, Kind.GET_PROVIDERS: 1232, Kind.ANNOUNCE: 130}
+REQUEST_BYTES = {
+    Kind.PING: 130,
+    Kind.FIND_NODE: 1125,
+    Kind.GET_PROVIDERS: 1232,
+    Kind.ANNOUNCE: 130,
+    Kind.GET_RECORD: 1024,
+    Kind.PUT_RECORD: 130,
+}
 """What each request is padded to: the longest reply it can draw. A shorter one is dropped."""
 
 
@@ -273,6 +360,7 @@ def _check_contacts(nodes: Nodes) -> None:
 
 
 __all__ = [
+    "ANY_SEQUENCE",
     "CLASSES",
     "CONTACT4_BYTES",
     "CONTACT6_BYTES",
@@ -284,6 +372,7 @@ __all__ = [
     "MAX_ITEMS",
     "MAX_ITEM_RECORDS",
     "MAX_PAGE_RECORDS",
+    "MAX_RECORDS",
     "NO_MORE",
     "REQUEST_BYTES",
     "TOKEN_BYTES",
@@ -293,6 +382,8 @@ __all__ = [
     "Datagram",
     "FindNode",
     "GetProviders",
+    "GetRecord",
+    "GotRecord",
     "Item",
     "Kind",
     "Message",
@@ -300,6 +391,9 @@ __all__ = [
     "Ping",
     "Pong",
     "Providers",
+    "PutCode",
+    "PutRecord",
+    "RecordPut",
     "Reply",
     "Request",
     "parse",

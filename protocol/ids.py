@@ -15,6 +15,8 @@ _CACHE = 4096
 NodeId = NewType("NodeId", bytes)
 SegmentId = NewType("SegmentId", bytes)
 ChunkId = NewType("ChunkId", bytes)
+NameId = NewType("NameId", bytes)
+"""The place in the DHT where the records of a name under one salt are kept (docs/spec/names.md)."""
 PublicKey = NewType("PublicKey", bytes)
 """An Ed25519 public key, 32 bytes."""
 NetworkId = NewType("NetworkId", bytes)

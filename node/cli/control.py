@@ -158,7 +158,7 @@ def _held(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         (
             "held",
             f"{count_text(held['chunks'], 'chunk')} of {count_text(held['segments'], 'segment')}, for "
-            f"{count_text(held['depositors'], 'depositor')}",
+            f"{count_text(held['depositors'], 'depositor')}; {count_text(held['records'], 'record')} of names",
         ),
     ]
 

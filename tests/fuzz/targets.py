@@ -1,6 +1,6 @@
 """Every target by its name."""
 
-from tests.fuzz import channels, drives, files, receipts, storage, wire
+from tests.fuzz import channels, drives, files, names, receipts, storage, wire
 
 TARGETS = {
     target.name: target
@@ -11,5 +11,6 @@ TARGETS = {
         *files.TARGETS,
         *receipts.TARGETS,
         *drives.TARGETS,
+        *names.TARGETS,
     )
 }

@@ -18,7 +18,7 @@ import trio.testing
 from trio._core import _run as trio_run
 
 from dht.contact import Contact
-from node.app import EXPIRE_SECONDS, NodeConfig, NodeInfo, run_node
+from node.app import NodeConfig, NodeInfo, run_node
 from node.blocking import InlineBlocking
 from node.client import Client, World, open_client
 from node.config import Config
@@ -38,6 +38,7 @@ from node.publishing.source import scan
 from node.sharing.share import share_part
 from node.store.chunkfile import ChunkFile, Trailer
 from node.store.datafolder import KEY_FILE
+from node.store.expiring import EXPIRE_SECONDS
 from protocol.hashing import plain_digest
 from protocol.identity import Identity, Network
 from protocol.ids import Address, NodeId, SegmentId

@@ -7,6 +7,7 @@ from random import Random
 import trio
 
 from dht.contact import Contact
+from dht.keeping import Persist
 from dht.service import Dht
 from protocol.identity import Identity, Network
 from protocol.ids import Address, NodeId, SegmentId
@@ -73,6 +74,7 @@ class Swarm:
         read_only: bool = False,
         network: Network = NETWORK,
         join: Sequence[Address] = (),
+        persist: Persist | None = None,
     ) -> Node:
         """A node that runs, and has joined through ``join`` if given."""
         count = len(self.nodes) + 1
@@ -86,6 +88,7 @@ class Swarm:
             read_only=read_only,
             wall_clock=wall_clock,
             random_bytes=self.random.randbytes,
+            persist=persist,
         )
         node = Node(host, identity, dht, trio.CancelScope())
         await self._nursery.start(_run, node)

@@ -6,9 +6,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from node.app import EXPIRE_SECONDS
 from node.errors import NotFoundError, RefusedError
 from node.publishing.publish import Options
+from node.store.expiring import EXPIRE_SECONDS
 from tests.network.archipelago import Archipelago, archipelago, failure
 from tests.network.swarm import wall_clock
 

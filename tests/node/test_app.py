@@ -18,7 +18,7 @@ from trio.testing import MockClock
 from dht.contact import Contact
 from dht.service import Dht
 from dht.socket import DatagramSocket
-from node.app import EXPIRE_SECONDS, GRACE_SECONDS, NodeConfig, NodeInfo, run_node
+from node.app import GRACE_SECONDS, NodeConfig, NodeInfo, run_node
 from node.blocking import InlineBlocking
 from node.errors import ConfigError, MachineError
 from node.intervals import Intervals
@@ -27,6 +27,7 @@ from node.net.transport import SystemTransport, Transport
 from node.net.wire import Wire
 from node.serving.reachability import RECHECK_SECONDS
 from node.store.chunkstore import ChunkStore
+from node.store.expiring import EXPIRE_SECONDS
 from protocol.channel import Channel
 from protocol.identity import Identity, Network
 from protocol.ids import Address, NodeId

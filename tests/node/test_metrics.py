@@ -45,7 +45,7 @@ def status() -> dict[str, Any]:
         "why_not_storing": None,
         "full": False,
         "quota": {name: next(numbers) for name in ("limit_bytes", "used_bytes", "trash_bytes", "free_bytes")},
-        "held": {name: next(numbers) for name in ("chunks", "segments", "depositors")},
+        "held": {name: next(numbers) for name in ("chunks", "segments", "depositors", "records")},
         "contacts": {"total": 6, "countries": {"": 1, "FR": 2}, "unknown": 3},
         "connections": {"accepted": next(numbers), "dialled": next(numbers)},
         "healing": asdict(tally),

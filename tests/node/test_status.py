@@ -79,7 +79,7 @@ async def test_what_a_node_says_of_itself(autojump_clock: MockClock, tmp_path: P
         assert 90 <= said["uptime_seconds"] < 100
         assert (said["storing"], said["full"]) == (True, False)
         assert said["key"] == NODE.key.hex()
-        assert said["held"] == {"chunks": 3, "segments": 2, "depositors": 1}
+        assert said["held"] == {"chunks": 3, "segments": 2, "depositors": 1, "records": 0}
         assert said["quota"] == {
             "limit_bytes": 10**9,
             "used_bytes": it.store.used_bytes,
@@ -188,7 +188,7 @@ async def test_a_status_for_a_person(autojump_clock: MockClock, tmp_path: Path) 
     assert told["country"] == "NZ (claimed)"
     assert told["running"].endswith("(3 hours)")
     assert told["storing"] == "yes"
-    assert told["held"] == "1 chunk of 1 segment, for 1 depositor"
+    assert told["held"] == "1 chunk of 1 segment, for 1 depositor; 0 records of names"
     assert told["quota"].startswith("1.0 GB: ")
     assert told["co-holders"] == "3, 1 missing"
     assert told["healing"] == "4 segments not whole, 2 of them beyond repair: fewer than k chunks live"

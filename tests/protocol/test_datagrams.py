@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from protocol import datagrams as d
 from protocol import errors
 from protocol.identity import Identity
-from protocol.ids import Address, NetworkId, NodeId, SegmentId
+from protocol.ids import Address, NameId, NetworkId, NodeId, SegmentId
 from tests.strategies import IDENTITY, NETWORK, STRANGER, raw, segment_ids, uint
 from tests.vectors import make_dht
 
@@ -38,6 +38,10 @@ messages: st.SearchStrategy[d.Message] = st.one_of(
         ).map(tuple),
     ),
     st.builds(d.Announced, stored=uint(64)),
+    st.builds(d.GetRecord, name=raw(32).map(NameId), place=uint(1)),
+    st.builds(d.GotRecord, token=raw(8), count=uint(2), record=raw(0, 900)),
+    st.builds(d.PutRecord, token=raw(8), cas=uint(2**64 - 1), record=raw(1, 900)),
+    st.builds(d.RecordPut, code=st.sampled_from(d.PutCode), sequence=uint(2**63 - 1)),
 )
 
 
@@ -139,8 +143,14 @@ def test_a_body_that_does_not_fit_is_our_mistake() -> None:
         seal(d.Providers(token=bytes(8), records=(bytes(125),) * 9, next=32))
 
 
+def test_a_code_is_one_of_the_table() -> None:
+    with pytest.raises(errors.LocalProtocolError, match="want a PutCode"):
+        seal(d.RecordPut(code=1, sequence=0))  # type: ignore[arg-type]  # on purpose
+
+
 V4, V6 = Address("192.0.2.1", 4110), Address("2001:db8::1", 4110)
 SEGMENT = SegmentId(bytes(32))
+NAME = NameId(bytes(32))
 
 BYTE_TABLE = [
     (d.Ping(), d.Pong(observed=V4), 130, 118),
@@ -179,6 +189,20 @@ BYTE_TABLE = [
         1173,
         111,
     ),
+    (d.GetRecord(name=NAME, place=0), d.GotRecord(token=bytes(8), count=0, record=b""), 1024, 123),
+    (d.GetRecord(name=NAME, place=1), d.GotRecord(token=bytes(8), count=2, record=bytes(900)), 1024, 1024),
+    (
+        d.PutRecord(token=bytes(8), cas=0, record=bytes(1)),
+        d.RecordPut(code=d.PutCode.KEPT, sequence=2**63 - 1),
+        130,
+        120,
+    ),
+    (
+        d.PutRecord(token=bytes(8), cas=2**64 - 1, record=bytes(900)),
+        d.RecordPut(code=d.PutCode.REFUSED, sequence=0),
+        1032,
+        112,
+    ),
 ]
 """Request, a longest reply, and their bytes: docs/spec/dht.md section 3."""
 
@@ -190,7 +214,7 @@ def test_the_byte_table(request_: d.Message, reply: d.Message, asked: int, answe
     assert answered <= asked <= d.MAX_DATAGRAM_BYTES
     kind = d.KINDS[type(request_)]
     assert d.KINDS[type(reply)] == kind + 64
-    assert kind is d.Kind.ANNOUNCE or asked == d.REQUEST_BYTES[kind]
+    assert kind in (d.Kind.ANNOUNCE, d.Kind.PUT_RECORD) or asked == d.REQUEST_BYTES[kind]
 
 
 @given(messages)

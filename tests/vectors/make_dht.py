@@ -8,7 +8,7 @@ import msgpack
 
 from protocol import datagrams as d
 from protocol.identity import Identity, Network
-from protocol.ids import Address, SegmentId, node_id
+from protocol.ids import Address, NameId, SegmentId, node_id
 from protocol.records import ProviderRecord
 
 Vector = dict[str, Any]
@@ -17,6 +17,7 @@ Named = Iterator[tuple[str, Vector]]
 NETWORK, OTHER = Network("archipel vectors"), Network("another network")
 ASKER, NODE, HOLDER = (Identity(bytes([number]) * 32) for number in (1, 2, 3))
 SEGMENT = SegmentId(bytes(range(64, 96)))
+NAME = NameId(bytes(range(96, 128)))
 ADDRESS, ADDRESS6 = Address("192.0.2.1", 4110), Address("2001:db8::1", 4110)
 TRANSACTION = bytes(range(8))
 TOKEN = bytes(range(8, 16))
@@ -42,6 +43,11 @@ def samples() -> list[d.Message]:
         d.Providers(token=TOKEN, records=(provider(9, ADDRESS),), next=10),
         d.Announce(token=TOKEN, items=(item, d.Item(segment=SegmentId(bytes(32)), records=()))),
         d.Announced(stored=2),
+        d.GetRecord(name=NAME, place=1),
+        d.GotRecord(token=TOKEN, count=0, record=b""),
+        d.GotRecord(token=TOKEN, count=2, record=bytes(range(200)) + bytes(700)),
+        d.PutRecord(token=TOKEN, cas=d.ANY_SEQUENCE, record=bytes(range(200))),
+        d.RecordPut(code=d.PutCode.FORKED, sequence=2**63 - 1),
     ]
 
 
@@ -136,6 +142,15 @@ def _damaged() -> Named:
     yield bad("record", "a provider record of 112 bytes", signed(4, items))
     items = msgpack.packb([TOKEN, [[SEGMENT, []]] * 9])
     yield bad("items", "nine items", signed(4, items))
+    yield bad("kind_7", "no such type", signed(7, b"\x90", pad=bytes(100)))
+    yield bad("name", "a name id of 31 bytes", signed(5, msgpack.packb([NAME[:31], 0])))
+    yield bad("place", "place 2", signed(5, msgpack.packb([NAME, 2])))
+    yield bad("get_short", "a get_record shorter than its longest reply", sealed(d.GetRecord(name=NAME, place=0))[:-1])
+    yield bad("count", "three records of a name", signed(69, msgpack.packb([TOKEN, 3, b""])))
+    yield bad("record_long", "a record of 901 bytes", signed(69, msgpack.packb([TOKEN, 1, bytes(901)])))
+    yield bad("put_empty", "an empty record", signed(6, msgpack.packb([TOKEN, 0, b""])))
+    yield bad("put_long", "a record of 901 bytes is put", signed(6, msgpack.packb([TOKEN, 0, bytes(901)])))
+    yield bad("code", "code 5", signed(70, msgpack.packb([5, 1])))
 
 
 def vectors() -> Named:

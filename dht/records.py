@@ -1,0 +1,191 @@
+"""Records of names this node keeps for others (docs/spec/dht.md section 8).
+
+A signature is checked before a record is kept: unlike a provider record it replaces what was there, and is written to
+the disk.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from dht.contact import subnet
+from protocol.datagrams import ANY_SEQUENCE, MAX_RECORDS, PutCode, RecordPut
+from protocol.errors import RemoteProtocolError
+from protocol.identity import Network
+from protocol.ids import Address, NameId
+from protocol.names import MAX_LIFE_SECONDS, open_record
+
+SLACK_SECONDS = 2 * 86_400
+"""How far a writer's clock may be ahead of ours."""
+MAX_NAMES = 50_000
+"""In all: about 40 MB, twice that if every one of them is a fork."""
+PER_SUBNET = 5_000
+"""Names first put from one public /24 or /48. Loopback and private sources share the total alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of one name."""
+
+    records: tuple[bytes, ...]
+    """One, or two with the same sequence."""
+    expiry: int
+    """When the last of them ends."""
+    source: bytes | None
+    """The subnet that first put it, where one is counted."""
+
+
+@dataclass(slots=True)
+class _Name:
+    sequence: int
+    source: bytes | None
+    touched: float
+    records: dict[bytes, int] = field(default_factory=dict)
+    """Record -> its expiry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a record."""
+
+    name: NameId | None
+    """What it is a record of; None: it is none at all."""
+    reply: RecordPut
+
+
+class RecordStore:
+    """The newest record of each name, as far as we were told; the newest two when they have the same sequence."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._names: OrderedDict[NameId, _Name] = OrderedDict()
+        """In the order purge() looks at them."""
+        self._sources: Counter[bytes] = Counter()
+        self.unsaved: set[NameId] = set()
+        """Names of which something changed since take_unsaved()."""
+
+    def __len__(self) -> int:
+        """Names of which a record is kept."""
+        return len(self._names)
+
+    def add(self, data: bytes, cas: int, by: Address, now: float) -> Verdict:
+        """Judge a record that was put by somebody at ``by``.
+
+        Args:
+            data: As it came.
+            cas: See :class:`protocol.datagrams.PutRecord`.
+            by: Where it came from.
+            now: Wall clock, seconds.
+        """
+        return self._add(data, cas, subnet(by.host), now)
+
+    def load(self, rows: Iterable[tuple[bytes, bytes | None]], now: float) -> None:
+        """Take what was saved: (record, source). Each is checked as if a stranger had put it."""
+        for data, source in rows:
+            self._add(data, ANY_SEQUENCE, source, now)
+        self.unsaved.clear()
+
+    def _add(self, data: bytes, cas: int, source: bytes | None, now: float) -> Verdict:
+        try:
+            record = open_record(data, self._network.id)
+        except RemoteProtocolError:
+            return Verdict(None, RecordPut(code=PutCode.REFUSED, sequence=0))
+        name = record.name_id
+        known = self._known(name, now)
+        if not now < record.expiry <= now + MAX_LIFE_SECONDS + SLACK_SECONDS:
+            code = PutCode.REFUSED
+        elif known is None:
+            known = self._first(name, source, now)
+            code = PutCode.REFUSED if known is None else PutCode.KEPT
+        else:
+            code = _judge(known, data, record.sequence, cas)
+        if known is not None and code in (PutCode.KEPT, PutCode.FORKED):
+            self._keep(name, known, data, record.sequence, record.expiry)
+            known.touched = now
+        return Verdict(name, RecordPut(code=code, sequence=0 if known is None else known.sequence))
+
+    def _known(self, name: NameId, now: float) -> _Name | None:
+        """What is kept of a name, without what is over."""
+        known = self._names.get(name)
+        if known is None:
+            return None
+        for data in [data for data, expiry in known.records.items() if expiry <= now]:
+            del known.records[data]
+        if known.records:
+            return known
+        self._forget(name)
+        return None
+
+    def _first(self, name: NameId, source: bytes | None, now: float) -> _Name | None:
+        """Room for a name, if there is any."""
+        if len(self._names) >= MAX_NAMES:
+            self.purge(now)
+        if len(self._names) >= MAX_NAMES or (source is not None and self._sources[source] >= PER_SUBNET):
+            return None
+        known = self._names[name] = _Name(0, source, now)
+        if source is not None:
+            self._sources[source] += 1
+        return known
+
+    def _keep(self, name: NameId, known: _Name, data: bytes, sequence: int, expiry: int) -> None:
+        if sequence > known.sequence:
+            known.sequence = sequence
+            known.records.clear()
+        if data not in known.records and len(known.records) < MAX_RECORDS:
+            known.records[data] = expiry
+            self.unsaved.add(name)
+
+    def _forget(self, name: NameId) -> None:
+        known = self._names.pop(name)
+        self.unsaved.discard(name)
+        if known.source is not None:
+            self._sources[known.source] -= 1
+            if not self._sources[known.source]:
+                del self._sources[known.source]
+
+    def get(self, name: NameId, now: float) -> tuple[bytes, ...]:
+        """The records kept of a name: none, one, or two with the same sequence."""
+        known = self._known(name, now)
+        return () if known is None else tuple(known.records)
+
+    def names(self) -> list[NameId]:
+        """All names of which a record is kept."""
+        return list(self._names)
+
+    def touched(self, name: NameId) -> float | None:
+        """When its record was last put here or given on, wall clock; None: nothing is kept of it any more."""
+        known = self._names.get(name)
+        return None if known is None else known.touched
+
+    def touch(self, name: NameId, now: float) -> None:
+        """Note that it has been given on."""
+        if name in self._names:
+            self._names[name].touched = now
+
+    def take_unsaved(self) -> dict[NameId, Kept]:
+        """What changed since the last call. Nothing is unsaved afterwards."""
+        changed = {name: self._names[name] for name in self.unsaved}
+        self.unsaved.clear()
+        return {
+            name: Kept(tuple(known.records), max(known.records.values()), known.source)
+            for name, known in changed.items()
+        }
+
+    def purge(self, now: float, most: int = 2_000) -> None:
+        """Drop what has expired among the next ``most`` names, a few milliseconds; the next call goes on."""
+        for _ in range(min(most, len(self._names))):
+            name = next(iter(self._names))
+            self._names.move_to_end(name)
+            self._known(name, now)
+
+
+def _judge(known: _Name, data: bytes, sequence: int, cas: int) -> PutCode:
+    """What becomes of a record of a name that is known: the table of docs/spec/dht.md section 8."""
+    if sequence < known.sequence:
+        return PutCode.OLDER
+    if sequence == known.sequence:
+        return PutCode.KEPT if known.records.keys() == {data} else PutCode.FORKED
+    return PutCode.CONFLICT if cas < known.sequence else PutCode.KEPT
+
+
+__all__ = ["MAX_NAMES", "PER_SUBNET", "SLACK_SECONDS", "Kept", "RecordStore", "Verdict"]

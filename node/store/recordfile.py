@@ -1,0 +1,135 @@
+"""Records of names that a node keeps for the DHT, on its disk: `records.sqlite` (docs/spec/dht.md section 8).
+
+The DHT holds them in memory, and has what changed written here before it says that it is kept. What comes out of the
+file is checked like what comes from a stranger. A damaged file is set aside: other nodes have the same records.
+"""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from dht.keeping import Persist
+from dht.records import Kept, RecordStore
+from node.blocking import Blocking
+from node.errors import MachineError
+from protocol.ids import NameId
+
+log = logging.getLogger(__name__)
+
+RECORDS_FILE = "records.sqlite"
+FORMAT = 1
+_SCHEMA = f"""
+CREATE TABLE record (
+    name BLOB NOT NULL, place INTEGER NOT NULL, data BLOB NOT NULL, expiry INTEGER NOT NULL, source BLOB,
+    PRIMARY KEY (name, place)) WITHOUT ROWID;
+CREATE INDEX record_expiry ON record (expiry);
+PRAGMA user_version = {FORMAT};
+"""
+
+Row = tuple[bytes, bytes | None]
+"""A record, and the subnet that its name was first put from."""
+
+
+class RecordFile:
+    """The file. Calls may come from several threads; each is one transaction, on the disk when it returns."""
+
+    def __init__(self, db: sqlite3.Connection, rows: list[Row]) -> None:
+        self._db = db
+        self._lock = threading.Lock()
+        self._rows = rows
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the file, making it when there is none, and read all of it.
+
+        Raises:
+            MachineError: It cannot be opened, or written. A damaged one is set aside, with a warning.
+        """
+        try:
+            return cls(*_open(path))
+        except sqlite3.OperationalError as exc:
+            raise MachineError(f"cannot use {path}: {exc}") from exc
+        except (sqlite3.DatabaseError, ValueError) as exc:
+            log.warning("%s is damaged and was set aside: other nodes have what was in it (%s)", path, exc)
+        try:
+            _set_aside(path)
+            return cls(*_open(path))
+        except (sqlite3.Error, OSError) as exc:
+            raise MachineError(f"cannot use {path}: {exc}") from exc
+
+    def load_into(self, store: RecordStore, now: float) -> None:
+        """Give a store what was in the file when it was opened: each record is checked."""
+        rows, self._rows = self._rows, []
+        store.load(rows, now)
+
+    def save(self, changed: Mapping[NameId, Kept]) -> None:
+        """Keep this, and only this, of each name. Raises sqlite3.Error: then all is as it was."""
+        with self._lock, self._transaction():
+            for name, kept in changed.items():
+                self._db.execute("DELETE FROM record WHERE name = ?", (name,))
+                rows = [(name, place, data, kept.expiry, kept.source) for place, data in enumerate(kept.records)]
+                self._db.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?)", rows)
+
+    def expire(self, now: float) -> None:
+        """Drop what has ended, by this wall clock. Raises sqlite3.Error."""
+        with self._lock:
+            self._db.execute("DELETE FROM record WHERE expiry <= ?", (int(now),))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:  # undone and passed on, whatever it was, a COMMIT that failed included
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+
+def persisting(file: RecordFile, blocking: Blocking) -> Persist:
+    """What the DHT calls to have records written: in a worker thread; a disk that fails is told to the operator."""
+
+    async def persist(changed: Mapping[NameId, Kept]) -> bool:
+        try:
+            await blocking(file.save, changed)
+        except sqlite3.Error as exc:
+            log.error("could not write records of names: %s", exc)
+            return False
+        return True
+
+    return persist
+
+
+def _open(path: Path) -> tuple[sqlite3.Connection, list[Row]]:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")  # one node to a data folder: no lock for each transaction
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")  # what was acknowledged is on the disk
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+        elif version != FORMAT:
+            raise ValueError(f"it has format {version}")
+        rows = db.execute("SELECT data, source FROM record ORDER BY name, place").fetchall()
+        if any(type(data) is not bytes or not isinstance(source, bytes | None) for data, source in rows):
+            raise ValueError("a column is of another type")
+    except BaseException:  # whatever it was, the file must not stay open
+        db.close()
+        raise
+    return db, rows
+
+
+def _set_aside(path: Path) -> None:
+    path.replace(path.with_name(path.name + ".damaged"))
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
