@@ -79,7 +79,7 @@ def entries(draw: st.DrawFn) -> DriveEntry:
             return DriveEntry(id=identifier, kind=kind, place=place, content=draw(contents(PAYLOAD, labels)))
 
 
-some_drives = st.lists(entries(), max_size=8).map(Drive.of)
+some_drives = st.lists(entries(), max_size=5).map(Drive.of)
 
 
 @given(some_drives)

@@ -1,22 +1,14 @@
 """The vectors of docs/spec/drive.md, one operation each."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from protocol import errors
 from protocol.drive import Drive
 from protocol.drivecache import open_cache
 from protocol.identity import Network
+from tests.protocol.vectorfiles import Json, Operations, check_made, check_vector, vector_paths
 from tests.vectors import make_drive
-
-FOLDER = Path(__file__).parent.parent / "vectors"
-PATHS = sorted(FOLDER.glob("drive_*.json"))
-
-Json = dict[str, Any]
 
 
 def _read(inputs: Json) -> Json:
@@ -38,21 +30,13 @@ def _cache(inputs: Json) -> Json:
     return {"drive": drive, "sequence": cached.sequence, "seen": cached.seen, "unsent": cached.unsent}
 
 
-OPERATIONS: dict[str, Callable[[Json], Json]] = {"read drive": _read, "merge drives": _merge, "open cache": _cache}
+OPERATIONS: Operations = {"read drive": _read, "merge drives": _merge, "open cache": _cache}
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", vector_paths("drive"), ids=lambda path: path.stem)
 def test_vector(path: Path) -> None:
-    vector = json.loads(path.read_text(encoding="utf-8"))
-    operation = OPERATIONS[vector["operation"]]
-    if vector["expect"] == "success":
-        assert operation(vector["input"]) == vector["output"]
-        return
-    with pytest.raises(errors.ProtocolError) as caught:
-        operation(vector["input"])
-    assert type(caught.value).__name__ == vector["expect"]
+    check_vector(path, OPERATIONS)
 
 
 def test_vectors_on_disk_are_those_that_are_made() -> None:
-    made = {stem: json.loads(json.dumps(content)) for stem, content in make_drive.vectors()}
-    assert made == {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in PATHS}
+    check_made(make_drive, "drive")

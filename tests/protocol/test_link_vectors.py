@@ -1,22 +1,14 @@
 """The vectors of docs/spec/storage.md section 8 that are not about deposits, one operation each."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from protocol import errors
 from protocol.accountkey import format_account_key, parse_account_key
 from protocol.identity import Identity
 from protocol.links import NameLink, SealedLink, open_link, parse_link, seal_link
+from tests.protocol.vectorfiles import Json, Operations, check_made, check_vector, vector_paths
 from tests.vectors import make_links
-
-FOLDER = Path(__file__).parent.parent / "vectors"
-PATHS = sorted(FOLDER.glob("links_*.json"))
-
-Json = dict[str, Any]
 
 
 def _parse(inputs: Json) -> Json:
@@ -47,7 +39,7 @@ def _account_key(inputs: Json) -> Json:
     return {"key": key.hex()}
 
 
-OPERATIONS: dict[str, Callable[[Json], Json | None]] = {
+OPERATIONS: Operations = {
     "parse link": _parse,
     "seal link": _seal,
     "open link": _open,
@@ -55,18 +47,10 @@ OPERATIONS: dict[str, Callable[[Json], Json | None]] = {
 }
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", vector_paths("links"), ids=lambda path: path.stem)
 def test_vector(path: Path) -> None:
-    vector = json.loads(path.read_text(encoding="utf-8"))
-    operation = OPERATIONS[vector["operation"]]
-    if vector["expect"] == "success":
-        assert operation(vector["input"]) == vector["output"]
-        return
-    with pytest.raises(errors.ProtocolError) as caught:
-        operation(vector["input"])
-    assert type(caught.value).__name__ == vector["expect"]
+    check_vector(path, OPERATIONS)
 
 
 def test_vectors_on_disk_are_those_that_are_made() -> None:
-    made = {stem: json.loads(json.dumps(content)) for stem, content in make_links.vectors()}
-    assert made == {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in PATHS}
+    check_made(make_links, "links")
