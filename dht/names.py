@@ -37,7 +37,7 @@ class NameRecords:
 
     name: NameId
     nodes: tuple[Found, ...]
-    """Those the lookup found, nearest first, at most 20: where a record is to be put."""
+    """Those the lookup found and that answered, nearest first, at most 20: where a record is to be put."""
     newest: tuple[Signed, ...]
     """All records of the highest sequence that have not expired; more than one: a fork. In the order of fork_rank."""
     holders: Mapping[NodeId, tuple[bytes, ...]]
@@ -130,14 +130,14 @@ class _Asking:
         newest = [signed for signed in live if signed.record.sequence == highest]
         return NameRecords(
             name=self.name,
-            nodes=tuple(self._with_token(node) for node in nodes),
+            nodes=tuple(self._with_token(node) for node in nodes if node.contact.node_id in self.tokens),
             newest=tuple(sorted(newest, key=lambda signed: fork_rank(signed.data))),
             holders={node: tuple(signed.data for signed in answers) for node, answers in self.answers.items()},
             expired=max((s.record.expiry for s in found.values() if s.record.expiry <= now), default=0),
         )
 
     def _with_token(self, node: Found) -> Found:
-        token, time = self.tokens.get(node.contact.node_id, (node.token, node.time))
+        token, time = self.tokens[node.contact.node_id]
         return replace(node, token=token, time=time)
 
 

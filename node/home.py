@@ -34,6 +34,11 @@ class Home:
         return self.path / "deposits.sqlite"
 
     @property
+    def names(self) -> Path:
+        """What was seen of names (node/names/seen.py)."""
+        return self.path / "names.sqlite"
+
+    @property
     def contacts(self) -> Path:
         return self.path / "contacts"
 

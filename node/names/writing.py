@@ -1,0 +1,196 @@
+"""Publishing under a name: a new version, a later expiry (docs/spec/names.md section 6).
+
+Two machines may write at once. Both have read the same, so both write the same sequence: nodes keep both records, and
+whoever is told so looks for the other one, and says that it is there. No node's word is enough for that: one that lies
+must not stop an owner.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dht.names import NameRecords, PutResult
+from node.client import Client
+from node.errors import ConfigError, NetworkError, NotFoundError, RefusedError
+from node.names.reading import Copies, copies_of
+from node.names.seen import Seen, Sight
+from protocol.datagrams import ANY_SEQUENCE, PutCode
+from protocol.links import Link
+from protocol.names import HEAD, MAX_LIFE_SECONDS, NONCE_BYTES, NameKeys, NameValue, archive_salt, name_id
+
+ENOUGH_KEEPERS = 3
+"""Nodes that have to keep a record, where there are so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write came to."""
+
+    value: NameValue
+    sequence: int
+    expiry: int
+    """Seconds since 1970-01-01 UTC."""
+    kept: int
+    """How many nodes keep it."""
+    asked: int
+    """How many were asked to."""
+    forks: tuple[NameValue, ...]
+    """Versions beside the one that this one follows: another machine had published at the same time. They are
+    archived."""
+
+
+async def publish_version(
+    client: Client, keys: NameKeys, seen: Seen, link: Link, expiry: int, *, archive: bool = True
+) -> Written:
+    """Publish what a link leads to as the newest version of a name.
+
+    Args:
+        client: Our way into the network.
+        keys: The name's.
+        seen: What this home has seen of names.
+        link: What to publish; its hints are left out.
+        expiry: When nodes may forget it, seconds since 1970-01-01 UTC, at most 400 days ahead.
+        archive: Keep a copy of the version before. Without, a fork that is there is lost: the caller has merged it.
+
+    Raises:
+        RefusedError: Another machine published a version at the same time. Both are there; nothing is lost.
+        NetworkError: No node answers, or too few keep it.
+        ConfigError: The expiry is over or too far ahead.
+        IntegrityFailure: What is there was sealed under another key.
+        MachineError: What this home has seen cannot be read or noted.
+    """
+    now = client.world.clock.wall()
+    _check(expiry, now)
+    head = await copies_of(client, keys.reader, HEAD)
+    last = await _last(client, seen, head)
+    if archive:
+        await _archive(client, keys, head)
+    value = NameValue(
+        number=last.number + 1,
+        kind=int(link.kind),
+        root=link.root,
+        key=link.key,
+        time=int(now),
+        previous=last.hash if last.number else b"",
+    )
+    return await _put_head(client, keys, seen, head, last, value, expiry)
+
+
+async def renew_name(client: Client, keys: NameKeys, seen: Seen, expiry: int) -> Written:
+    """Let the newest version of a name live longer; never shorter.
+
+    Raises:
+        NotFoundError: There is nothing to renew, or only something older than this home has seen.
+        RefusedError, NetworkError, ConfigError, IntegrityFailure, MachineError: As :func:`publish_version` says.
+    """
+    _check(expiry, client.world.clock.wall())
+    head = await copies_of(client, keys.reader, HEAD)
+    last = await _last(client, seen, head)
+    if not head.values or head.sequence < last.sequence:
+        raise NotFoundError("the newest version of the name is not on the network", hint="publish it again")
+    value = head.values[0]
+    expiry = max(expiry, head.expiry(value, keys.reader))
+    if len(head.values) > 1:  # the new record takes the place of both
+        await _archive(client, keys, head)
+    return await _put_head(client, keys, seen, head, last, value, expiry)
+
+
+async def renew_archived(client: Client, keys: NameKeys, number: int, expiry: int) -> int:
+    """Let the archived copies of an earlier version live longer. Returns how many nodes keep it.
+
+    Raises:
+        NotFoundError: Nobody has one.
+        NetworkError, ConfigError, IntegrityFailure: As :func:`publish_version` says.
+    """
+    _check(expiry, client.world.clock.wall())
+    copies = await copies_of(client, keys.reader, archive_salt(number))
+    if not copies.values:
+        raise NotFoundError(f"nobody has version {number} of the name any more")
+    later = max(expiry, *(copies.expiry(value, keys.reader) for value in copies.values))
+    return await _put_copies(client, keys, copies.records, copies.values, copies.sequence + 1, later)
+
+
+def _check(expiry: int, now: float) -> None:
+    if not now < expiry <= now + MAX_LIFE_SECONDS:
+        raise ConfigError(f"a name is kept for {MAX_LIFE_SECONDS // 86_400} days at most, and not until a time past")
+
+
+async def _last(client: Client, seen: Seen, head: Copies) -> Sight:
+    """The newest version there is: on the network, or, if nodes hold it back or lost it, as this home remembers it."""
+    sight: Sight = await client.world.blocking(seen.get, head.records.name)
+    if not head.values or head.sequence < sight.sequence:
+        return sight
+    return Sight(head.sequence, head.values[0].number, head.values[0].hash)
+
+
+async def _archive(client: Client, keys: NameKeys, head: Copies) -> None:
+    """Keep copies of the versions that are about to be replaced, as long as they would have lived."""
+    for number in {value.number for value in head.values}:
+        copies = await copies_of(client, keys.reader, archive_salt(number))
+        missing = [value for value in head.values if value.number == number and value not in copies.values]
+        if missing:
+            until = max(head.expiry(value, keys.reader) for value in missing)
+            await _put_copies(client, keys, copies.records, missing, max(1, copies.sequence), until)
+
+
+async def _put_copies(
+    client: Client, keys: NameKeys, records: NameRecords, values: Sequence[NameValue], sequence: int, expiry: int
+) -> int:
+    """Put archived copies; of two of one version both are kept, having the same sequence."""
+    kept = 0
+    for value in values:
+        salt = archive_salt(value.number)
+        data = _signed(client, keys, value, sequence, expiry, salt)
+        result = await client.dht.put_record(data, ANY_SEQUENCE, records)
+        kept = _count(result)
+    return kept
+
+
+async def _put_head(
+    client: Client, keys: NameKeys, seen: Seen, head: Copies, last: Sight, value: NameValue, expiry: int
+) -> Written:
+    sequence = last.sequence + 1
+    data = _signed(client, keys, value, sequence, expiry, HEAD)
+    result = await client.dht.put_record(data, last.sequence, head.records)
+    if result.count(PutCode.OLDER, PutCode.CONFLICT, PutCode.FORKED) and await _met_another(
+        client, keys, sequence, value
+    ):
+        raise RefusedError(
+            "another machine published this name at the same time",
+            hint="run it again: both versions are kept, and `archipel name log` shows them",
+        )
+    kept = _count(result)
+    await client.world.blocking(seen.note, name_id(keys.identity.key), Sight(sequence, value.number, value.hash))
+    forks = tuple(other for other in head.values[1:] if other != value)
+    return Written(value, sequence, expiry, kept, result.asked, forks)
+
+
+async def _met_another(client: Client, keys: NameKeys, sequence: int, value: NameValue) -> bool:
+    """Whether somebody else's record of our sequence or a higher one is really there."""
+    copies = await copies_of(client, keys.reader, HEAD)
+    if copies.sequence > sequence:
+        return True
+    return copies.sequence == sequence and any(other != value for other in copies.values)
+
+
+def _count(result: PutResult) -> int:
+    """How many nodes keep what was put. Raises NetworkError: too few."""
+    kept = result.count(PutCode.KEPT, PutCode.FORKED)
+    if kept < min(ENOUGH_KEEPERS, result.asked) or not kept:
+        raise NetworkError(
+            f"only {kept} of {result.asked} nodes keep the record of the name", hint="try again in a while"
+        )
+    return kept
+
+
+def _signed(client: Client, keys: NameKeys, value: NameValue, sequence: int, expiry: int, salt: bytes) -> bytes:
+    return keys.sign(
+        client.network.id,
+        value,
+        sequence=sequence,
+        expiry=expiry,
+        nonce=client.world.random_bytes(NONCE_BYTES),
+        salt=salt,
+    )
+
+
+__all__ = ["ENOUGH_KEEPERS", "Written", "publish_version", "renew_archived", "renew_name"]
