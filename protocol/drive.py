@@ -55,7 +55,7 @@ class EntryKind(IntEnum):
     SHARE = 5
     """A deposit made to share a part of another one. Not listed."""
     DRIVE = 6
-    """A version of this very drive, which is a deposit itself. Not listed."""
+    """The versions of this very drive that one home wrote, which are deposits themselves. Not listed."""
 
 
 LISTED = frozenset((EntryKind.DEPOSIT, EntryKind.LINK, EntryKind.NAME, EntryKind.FOLDER))

@@ -21,6 +21,10 @@ ENOUGH_KEEPERS = 3
 """Nodes that have to keep a record, where there are so many."""
 
 
+class NameConflictError(RefusedError):
+    """Another machine published a version of the name at the same time. Both are there; nothing is lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What a write came to."""
@@ -52,7 +56,7 @@ async def publish_version(
         archive: Keep a copy of the version before. Without, a fork that is there is lost: the caller has merged it.
 
     Raises:
-        RefusedError: Another machine published a version at the same time. Both are there; nothing is lost.
+        NameConflictError: Another machine published a version at the same time.
         NetworkError: No node answers, or too few keep it.
         ConfigError: The expiry is over or too far ahead.
         IntegrityFailure: What is there was sealed under another key.
@@ -80,7 +84,7 @@ async def renew_name(client: Client, keys: NameKeys, seen: Seen, expiry: int) ->
 
     Raises:
         NotFoundError: There is nothing to renew, or only something older than this home has seen.
-        RefusedError, NetworkError, ConfigError, IntegrityFailure, MachineError: As :func:`publish_version` says.
+        NameConflictError, NetworkError, ConfigError, IntegrityFailure, MachineError: As :func:`publish_version`.
     """
     _check(expiry, client.world.clock.wall())
     head = await copies_of(client, keys.reader, HEAD)
@@ -154,7 +158,7 @@ async def _put_head(
     if result.count(PutCode.OLDER, PutCode.CONFLICT, PutCode.FORKED) and await _met_another(
         client, keys, sequence, value
     ):
-        raise RefusedError(
+        raise NameConflictError(
             "another machine published this name at the same time",
             hint="run it again: both versions are kept, and `archipel name log` shows them",
         )
@@ -193,4 +197,4 @@ def _signed(client: Client, keys: NameKeys, value: NameValue, sequence: int, exp
     )
 
 
-__all__ = ["ENOUGH_KEEPERS", "Written", "publish_version", "renew_archived", "renew_name"]
+__all__ = ["ENOUGH_KEEPERS", "NameConflictError", "Written", "publish_version", "renew_archived", "renew_name"]

@@ -209,13 +209,17 @@ async def publish(
         MachineError: The source cannot be read or changed meanwhile.
         RefusedError, NetworkError: A segment could not be placed (see :class:`Uploader`).
     """
-    run = begin(client, depositor, journal, content.identity, options, progress, book)
-    inline = await client.world.blocking(content.inline)
+    return await publish_run(begin(client, depositor, journal, content.identity, options, progress, book), content)
+
+
+async def publish_run(run: Run, content: Content) -> Published:
+    """Store ``content`` in a publish that has begun. Raises as :func:`publish` does."""
+    inline = await run.client.world.blocking(content.inline)
     refs: tuple[SegmentRef, ...] = ()
     if inline is None:
-        async with aclosing(_read_ahead(client, content, run.sealer.room)) as plaintexts:
+        async with aclosing(_read_ahead(run.client, content, run.sealer.room)) as plaintexts:
             refs = await run.send(plaintexts)
-    entries = await client.world.blocking(content.entries)
+    entries = await run.client.world.blocking(content.entries)
     return await run.finish(Manifest(entries=entries, segments=refs, inline=inline or b""), content.skipped)
 
 
