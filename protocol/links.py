@@ -1,12 +1,11 @@
 """Links: one word that opens a deposit (docs/spec/storage.md section 8)."""
 
-import base64
-import binascii
 import re
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Self
 
+from protocol.base32 import from_word, to_word
 from protocol.errors import LinkError, LocalProtocolError, RemoteProtocolError
 from protocol.hashing import digest
 from protocol.ids import ID_BYTES, Address, SegmentId, short
@@ -63,7 +62,7 @@ class Link:
         if self.hints:
             packed = [hint.pack() for hint in self.hints]
             payload += bytes([len(packed)]) + b"".join(bytes([len(hint)]) + hint for hint in packed)
-        return SCHEME + _word(payload + _checksum(payload))
+        return SCHEME + to_word(payload + _checksum(payload))
 
     def __repr__(self) -> str:
         return f"Link({self.kind.name}, {short(self.root)})"
@@ -71,20 +70,6 @@ class Link:
 
 def _checksum(payload: bytes) -> bytes:
     return digest("link", payload)[:_CHECKSUM_BYTES]
-
-
-def _word(data: bytes) -> str:
-    return base64.b32encode(data).decode("ascii").rstrip("=").lower()
-
-
-def _unword(word: str) -> bytes:
-    try:
-        data = base64.b32decode(word.upper() + "=" * (-len(word) % 8))
-    except (binascii.Error, ValueError) as exc:  # ValueError: not ASCII
-        raise LinkError("the link is mistyped or cut short: it holds other than a to z and 2 to 7") from exc
-    if _word(data) != word.lower():
-        raise LinkError("a character at the end of the link is mistyped")
-    return data
 
 
 def parse_link(text: str) -> Link:
@@ -101,7 +86,7 @@ def parse_link(text: str) -> Link:
         word = word[web.end() :]
     if word[: len(SCHEME)].lower() == SCHEME:
         word = word[len(SCHEME) :]
-    data = _unword(word)
+    data = from_word(word, "link")
     payload, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
     if len(payload) < _HEAD_BYTES:
         raise LinkError("the link is cut short, or is not an archipel link")

@@ -148,7 +148,7 @@ async def publish(
         RefusedError, NetworkError: A segment could not be placed (see :class:`Uploader`).
     """
     started = trio.current_time()
-    attempt = _begin(client, journal, content, options)
+    attempt = _begin(client, depositor, journal, content, options)
     secret = depositor.convergence_secret
     if attempt.salt:
         secret = fresh_secret(secret, attempt.salt)
@@ -162,13 +162,24 @@ async def publish(
             refs = await run.send(plaintexts)
     entries, title, size = await client.world.blocking(_entries, content)
     link = await run.send_root(Manifest(entries=entries, segments=refs, inline=inline or b""))
-    row = DepositRow(link.root, terms.deposit, title, size, terms.sequence, terms.expiry, terms.policy)
+    row = DepositRow(
+        link.root,
+        terms.deposit,
+        title,
+        size,
+        terms.sequence,
+        terms.expiry,
+        terms.policy,
+        depositor.identity.key,
+    )
     journal.finish(attempt, row, [(item.segment, item.descriptor.layout.length) for item in run.placed.values()])
     return _published(run, content, link, size, trio.current_time() - started)
 
 
-def _begin(client: Client, journal: Journal, content: Content, options: Options) -> Attempt:
+def _begin(client: Client, depositor: Depositor, journal: Journal, content: Content, options: Options) -> Attempt:
     how = f"{options.shares} {options.fresh}".encode()
+    if depositor.account:  # another deposit id than the unnamed identity's: it would tell that both are one person
+        how += b" " + depositor.identity.key
     source = digest("local", plain_digest(how), content.identity)
     salt = client.world.random_bytes(SALT_BYTES) if options.fresh else b""
     return journal.begin(source, client.world.random_bytes(DEPOSIT_ID_BYTES), salt)

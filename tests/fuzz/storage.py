@@ -11,6 +11,7 @@ from typing import Any
 import msgpack
 
 from protocol import codec, manifest
+from protocol.base32 import to_word
 from protocol.errors import (
     IntegrityError,
     LinkError,
@@ -20,7 +21,7 @@ from protocol.errors import (
     RemoteProtocolError,
 )
 from protocol.ids import SegmentId
-from protocol.links import SCHEME, Link, LinkKind, _checksum, _word, parse_link
+from protocol.links import SCHEME, Link, LinkKind, _checksum, parse_link
 from protocol.manifest import (
     Entry,
     Kind,
@@ -297,7 +298,7 @@ def _run_link(data: bytes) -> None:
     """``data`` as a text; and as the payload of a link whose checksum is right."""
     _read_link(data.decode("utf-8", "surrogateescape"))
     if len(data) <= 400:
-        _read_link(SCHEME + _word(data + _checksum(data)))
+        _read_link(SCHEME + to_word(data + _checksum(data)))
 
 
 def _read_link(text: str) -> None:

@@ -1,8 +1,15 @@
 """Every target by its name."""
 
-from tests.fuzz import channels, files, receipts, storage, wire
+from tests.fuzz import accounts, channels, files, receipts, storage, wire
 
 TARGETS = {
     target.name: target
-    for target in (*wire.TARGETS, *channels.TARGETS, *storage.TARGETS, *files.TARGETS, *receipts.TARGETS)
+    for target in (
+        *wire.TARGETS,
+        *channels.TARGETS,
+        *storage.TARGETS,
+        *files.TARGETS,
+        *receipts.TARGETS,
+        *accounts.TARGETS,
+    )
 }

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from protocol import codec, links, manifest, seal, segment
+from protocol.base32 import to_word
 from protocol.erasure_reference import ReferenceRows
 from protocol.ids import Address, SegmentId
 from protocol.links import Link, LinkKind
@@ -324,7 +325,7 @@ def _links() -> Named:
         return _vector("parse link", text, {"link": link}, expect, output)
 
     def bad(text: str, data: bytes) -> Vector:
-        return parse(text, "LinkError", links.SCHEME + links._word(data + links._checksum(data)))
+        return parse(text, "LinkError", links.SCHEME + to_word(data + links._checksum(data)))
 
     yield "storage_link", parse("a read link", "success", str(read), read)
     verify = read.verify_link()

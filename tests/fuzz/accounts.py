@@ -1,0 +1,53 @@
+"""Targets: account files, account keys and recovery phrases, which anybody may have written."""
+
+from contextlib import suppress
+
+from node.account.phrase import phrase_of, secret_of
+from node.errors import ConfigError
+from protocol.account import key_text, parse_key
+from protocol.accountfile import FIRST_LINE, WrongPassphraseError, read_account_file
+from protocol.errors import IntegrityError, LinkError, RemoteProtocolError
+from tests.fuzz.corpus import hex_values
+from tests.fuzz.target import Target
+from tests.vectors.make_account import FILE, KEYS, OFFICIAL, PASSPHRASE, SECRET, mended
+
+_CHEAP_BYTES = 64 * 1024
+"""What a file may ask for that is opened here: others are as good, and take their time."""
+
+
+def _run_file(data: bytes) -> None:
+    """As it is; with the last hash put right; and as the body of a file whose beginning is right, too."""
+    for file in (data, mended(data[:-32]), mended(FIRST_LINE + data)):
+        with suppress(RemoteProtocolError):
+            found = read_account_file(file)
+            assert found.encode() == file or len(found.encode()) < len(file)
+            assert read_account_file(found.encode()) == found
+            if found.memory_bytes <= _CHEAP_BYTES:
+                with suppress(WrongPassphraseError, IntegrityError):
+                    assert found.open(PASSPHRASE).secret == SECRET
+
+
+def _run_typed(data: bytes) -> None:
+    """``data`` as an account key and as a recovery phrase."""
+    text = data.decode("utf-8", "surrogateescape")
+    with suppress(LinkError):
+        key = parse_key(text)
+        assert parse_key(key_text(key)) == key
+        assert len(key) == 32
+    with suppress(ConfigError):
+        secret = secret_of(text)
+        assert " ".join(phrase_of(secret)) == " ".join(text.lower().split())
+
+
+def _file_seeds() -> list[bytes]:
+    return [FILE.encode(), FILE.encode()[len(FIRST_LINE) : -32], *hex_values("account_file*")]
+
+
+def _text_seeds() -> list[bytes]:
+    return [key_text(KEYS.identity.key).encode(), *(phrase.encode() for _, phrase in OFFICIAL.values())]
+
+
+TARGETS = (
+    Target("account-file", _run_file, _file_seeds, 600),
+    Target("account-text", _run_typed, _text_seeds, 600),
+)
