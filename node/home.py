@@ -3,7 +3,6 @@
 import os
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -122,8 +121,10 @@ def secret_file(path: Path, size: int, make: Callable[[int], bytes] = secrets.to
 
 def _write_secret(path: Path, secret: bytes) -> None:
     """Whole or not at all, and never over one that another process made in the meantime."""
-    with suppress(FileExistsError, FileNotFoundError):  # another was quicker, and may have cleared our part away
+    try:
         write_private(path, secret)
+    except (FileExistsError, FileNotFoundError):  # another was quicker, and may have cleared our part away
+        _sync(path.parent)  # what it made is used from now on
 
 
 def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
@@ -145,8 +146,12 @@ def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
     finally:
         os.close(handle)
         part.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)

@@ -49,6 +49,7 @@ _MAX_REQUEST_BYTES = 16
 _MAX_REPLY_BYTES = 1024
 _CREDENTIALS = struct.Struct("3i")
 _PR_SET_DUMPABLE = 4
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def seconds_since_boot() -> float:
@@ -219,25 +220,26 @@ def _no_agent(home: Home) -> MachineError:
 def main() -> NoReturn:
     """Become the agent of the home folder that is the argument; seconds and secret come by standard input."""
     _hide_memory()
-    listener: socket.socket | None = None
     path = Path(sys.argv[1])
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # until what they leave behind is cleared away
     try:
         seconds, secret = sys.stdin.buffer.readline(200).split()
         keys = AccountKeys(bytes.fromhex(secret.decode("ascii")))
         _take_over(path / LOCK_FILE)
         listener = listening_socket(path / SOCKET_FILE, _BACKLOG)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, _end)
         if os.fork():
             os.write(1, b"ready")
             os._exit(0)  # who started us need not wait for us; what is open belongs to the child now
     except OSError as exc:
         os.write(1, reason(exc).encode())
         sys.exit(7)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for handle in (0, 1, 2):
-        os.dup2(nowhere, handle)
     try:
+        for number in _ENDING:
+            signal.signal(number, _end)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for handle in (0, 1, 2):
+            os.dup2(nowhere, handle)
         Agent(listener, keys, int(seconds)).run()
     finally:
         (path / SOCKET_FILE).unlink(missing_ok=True)

@@ -12,8 +12,6 @@ from protocol.ids import PublicKey
 
 log = logging.getLogger(__name__)
 
-__all__ = ["MAX_SECONDS", "held", "hold", "let_go"]
-
 
 def hold(home: Home, keys: AccountKeys, seconds: int) -> Held:
     """Keep the account unlocked, from now on for ``seconds``, instead of for what was left.
@@ -22,8 +20,7 @@ def hold(home: Home, keys: AccountKeys, seconds: int) -> Held:
         ConfigError: It is to last for more than 30 days.
         MachineError: Nobody can keep it.
     """
-    if not 1 <= seconds <= MAX_SECONDS:
-        raise ConfigError(f"an account stays unlocked for 30 days at most, got {seconds} seconds")
+    check_seconds(seconds)
     keyring = _keyring(home)
     if keyring is not None:
         try:
@@ -34,6 +31,12 @@ def hold(home: Home, keys: AccountKeys, seconds: int) -> Held:
             end_agent(home)
             return found
     return start_agent(home, keys, seconds)
+
+
+def check_seconds(seconds: int) -> None:
+    """Make sure that an account may stay unlocked for so long. Raises ConfigError."""
+    if not 1 <= seconds <= MAX_SECONDS:
+        raise ConfigError(f"an account stays unlocked for 30 days at most, got {seconds} seconds")
 
 
 def held(home: Home, key: PublicKey) -> Held | None:

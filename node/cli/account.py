@@ -8,7 +8,7 @@ import click
 
 from node.account.held import Held
 from node.account.phrase import MAX_PHRASE_CHARACTERS, WORDS, phrase_of, secret_of
-from node.account.unlocked import held, hold, let_go
+from node.account.unlocked import check_seconds, held, hold, let_go
 from node.account.vault import Vault
 from node.cli.options import common_options, parsed, settings
 from node.cli.output import note, show
@@ -99,7 +99,10 @@ def _ask_back(words: Sequence[str]) -> None:
 def _ask_line(prompt: str) -> str:
     """A line that a person types and sees. Raises click.Abort at the end of input."""
     click.echo(prompt, nl=False, err=True)
-    line = standard_input().readline(MAX_PHRASE_CHARACTERS)
+    try:
+        line = standard_input().readline(MAX_PHRASE_CHARACTERS)
+    except UnicodeDecodeError:
+        line = "\ufffd"  # no word at all, and told as such
     if not line:
         raise click.Abort
     return line.strip()
@@ -192,6 +195,7 @@ def unlock(lasting: str, passphrase_file: str | None) -> None:
       archipel account unlock --for 8h
     """
     seconds = parsed("--for", parse_duration, lasting)
+    check_seconds(seconds)
     home = _home()
     keys = Vault.of(home).open(get_passphrase(passphrase_file))
     found = hold(home, keys, seconds)

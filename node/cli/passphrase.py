@@ -88,6 +88,7 @@ def typed_unseen(prompt: str) -> str:
 
     Raises:
         RefusedError: It cannot be asked.
+        ConfigError: What was typed is not UTF-8.
         click.Abort: The person has ended the input.
     """
     try:
@@ -95,8 +96,11 @@ def typed_unseen(prompt: str) -> str:
         return getpass.getpass(prompt)
     except EOFError as exc:
         raise click.Abort from exc
+    except UnicodeDecodeError:  # told below, without what was typed
+        pass
     except (OSError, termios.error) as exc:
         raise RefusedError("the terminal cannot be asked for a passphrase", hint="--passphrase-file FILE") from exc
+    raise ConfigError("a passphrase is UTF-8")
 
 
 def first_line(file: str) -> str:
