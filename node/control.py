@@ -7,11 +7,10 @@ One request to a connection: a line with a JSON object, ``{"do": NAME, ...}``. L
 
 import json
 import logging
-import os
 import socket as stdlib
 import stat
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from node.errors import (
     RefusedError,
     machine_error,
 )
+from node.unixsockets import listening_socket, socket_address
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,6 @@ BUSY_SECONDS = 2.0
 """How often a client is told that its request is still being worked at."""
 SILENT_SECONDS = 15.0
 """How long a client waits for a line: a node that is frozen says nothing at all."""
-_PATH_BYTES = 100
-"""What a unix socket's address can hold: 108 bytes on Linux, 104 on macOS, one of them a zero."""
 _RECEIVE_BYTES = 4096
 
 Handler = Callable[[Mapping[str, object]], AsyncGenerator[Mapping[str, object], None]]
@@ -69,7 +67,9 @@ class Control:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer until cancelled, then remove the socket. Where none can be made, say so and do nothing."""
         try:
-            listener = trio.SocketListener(_listen(self._folder))
+            listener = trio.SocketListener(
+                trio.socket.from_stdlib_socket(listening_socket(self._folder / SOCKET_FILE, MAX_CLIENTS))
+            )
         except OSError as exc:  # some file systems have no sockets: no reason not to store chunks there
             log.warning("cannot be asked by `archipel node status`: no socket in the data folder (%s)", exc.strerror)
             task_status.started()
@@ -185,38 +185,6 @@ def _parse(line: bytes) -> dict[str, Any]:
     return found
 
 
-def _listen(folder: Path) -> "trio.socket.SocketType":
-    """A listening socket that only the owner can reach. Raises OSError."""
-    path = folder / SOCKET_FILE
-    with suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.lstat().st_mode):  # of a node that was killed: we hold the folder's lock
-            path.unlink()
-    sock = stdlib.socket(stdlib.AF_UNIX)
-    try:
-        with _address(folder) as address:
-            sock.bind(address)
-        path.chmod(0o600)  # before it listens: until then nobody can connect
-        sock.listen(MAX_CLIENTS)
-        return trio.socket.from_stdlib_socket(sock)
-    except BaseException:  # whatever it was, the socket must not stay open
-        sock.close()
-        raise
-
-
-@contextmanager
-def _address(folder: Path) -> Iterator[str]:
-    """The socket's path, or one that is short enough: through this process's handle of the folder (Linux)."""
-    path = str(folder / SOCKET_FILE)
-    if len(os.fsencode(path)) <= _PATH_BYTES:
-        yield path
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{handle}/{SOCKET_FILE}"
-    finally:
-        os.close(handle)
-
-
 # The client's side
 
 
@@ -256,7 +224,7 @@ async def ask(folder: Path, request: Mapping[str, object]) -> AsyncGenerator[dic
 
 async def _connect(sock: "trio.socket.SocketType", folder: Path) -> None:
     try:
-        with _address(folder) as address:
+        with socket_address(folder / SOCKET_FILE) as address:
             await sock.connect(address)
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as exc:
         if _is_in_the_way(folder / SOCKET_FILE):

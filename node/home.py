@@ -5,19 +5,42 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from node.errors import MachineError, machine_error
+from node.errors import MachineError, RefusedError, machine_error
 from protocol.identity import SEED_BYTES, Identity
+from protocol.ids import PublicKey
 
 SECRET_BYTES = 32
+_IDENTITY_FILE = "identity.key"
+
+
+class Signer(Protocol):
+    """Signs leases for what one home has published, be it by one key or by several."""
+
+    def identity_of(self, depositor: PublicKey | None) -> Identity:
+        """The identity that published. None: the unnamed one of the home.
+
+        Raises:
+            RefusedError: It is not at hand.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Depositor:
-    """The unnamed identity that signs leases, and the secret that segment keys derive from."""
+    """The identity that signs leases, and the secret that segment keys derive from."""
 
     identity: Identity
     convergence_secret: bytes
+    account: bool = False
+    """Whether they are an account's; else those of the unnamed identity of one home."""
+
+    def identity_of(self, depositor: PublicKey | None) -> Identity:
+        """As of a home that this depositor alone has published from (see :class:`Signer`)."""
+        if depositor not in (None, self.identity.key):
+            raise RefusedError("another depositor has published it")
+        return self.identity
 
     def __repr__(self) -> str:
         return f"Depositor({self.identity!r})"
@@ -52,6 +75,16 @@ class Home:
         """The default folder of a local network."""
         return self.path / "devnet"
 
+    @property
+    def account(self) -> Path:
+        """The account file (node/account/vault.py)."""
+        return self.path / "account"
+
+    @property
+    def has_depositor(self) -> bool:
+        """Whether the unnamed identity has been made."""
+        return (self.path / _IDENTITY_FILE).exists()
+
     def create(self) -> None:
         """Make the folder, readable by its owner alone."""
         try:
@@ -60,9 +93,9 @@ class Home:
             raise machine_error("create the home folder", exc) from exc
 
     def depositor(self) -> Depositor:
-        """The depositor of this home, made on first use."""
+        """The unnamed depositor of this home, made on first use."""
         self.create()
-        seed = secret_file(self.path / "identity.key", SEED_BYTES)
+        seed = secret_file(self.path / _IDENTITY_FILE, SEED_BYTES)
         return Depositor(Identity(seed), secret_file(self.path / "convergence.secret", SECRET_BYTES))
 
 
@@ -93,19 +126,37 @@ def secret_file(path: Path, size: int, make: Callable[[int], bytes] = secrets.to
 
 def _write_secret(path: Path, secret: bytes) -> None:
     """Whole or not at all, and never over one that another process made in the meantime."""
+    try:
+        write_private(path, secret)
+    except (FileExistsError, FileNotFoundError):  # another was quicker, and may have cleared our part away
+        _sync(path.parent)  # what it made is used from now on
+
+
+def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
+    """Write a file of mode 0600, whole or not at all; on disk when this returns.
+
+    Raises:
+        FileExistsError: It is there already, and not to be replaced.
+        OSError: It cannot be written; what was there is as it was.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(handle, secret)
+        os.write(handle, data)
         os.fsync(handle)
-        path.hardlink_to(part)
-    except (FileExistsError, FileNotFoundError):
-        pass  # another process was quicker, and may have cleared our part away
+        if replace:
+            part.replace(path)
+        else:
+            path.hardlink_to(part)
     finally:
         os.close(handle)
         part.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)

@@ -19,12 +19,13 @@ from typing import Any
 
 from node.errors import MachineError, RefusedError, machine_error
 from protocol.errors import ProtocolError
-from protocol.ids import NetworkId, SegmentId
+from protocol.identity import KEY_BYTES
+from protocol.ids import NetworkId, PublicKey, SegmentId
 from protocol.leases import Policy
 from protocol.records import is_country
 from protocol.segment import Descriptor
 
-_FORMAT = 3
+_FORMAT = 4
 _PLACED = """CREATE TABLE placed (
     network BLOB NOT NULL, token BLOB NOT NULL, segment BLOB NOT NULL, descriptor BLOB NOT NULL,
     PRIMARY KEY (network, token)) WITHOUT ROWID"""
@@ -42,14 +43,16 @@ _TABLES = (
     """CREATE TABLE deposit (
         network BLOB NOT NULL, root BLOB NOT NULL, deposit BLOB NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL,
         sequence INTEGER NOT NULL, expiry INTEGER NOT NULL, policy TEXT NOT NULL,
+        depositor BLOB NOT NULL DEFAULT x'',
         PRIMARY KEY (network, root, deposit)) WITHOUT ROWID""",
     """CREATE TABLE deposit_segment (
         network BLOB NOT NULL, root BLOB NOT NULL, segment BLOB NOT NULL, size INTEGER NOT NULL,
         PRIMARY KEY (network, root, segment)) WITHOUT ROWID""",
     _PLACED,
 )
-_MISSING = {0: _TABLES, 2: (_PLACED,)}
-"""Format of a file -> the tables it lacks. 0 is a new file."""
+_DEPOSITOR = "ALTER TABLE deposit ADD COLUMN depositor BLOB NOT NULL DEFAULT x''"
+_MISSING = {0: _TABLES, 2: (_PLACED, _DEPOSITOR), 3: (_DEPOSITOR,)}
+"""Format of a file -> what it lacks. 0 is a new file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class DepositRow:
     sequence: int
     expiry: int
     policy: Policy
+    depositor: PublicKey | None = None
+    """Who signs its leases; None: the unnamed identity of this home, as in journals of format 3."""
 
 
 class Journal:
@@ -190,14 +195,14 @@ class Journal:
         """The deposits with this root that this home published: more than one, if the same was published from
         several places, each with leases of its own."""
         found = self._db.select(
-            """SELECT root, deposit, name, bytes, sequence, expiry, policy FROM deposit
+            """SELECT root, deposit, name, bytes, sequence, expiry, policy, depositor FROM deposit
                WHERE network = ? AND root = ? ORDER BY deposit""",
             (self._network, root),
-            bytes, bytes, str, int, int, int, str,
+            bytes, bytes, str, int, int, int, str, bytes,
         )  # fmt: skip
         try:
             return [_deposit_row(row) for row in found]
-        except (ValueError, RecursionError) as exc:  # a damaged policy, or one that is nested without end
+        except (ValueError, RecursionError) as exc:  # a damaged key or policy, or one that is nested without end
             raise self._db.damaged() from exc
 
     def expiry(self, deposit: bytes) -> int:
@@ -244,16 +249,32 @@ class Journal:
     def _save(self, row: DepositRow) -> None:
         policy = json.dumps({"spread_countries": row.policy.spread_countries, "avoid": row.policy.avoid})
         self._db.execute(
-            "INSERT OR REPLACE INTO deposit VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (self._network, row.root, row.deposit, row.name, row.size, row.sequence, row.expiry, policy),
+            """INSERT OR REPLACE INTO deposit
+               (network, root, deposit, name, bytes, sequence, expiry, policy, depositor)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (
+                self._network,
+                row.root,
+                row.deposit,
+                row.name,
+                row.size,
+                row.sequence,
+                row.expiry,
+                policy,
+                row.depositor or b"",
+            ),
         )
 
 
-def _deposit_row(row: tuple[bytes, bytes, str, int, int, int, str]) -> DepositRow:
-    root, deposit, name, size, sequence, expiry, text = row
+def _deposit_row(row: tuple[bytes, bytes, str, int, int, int, str, bytes]) -> DepositRow:
+    root, deposit, name, size, sequence, expiry, text, key = row
+    if len(key) not in (0, KEY_BYTES):
+        raise ValueError("not a key")
+    depositor = PublicKey(key) if key else None
     match json.loads(text):
         case {"spread_countries": bool(spread), "avoid": [*avoid]} if all(map(_is_country, avoid)):
-            return DepositRow(SegmentId(root), deposit, name, size, sequence, expiry, Policy(spread, tuple(avoid)))
+            policy = Policy(spread, tuple(avoid))
+            return DepositRow(SegmentId(root), deposit, name, size, sequence, expiry, policy, depositor)
     raise ValueError("not a policy")
 
 

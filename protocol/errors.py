@@ -22,7 +22,7 @@ class WrongNetworkError(RemoteProtocolError):
 
 
 class LinkError(ProtocolError):
-    """A link a person typed or pasted cannot be read. The message says what is wrong with it."""
+    """A link or account key a person typed or pasted cannot be read. The message says what is wrong with it."""
 
 
 class SealedLinkError(LinkError):

@@ -7,15 +7,17 @@ from functools import partial
 
 import click
 
+from node.account.depositor import open_signer
 from node.cli.options import common_options, parsed, settings
 from node.cli.output import note, progress_shown, show, survival_fields, survival_text
+from node.cli.passphrase import ask_passphrase
 from node.cli.refusals import refusal_fields, refusals_told
 from node.cli.running import read_link, run_async
 from node.cli.text import count_text, date_text
 from node.client import Client, open_client
 from node.config import parse_duration
 from node.errors import NotFoundError
-from node.home import Home
+from node.home import Home, Signer
 from node.journal import Journal
 from node.keeping.check import Health, SegmentHealth
 from node.keeping.check import check as check_deposit
@@ -131,22 +133,20 @@ def delete(link: str) -> None:
       archipel delete archipel:...
     """
     with refusals_told() as refusals:
-        changed = _change(read_link(link), "deleting", _delete, refusals)
+        changed = _change(read_link(link), "deleting", delete_deposit, refusals)
     show(
         f"deleted {_reached(changed)}",
         _fields(changed, refusals),
     )
 
 
-async def _renew(seconds: int, client: Client, home: Home, journal: Journal, link: Link, progress: Progress) -> Changed:
-    return await renew_deposit(client, home.depositor(), journal, link, seconds, progress)
+async def _renew(
+    seconds: int, client: Client, signer: Signer, journal: Journal, link: Link, progress: Progress
+) -> Changed:
+    return await renew_deposit(client, signer, journal, link, seconds, progress)
 
 
-async def _delete(client: Client, home: Home, journal: Journal, link: Link, progress: Progress) -> Changed:
-    return await delete_deposit(client, home.depositor(), journal, link, progress)
-
-
-_Change = Callable[[Client, Home, Journal, Link, Progress], Awaitable[Changed]]
+_Change = Callable[[Client, Signer, Journal, Link, Progress], Awaitable[Changed]]
 
 
 def _change(link: Link, doing: str, change: _Change, refusals: Refusals) -> Changed:
@@ -155,14 +155,16 @@ def _change(link: Link, doing: str, change: _Change, refusals: Refusals) -> Chan
     home.create()
     journal = Journal(home.journal, Network(config.network).id)
 
-    async def work(progress: Progress) -> Changed:
+    async def work(signer: Signer, progress: Progress) -> Changed:
         async with open_client(config, hints=link.hints) as client:
             client.refusals = refusals
-            return await change(client, home, journal, link, progress)
+            return await change(client, signer, journal, link, progress)
 
     try:
+        rows = journal.deposits(link.root)
+        signer = open_signer(home, [row.depositor for row in rows], ask_passphrase)
         with progress_shown(doing) as progress:
-            return run_async(partial(work, progress))
+            return run_async(partial(work, signer, progress))
     finally:
         journal.close()
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import click
 
+from node.account.depositor import open_depositor
 from node.cli.options import common_options, parsed, settings
 from node.cli.output import note, progress_shown, show, survival_fields, survival_text
+from node.cli.passphrase import ask_passphrase
 from node.cli.refusals import refusal_fields, refusals_told
 from node.cli.running import StandardInput, run_async
 from node.cli.text import count_text, size_text
@@ -82,7 +84,13 @@ def publish(
     config = settings().config()
     home = Home(config.home)
     content = _content(paths, name)
-    depositor = home.depositor()
+    first = not home.has_depositor
+    depositor = open_depositor(home, ask_passphrase)
+    if first and not depositor.account:
+        note(
+            "note: this home has no account: an unnamed identity, made now, signs for it. It is in this home alone; "
+            "one that 24 words restore: archipel account new"
+        )
     network = Network(config.network).id
 
     async def work(journal: Journal, book: ReceiptBook | None, progress: Progress) -> Published:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import resource
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ _COMMANDS = {
     "delete": ("node.cli.keep", "End the leases of a deposit of yours."),
     "lease": ("node.cli.lease", "Who has signed that a deposit be kept, and until when."),
     "receipt": ("node.cli.receipt", "What holders signed, and whether they keep their word."),
+    "account": ("node.cli.account", "Your account: made here, restored anywhere from 24 words."),
     "devnet": ("node.cli.devnet", "A local network of real nodes, to try things on."),
 }
 """Command -> (module, what the list of commands says): a command's imports cost nothing until it runs."""
@@ -90,6 +92,7 @@ def run(arguments: Sequence[str]) -> int:
         Its exit code. Nothing but its result has been written to standard output.
     """
     _open_missing_streams()
+    _leave_no_core_files()
     try:
         result = cli.main(list(arguments), prog_name="archipel", standalone_mode=False)
         sys.stdout.flush()
@@ -103,6 +106,15 @@ def _open_missing_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+
+
+def _leave_no_core_files() -> None:
+    """A process that crashes writes its memory, and the keys in it, nowhere; nor does what it starts.
+
+    Who needs a core file raises the soft limit of the running process (`prlimit`).
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def _report(exc: BaseException) -> int:

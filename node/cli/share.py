@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import click
 
+from node.account.depositor import open_depositor
 from node.cli.options import common_options, parsed, settings
 from node.cli.output import progress_shown
+from node.cli.passphrase import ask_passphrase
 from node.cli.publish import show_published
 from node.cli.refusals import refusals_told
 from node.cli.running import read_link, run_async
@@ -45,7 +47,7 @@ def share(link: str, path: str, lease: str) -> None:
     lease_seconds = parsed("--lease", parse_duration, lease)
     config = settings().config()
     home = Home(config.home)
-    depositor = home.depositor()
+    depositor = open_depositor(home, ask_passphrase)
     network = Network(config.network).id
 
     async def work(journal: Journal, progress: Progress) -> Published:

@@ -22,6 +22,11 @@ def date_text(seconds: int) -> str:
     return f"{when} (in {days:.0f} days)" if days >= 2 else f"{when} (in {days * 24:.0f} hours)"
 
 
+def clock_text(seconds: int) -> str:
+    """A moment as ``2027-05-20 14:05 UTC``."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def duration_text(seconds: float) -> str:
     """``3 days``, ``5 hours``: whole units of the largest that fits."""
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):

@@ -89,7 +89,7 @@ class DriveCache:
             raise machine_error("lock the drive", exc) from exc
         try:
             with trio.move_on_after(PATIENCE_SECONDS) as scope:
-                while not _taken(handle):
+                while not _taken(handle):  # noqa: ASYNC110 - another process tells nobody that it has ended
                     await trio.sleep(_LOOK_SECONDS)
             if scope.cancelled_caught:
                 raise RefusedError("another command is changing the drive", hint="wait until it ends, and run it again")

@@ -163,7 +163,9 @@ class DriveService:
         options = Options(lease_seconds=LEASE_SECONDS)
         run = begin(client, self.depositor, self.journal, digest("local", b"drive"), options, Progress())
         terms = run.uploader.terms
-        drive, ended = _succeeded(cached.drive, None if head is None else head.link, terms.deposit, terms.expiry, now_ms)
+        drive, ended = _succeeded(
+            cached.drive, None if head is None else head.link, terms.deposit, terms.expiry, now_ms
+        )
         drive = drive.purged(now_ms)
         data = await client.world.blocking(encode_drive, drive)
         published = await publish_run(run, StreamContent(BytesIO(data), _PATH, b""))
@@ -207,9 +209,7 @@ def ends(drive: Drive) -> int:
     return versions[-1].content.expiry if versions else 0
 
 
-def _succeeded(
-    drive: Drive, before: Link | None, deposit: bytes, expiry: int, now_ms: int
-) -> tuple[Drive, list[Kept]]:
+def _succeeded(drive: Drive, before: Link | None, deposit: bytes, expiry: int, now_ms: int) -> tuple[Drive, list[Kept]]:
     """The drive as it is to be written next, and the versions whose leases are to be ended then.
 
     Args:

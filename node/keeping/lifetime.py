@@ -9,11 +9,12 @@ import trio
 from dht.contact import Contact
 from node.client import Client
 from node.errors import NodeError, NotFoundError, RefusedError
-from node.home import Depositor
+from node.home import Signer
 from node.journal import DepositRow, Journal
 from node.keeping.holders import ask_each, contacts_of, find_holders, in_parallel
 from node.net.peers import PeerRefused
 from node.progress import Progress
+from protocol.identity import Identity
 from protocol.ids import NodeId, PublicKey, SegmentId
 from protocol.leases import Lease, sign_lease
 from protocol.links import Link
@@ -69,12 +70,13 @@ async def runs_until(client: Client, segment: SegmentId) -> int:
 
 
 async def renew(
-    client: Client, depositor: Depositor, journal: Journal, link: Link, lease_seconds: int, progress: Progress
+    client: Client, signer: Signer, journal: Journal, link: Link, lease_seconds: int, progress: Progress
 ) -> Changed:
     """Make every lease of a deposit run for ``lease_seconds`` from now, or longer if it does already.
 
     Raises:
-        RefusedError: This home did not publish it; or a segment has no holder that took the lease, and one refused.
+        RefusedError: This home did not publish it, or not with an identity at hand; or a segment has no holder that
+            took the lease, and one refused.
         NotFoundError: A segment has no holder that could be asked.
     """
     segments = journal.segments(link.root)
@@ -84,7 +86,7 @@ async def renew(
         expiry = max(old.expiry, int(now) + lease_seconds)
         sequence, _ = journal.next_terms(old.deposit, int(now * 1000), expiry)
         row = replace(old, sequence=sequence, expiry=expiry)
-        work = _Change(client, depositor, row, False, progress)
+        work = _Change(client, signer.identity_of(old.depositor), row, False, progress)
         await work.run(segments)
         if work.unreached:
             raise _untaken(f"{work.unreached} of {len(segments)} segments have no holder", work.refusal)
@@ -93,13 +95,13 @@ async def renew(
     return changed
 
 
-async def delete(client: Client, depositor: Depositor, journal: Journal, link: Link, progress: Progress) -> Changed:
+async def delete(client: Client, signer: Signer, journal: Journal, link: Link, progress: Progress) -> Changed:
     """End every lease of a deposit, then forget it. Segments that another version of it still needs are left alone.
 
     A segment that nobody announces, and leases that have expired, need nobody's answer.
 
     Raises:
-        RefusedError: This home did not publish it.
+        RefusedError: This home did not publish it, or not with an identity at hand.
         NotFoundError: Some holder did not answer; the deposit is kept in mind, so that this can be called again.
     """
     changed = Changed(0)
@@ -112,7 +114,7 @@ async def delete(client: Client, depositor: Depositor, journal: Journal, link: L
         sequence, longest = journal.next_terms(old.deposit, int(now * 1000), old.expiry)
         row = replace(old, sequence=sequence, expiry=longest)
         segments = journal.only_in(row)
-        work = _Change(client, depositor, row, True, progress)
+        work = _Change(client, signer.identity_of(old.depositor), row, True, progress)
         if longest > now:  # else its leases have ended: nobody would take a deletion
             await work.run(segments)
         told |= work.told
@@ -158,11 +160,9 @@ def _own(journal: Journal, link: Link) -> list[DepositRow]:
 class _Change:
     """One new lease for every segment, taken to all its holders."""
 
-    def __init__(
-        self, client: Client, depositor: Depositor, row: DepositRow, deleted: bool, progress: Progress
-    ) -> None:
+    def __init__(self, client: Client, identity: Identity, row: DepositRow, deleted: bool, progress: Progress) -> None:
         self._client = client
-        self._depositor = depositor
+        self._identity = identity
         self._row = row
         self._deleted = deleted
         self._progress = progress
@@ -192,10 +192,10 @@ class _Change:
     async def _segment(self, segment: SegmentId, size: int) -> None:
         client, row = self._client, self._row
         lease = sign_lease(
-            self._depositor.identity,
+            self._identity,
             Lease(
                 network=client.network.id,
-                depositor=self._depositor.identity.key,
+                depositor=self._identity.key,
                 deposit=row.deposit,
                 segment=segment,
                 size=size,

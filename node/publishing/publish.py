@@ -170,7 +170,16 @@ class Run:
         title, size = await self.client.world.blocking(_title_and_size, manifest.entries)
         link = await self._send_root(manifest)
         terms = self.uploader.terms
-        row = DepositRow(link.root, terms.deposit, title, size, terms.sequence, terms.expiry, terms.policy)
+        row = DepositRow(
+            link.root,
+            terms.deposit,
+            title,
+            size,
+            terms.sequence,
+            terms.expiry,
+            terms.policy,
+            self.uploader.identity.key,
+        )
         segments = [(item.segment, item.descriptor.layout.length) for item in self.placed.values()]
         self.journal.finish(self.attempt, row, segments)
         return _published(self, skipped, link, size, trio.current_time() - self.started)
@@ -243,7 +252,7 @@ def begin(
         progress: Told of all that is stored.
         book: As for :func:`publish`.
     """
-    attempt = _attempt(client, journal, identity, options)
+    attempt = _attempt(client, depositor, journal, identity, options)
     secret = depositor.convergence_secret
     if attempt.salt:
         secret = fresh_secret(secret, attempt.salt)
@@ -252,8 +261,10 @@ def begin(
     return Run(client, journal, attempt, uploader, secret, Sealer(client.world.blocking, journal, options.shares))
 
 
-def _attempt(client: Client, journal: Journal, identity: bytes, options: Options) -> Attempt:
+def _attempt(client: Client, depositor: Depositor, journal: Journal, identity: bytes, options: Options) -> Attempt:
     how = f"{options.shares} {options.fresh}".encode()
+    if depositor.account:  # another deposit id than the unnamed identity's: it would tell that both are one person
+        how += b" " + depositor.identity.key
     source = digest("local", plain_digest(how), identity)
     salt = client.world.random_bytes(SALT_BYTES) if options.fresh else b""
     return journal.begin(source, client.world.random_bytes(DEPOSIT_ID_BYTES), salt)

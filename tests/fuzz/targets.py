@@ -1,6 +1,6 @@
 """Every target by its name."""
 
-from tests.fuzz import channels, drives, files, names, receipts, storage, wire
+from tests.fuzz import accounts, channels, drives, files, names, receipts, storage, wire
 
 TARGETS = {
     target.name: target
@@ -12,5 +12,6 @@ TARGETS = {
         *receipts.TARGETS,
         *drives.TARGETS,
         *names.TARGETS,
+        *accounts.TARGETS,
     )
 }

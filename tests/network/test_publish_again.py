@@ -285,6 +285,7 @@ async def test_a_journal_of_the_format_before(autojump_clock: MockClock, base: P
             first = await alice.publish(source)
         with closing(sqlite3.connect(journal_of(islands))) as db, db:
             db.execute("DROP TABLE placed")
+            db.execute("ALTER TABLE deposit DROP COLUMN depositor")
             db.execute("PRAGMA user_version = 2")
         seals.news()
         for contents in ([MIB, MIB + 1], []):

@@ -11,7 +11,7 @@ import pytest
 
 from node.errors import MachineError, RefusedError
 from node.journal import Attempt, DepositRow, Journal
-from protocol.ids import ChunkId, NetworkId, SegmentId
+from protocol.ids import ChunkId, NetworkId, PublicKey, SegmentId
 from protocol.leases import Policy
 from protocol.segment import Descriptor, Shares, plan
 
@@ -312,17 +312,44 @@ def test_a_journal_of_another_version(path: Path) -> None:
 
 
 def test_a_journal_of_format_2_is_taken_over(path: Path) -> None:
-    """It has everything but the descriptors."""
+    """It has everything but the descriptors and who signed."""
     with closing(Journal(path, NETWORK)) as journal:
         found = publish(journal, 1, [2])
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("DROP TABLE placed")
+        db.execute("ALTER TABLE deposit DROP COLUMN depositor")
         db.execute("PRAGMA user_version = 2")
     for _ in range(2):
         with closing(Journal(path, NETWORK)) as journal:
             assert journal.deposits(segment(1)) == [found]
             journal.note_placed(b"t" * 32, descriptor(1))
             assert journal.placed(b"t" * 32) == descriptor(1)
+
+
+def test_a_journal_of_format_3_is_taken_over(path: Path) -> None:
+    """Whatever is in it was signed by the unnamed identity; what comes from now on says by whom."""
+    with closing(Journal(path, NETWORK)) as journal:
+        found = publish(journal, 1, [2])
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("ALTER TABLE deposit DROP COLUMN depositor")
+        db.execute("PRAGMA user_version = 3")
+    named = row(3, depositor=PublicKey(b"k" * 32))
+    for _ in range(2):
+        with closing(Journal(path, NETWORK)) as journal:
+            assert journal.deposits(segment(1)) == [found]
+            assert found.depositor is None
+            journal.finish(journal.begin(source(3), b"d" * 16, b""), named, [])
+            assert journal.deposits(segment(3)) == [named]
+
+
+@pytest.mark.parametrize("size", [1, 31, 33])
+def test_a_damaged_depositor_is_told(path: Path, size: int) -> None:
+    with closing(Journal(path, NETWORK)) as journal:
+        publish(journal, 1, [2])
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("UPDATE deposit SET depositor = zeroblob(?)", (size,))
+        with pytest.raises(MachineError, match="is damaged"):
+            journal.deposits(segment(1))
 
 
 def test_a_file_that_is_no_journal(path: Path) -> None:

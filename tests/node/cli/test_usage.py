@@ -12,9 +12,11 @@ from protocol.links import Link, LinkKind
 from tests.node.cli.conftest import Cli
 
 NODE = ("status", "leave")
+ACCOUNT = ("new", "restore", "show", "unlock", "lock", "passwd")
 DEVNET = ("up", "status", "kill", "freeze", "thaw", "raid", "down")
 GROUPED = (
     *(("devnet", name) for name in DEVNET),
+    *(("account", name) for name in ACCOUNT),
     ("receipt", "verify"),
     ("receipt", "challenge"),
     *(("node", name) for name in NODE),
@@ -43,7 +45,7 @@ def test_version(cli: Cli) -> None:
     assert cli("--version").out.startswith("archipel, version 0.")
 
 
-@pytest.mark.parametrize("group", [(), ("devnet",), ("receipt",)])
+@pytest.mark.parametrize("group", [(), ("account",), ("devnet",), ("receipt",)])
 def test_no_command_at_all_shows_the_help(cli: Cli, group: tuple[str, ...]) -> None:
     told = cli(*group)
     assert (told.code, told.out) == (2, "")

@@ -1,0 +1,276 @@
+"""The agent: a process of its own that keeps an account unlocked for a while.
+
+It holds the account's secret in memory, answers on a socket in the home folder, and ends when its time is over, when it
+is told to lock, or by a signal. One request to a connection: a line, ``open`` or ``lock``. The reply is a line with a
+JSON object: ``{"key", "secret", "until"}`` in hex and seconds since 1970, or ``{"locked": true}``. Whoever runs as the
+same user may ask; nobody else can reach the socket, and if they could they would not be answered.
+
+This module does not import trio: the agent stays small, and has one thing to do at a time.
+"""
+
+import ctypes
+import fcntl
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from node.account.held import Held
+from node.errors import MachineError, reason
+from node.home import Home
+from node.unixsockets import listening_socket, socket_address
+from protocol.account import SECRET_BYTES, AccountKeys, Secret
+
+SOCKET_FILE = "agent"
+LOCK_FILE = "agent.lock"
+KEEPER = "agent"
+REQUEST_SECONDS = 2.0
+"""For a request to come and its reply to be taken: all who ask are of our own."""
+ASK_SECONDS = 10.0
+"""How long a command waits for the agent, which may be serving others."""
+START_SECONDS = 20.0
+_LOCK_SECONDS = 5.0
+"""For the agent before us to end."""
+_LOOK_SECONDS = 20.0
+"""How often the clock is looked at: a machine that slept wakes up with its timers where they were."""
+_BACKLOG = 8
+_MAX_REQUEST_BYTES = 16
+_MAX_REPLY_BYTES = 1024
+_CREDENTIALS = struct.Struct("3i")
+_PR_SET_DUMPABLE = 4
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def seconds_since_boot() -> float:
+    """Goes on while the machine sleeps, and is not changed by setting the clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Agent:
+    """The agent's side, in the process that is it."""
+
+    def __init__(
+        self, listener: socket.socket, keys: AccountKeys, seconds: int, clock: Callable[[], float] = seconds_since_boot
+    ) -> None:
+        """
+        Args:
+            listener: Where it is asked.
+            keys: What it holds.
+            seconds: For how long, from now.
+            clock: Seconds that only go up.
+        """
+        self._listener = listener
+        self._keys = keys
+        self._clock = clock
+        self._end = clock() + seconds
+        self._until = int(time.time()) + seconds
+        self._locked = False
+
+    def run(self) -> None:
+        """Answer until the time is over or somebody locks; then nobody listens any more."""
+        with self._listener:
+            while not self._locked and (left := self._end - self._clock()) > 0:
+                if select.select([self._listener], [], [], min(left, _LOOK_SECONDS))[0]:
+                    connection, _ = self._listener.accept()
+                    with connection, suppress(OSError):  # who hangs up or is too slow has no answer
+                        self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        if peer_of(connection)[1] != os.geteuid():
+            return
+        request = _receive_line(connection, _MAX_REQUEST_BYTES, REQUEST_SECONDS)
+        if self._clock() >= self._end:
+            return
+        if request == b"open":
+            key, secret = self._keys.identity.key.hex(), self._keys.secret.hex()
+            connection.sendall(json.dumps({"key": key, "secret": secret, "until": self._until}).encode() + b"\n")
+        elif request == b"lock":
+            self._locked = True
+            self._listener.close()  # who asks from now on finds nobody, and need not wait to be told
+            connection.sendall(b'{"locked": true}\n')
+
+
+def peer_of(connection: socket.socket) -> tuple[int, int]:
+    """(pid, uid) of the process at the other end, as the system knows it."""
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _ = _CREDENTIALS.unpack(data)
+    return pid, uid
+
+
+def _receive_line(connection: socket.socket, limit: int, seconds: float) -> bytes:
+    """A line without its end, of at most ``limit`` bytes. Raises OSError: too slow, too long, or the other side
+    has hung up (ConnectionResetError)."""
+    deadline = time.monotonic() + seconds
+    data = b""
+    while not data.endswith(b"\n"):
+        connection.settimeout(max(0.001, deadline - time.monotonic()))
+        more = connection.recv(limit + 1 - len(data))
+        if not more:
+            raise ConnectionResetError("no line")
+        if len(data) + len(more) > limit:
+            raise OSError("too long a line")
+        data += more
+    return data[:-1]
+
+
+# The side of the commands
+
+
+def ask_agent(home: Home) -> Held | None:
+    """What the agent of this home holds; None: no agent runs.
+
+    Raises:
+        MachineError: Something is there that does not answer as an agent does.
+    """
+    reply = _ask(home, b"open\n")
+    if reply is None:
+        return None
+    match reply:
+        case {"key": str(key), "secret": str(text), "until": int(until)}:
+            with suppress(ValueError):
+                secret = Secret(bytes.fromhex(text))
+                if len(secret) == SECRET_BYTES and (keys := AccountKeys(secret)).identity.key.hex() == key:
+                    return Held(keys, until, KEEPER)
+    raise _no_agent(home)
+
+
+def end_agent(home: Home) -> bool:
+    """Have the agent of this home forget the account and end; whether there was one. Raises MachineError."""
+    return _ask(home, b"lock\n") is not None
+
+
+def start_agent(home: Home, keys: AccountKeys, seconds: int) -> Held:
+    """Start an agent for this home, in place of one that runs. It goes on when this process has ended.
+
+    The secret goes to it through a pipe: neither arguments nor environment of a process hold it.
+
+    Raises:
+        MachineError: It does not start.
+    """
+    end_agent(home)
+    command = [sys.executable, "-P", "-m", "node.account.agent", str(home.path.resolve())]
+    try:
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        ) as process:
+            said = b"it did not start in time"
+            try:
+                said, _ = process.communicate(b"%d %s\n" % (seconds, keys.secret.hex().encode()), START_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+    except OSError as exc:
+        raise MachineError(f"cannot start the agent: {reason(exc)}") from exc
+    if said != b"ready":
+        raise MachineError(f"cannot start the agent: {said[:500].decode(errors='replace') or 'it said nothing'}")
+    return Held(keys, int(time.time()) + seconds, KEEPER)
+
+
+def _ask(home: Home, request: bytes) -> dict[str, Any] | None:
+    path = home.path / SOCKET_FILE
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(ASK_SECONDS)
+        try:
+            with socket_address(path) as address:
+                connection.connect(address)
+            if peer_of(connection)[1] != os.geteuid():
+                raise _no_agent(home)
+            connection.sendall(request)
+            line = _receive_line(connection, _MAX_REPLY_BYTES, ASK_SECONDS)
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError, ConnectionResetError, BrokenPipeError):
+            return None  # none is there; or its time was over just now
+        except OSError as exc:
+            if not path.exists():
+                return None
+            raise _no_agent(home) from exc
+    try:
+        reply = json.loads(line)
+    except (ValueError, RecursionError):
+        reply = None
+    if not isinstance(reply, dict):
+        raise _no_agent(home)
+    return reply
+
+
+def _no_agent(home: Home) -> MachineError:
+    return MachineError(
+        f"what listens at {str(home.path / SOCKET_FILE)!r} does not answer as an agent does",
+        hint="end it, remove that file, and unlock again",
+    )
+
+
+# The process itself
+
+
+def main() -> NoReturn:
+    """Become the agent of the home folder that is the argument; seconds and secret come by standard input."""
+    _hide_memory()
+    path = Path(sys.argv[1])
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # until what they leave behind is cleared away
+    try:
+        seconds, secret = sys.stdin.buffer.readline(200).split()
+        keys = AccountKeys(bytes.fromhex(secret.decode("ascii")))
+        _take_over(path / LOCK_FILE)
+        listener = listening_socket(path / SOCKET_FILE, _BACKLOG)
+        if os.fork():
+            os.write(1, b"ready")
+            os._exit(0)  # who started us need not wait for us; what is open belongs to the child now
+    except OSError as exc:
+        os.write(1, reason(exc).encode())
+        sys.exit(7)
+    try:
+        for number in _ENDING:
+            signal.signal(number, _end)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for handle in (0, 1, 2):
+            os.dup2(nowhere, handle)
+        Agent(listener, keys, int(seconds)).run()
+    finally:
+        (path / SOCKET_FILE).unlink(missing_ok=True)
+    sys.exit(0)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
+
+
+def _hide_memory() -> None:
+    """No core file; and on Linux nobody but root traces this process, or reads its memory in /proc."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _take_over(path: Path) -> None:
+    """Hold the lock of a home's agent for as long as this process and its child live. Raises OSError."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise OSError(0, "another agent of this home does not end") from None
+            time.sleep(0.02)
+        else:
+            return
+
+
+if __name__ == "__main__":
+    main()

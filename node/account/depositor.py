@@ -1,0 +1,80 @@
+"""Who signs: the home's account if it has one, else its unnamed identity."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from node.account.unlocked import held
+from node.account.vault import Vault
+from node.errors import RefusedError
+from node.home import Depositor, Home, Signer
+from protocol.account import AccountKeys
+from protocol.accountkey import format_account_key
+from protocol.identity import Identity
+from protocol.ids import PublicKey
+
+Ask = Callable[[], str]
+"""Gets the account's passphrase from a person. Raises RefusedError where nobody can be asked."""
+
+
+def open_account(home: Home, ask: Ask) -> AccountKeys:
+    """The account's keys: of who keeps it unlocked, else with the passphrase, which is asked for. Blocks.
+
+    Raises:
+        NotFoundError: This home has no account.
+        RefusedError: The passphrase is wrong, or nobody can be asked for it.
+        MachineError: The account file is damaged or cannot be read.
+    """
+    vault = Vault.of(home)
+    found = held(home, vault.key)
+    return found.keys if found is not None else vault.open(ask())
+
+
+def open_depositor(home: Home, ask: Ask) -> Depositor:
+    """Who publishes from this home: its account, or its unnamed identity, made on first use. Blocks.
+
+    Raises:
+        RefusedError: The account is locked: the passphrase is wrong, or nobody can be asked for it.
+        MachineError: A file cannot be read or written, or is damaged.
+    """
+    if not Vault.of(home).exists:
+        return home.depositor()
+    keys = open_account(home, ask)
+    return Depositor(keys.identity, keys.convergence_secret, account=True)
+
+
+def open_signer(home: Home, depositors: Iterable[PublicKey | None], ask: Ask) -> Signer:
+    """Who signs for what this home published under these keys; the account is opened only if it is one of them. Blocks.
+
+    Raises:
+        RefusedError: The account is locked: the passphrase is wrong, or nobody can be asked for it.
+        MachineError: A file cannot be read, or is damaged.
+    """
+    wanted = set(depositors)
+    identities: dict[PublicKey | None, Identity] = {}
+    named = {key for key in wanted if key is not None}
+    if home.has_depositor or None in wanted:
+        unnamed = home.depositor().identity
+        identities |= {None: unnamed, unnamed.key: unnamed}
+        named.discard(unnamed.key)
+    vault = Vault.of(home)
+    if named and vault.exists and vault.key in named:
+        account = open_account(home, ask).identity
+        identities[account.key] = account
+    return _Known(identities)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The identities at hand."""
+
+    identities: dict[PublicKey | None, Identity]
+
+    def identity_of(self, depositor: PublicKey | None) -> Identity:
+        found = self.identities.get(depositor)
+        if found is None:
+            assert depositor is not None, "the unnamed identity is opened whenever it is asked for"
+            raise RefusedError(
+                f"another account has published it: {format_account_key(depositor)}",
+                hint="only the depositor can change its leases: use the --home with that account",
+            )
+        return found

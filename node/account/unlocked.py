@@ -1,0 +1,78 @@
+"""Whether the account is unlocked, and by whom it is kept so: the operating system's keyring, else the agent."""
+
+import logging
+
+from node.account.agent import ask_agent, end_agent, start_agent
+from node.account.held import Held
+from node.account.oskeyring import MAX_SECONDS, KeyringFailedError, OsKeyring, find_backend
+from node.errors import ConfigError, MachineError
+from node.home import Home
+from protocol.account import AccountKeys
+from protocol.ids import PublicKey
+
+log = logging.getLogger(__name__)
+
+
+def hold(home: Home, keys: AccountKeys, seconds: int) -> Held:
+    """Keep the account unlocked, from now on for ``seconds``, instead of for what was left.
+
+    Raises:
+        ConfigError: It is to last for more than 30 days.
+        MachineError: Nobody can keep it.
+    """
+    check_seconds(seconds)
+    keyring = _keyring(home)
+    if keyring is not None:
+        try:
+            found = keyring.keep(keys, seconds)
+        except KeyringFailedError as exc:
+            log.warning("the keyring does not keep the account (%s): the agent does", exc)
+        else:
+            end_agent(home)
+            return found
+    return start_agent(home, keys, seconds)
+
+
+def check_seconds(seconds: int) -> None:
+    """Make sure that an account may stay unlocked for so long. Raises ConfigError."""
+    if not 1 <= seconds <= MAX_SECONDS:
+        raise ConfigError(f"an account stays unlocked for 30 days at most, got {seconds} seconds")
+
+
+def held(home: Home, key: PublicKey) -> Held | None:
+    """The home's account, if it is unlocked; what is kept of another account counts for nothing.
+
+    Raises:
+        MachineError: What is there does not answer as an agent does.
+    """
+    found = ask_agent(home)
+    if found is not None and found.keys.identity.key == key:
+        return found
+    keyring = _keyring(home)
+    try:
+        return keyring.held(key) if keyring is not None else None
+    except KeyringFailedError as exc:
+        log.warning("the keyring does not say whether it has the account: %s", exc)
+        return None
+
+
+def let_go(home: Home) -> bool:
+    """Lock the account; whether it was unlocked.
+
+    Raises:
+        MachineError: The keyring has it, or may have it, and does not give it up; the agent has.
+    """
+    was = end_agent(home)
+    keyring = _keyring(home)
+    try:
+        return (keyring is not None and keyring.forget()) or was
+    except KeyringFailedError as exc:
+        raise MachineError(
+            f"the keyring does not say whether it has the account: {exc}",
+            hint="unlock the keyring and try again, or remove its entry `archipel` by hand",
+        ) from exc
+
+
+def _keyring(home: Home) -> OsKeyring | None:
+    backend = find_backend()
+    return None if backend is None else OsKeyring(backend, home)

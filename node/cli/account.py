@@ -1,0 +1,234 @@
+"""`archipel account`: made on this machine, known to no server, restored anywhere from 24 words."""
+
+import secrets
+import sys
+from collections.abc import Sequence
+
+import click
+
+from node.account.held import Held
+from node.account.phrase import MAX_PHRASE_CHARACTERS, WORDS, phrase_of, secret_of
+from node.account.unlocked import check_seconds, held, hold, let_go
+from node.account.vault import Vault
+from node.cli.options import common_options, parsed, settings
+from node.cli.output import note, show
+from node.cli.passphrase import (
+    get_passphrase,
+    new_passphrase,
+    passphrase_file,
+    standard_input,
+    typed_unseen,
+)
+from node.cli.text import clock_text
+from node.config import parse_duration
+from node.errors import ConfigError, RefusedError
+from node.home import Home
+from protocol.account import SECRET_BYTES, AccountKeys
+from protocol.accountkey import format_account_key
+
+_ASKED = 3
+"""Words that have to be typed back."""
+
+
+@click.group()
+@common_options
+def account() -> None:
+    """Your account: an identity that 24 words restore on any machine. Fetching needs none.
+
+    \b
+    Example:
+      archipel account new
+      archipel account unlock --for 8h
+      archipel publish ~/Photos
+      archipel account lock
+    """
+
+
+def _home() -> Home:
+    return Home(settings().config().home)
+
+
+@account.command()
+@passphrase_file
+@common_options
+def new(passphrase_file: str | None) -> None:
+    """Make an account, and show its 24 words this once. Write them down: nothing else restores it.
+
+    \b
+    Example:
+      archipel account new
+    """
+    home = _home()
+    vault = Vault.of(home)
+    vault.refuse_another()
+    passphrase = new_passphrase(passphrase_file)
+    keys = AccountKeys(secrets.token_bytes(SECRET_BYTES))
+    words = phrase_of(keys.secret)
+    shown = not settings().json and _person_watches()
+    if shown:  # before there is an account: one whose words nobody has noted is none
+        click.echo(_table(words))
+        _ask_back(words)
+    home.create()
+    vault.create(keys, passphrase)
+    note(f"made the account {format_account_key(keys.identity.key)}; the words are not shown again")
+    if not shown:
+        show(_table(words), {"words": words, "key": format_account_key(keys.identity.key)})
+
+
+def _person_watches() -> bool:
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
+def _table(words: Sequence[str]) -> str:
+    """Four numbered words to a line."""
+    cells = [f"{place:>2} {word:<10}" for place, word in enumerate(words, 1)]
+    return "\n".join(" ".join(cells[at : at + 4]).rstrip() for at in range(0, len(cells), 4))
+
+
+def _ask_back(words: Sequence[str]) -> None:
+    """Have three words typed back. Raises RefusedError if they are others."""
+    note(f"write the {WORDS} words down, on paper: they are all that restores the account, and are not shown again")
+    for place in sorted(secrets.SystemRandom().sample(range(WORDS), _ASKED)):
+        for left in reversed(range(_ASKED)):
+            if _ask_line(f"word {place + 1}: ").lower() == words[place]:
+                break
+            if not left:
+                raise RefusedError("that is another word: no account was made", hint="archipel account new")
+            note("that is another word")
+
+
+def _ask_line(prompt: str) -> str:
+    """A line that a person types and sees. Raises click.Abort at the end of input."""
+    click.echo(prompt, nl=False, err=True)
+    try:
+        line = standard_input().readline(MAX_PHRASE_CHARACTERS)
+    except UnicodeDecodeError:
+        line = "\ufffd"  # no word at all, and told as such
+    if not line:
+        raise click.Abort
+    return line.strip()
+
+
+@account.command()
+@click.option("--hidden", is_flag=True, help="Do not show the words while they are typed.")
+@passphrase_file
+@common_options
+def restore(hidden: bool, passphrase_file: str | None) -> None:
+    """Bring an account back from its 24 words, typed at the terminal or from standard input.
+
+    With --passphrase-file - the first line of standard input is the passphrase, the words come behind it.
+
+    \b
+    Examples:
+      archipel account restore
+      archipel account restore --passphrase-file passphrase < words
+    """
+    home = _home()
+    vault = Vault.of(home)
+    vault.refuse_another()
+    passphrase = new_passphrase("-") if passphrase_file == "-" else None  # noqa: S105 - no password
+    keys = AccountKeys(secret_of(_read_phrase(hidden)))
+    passphrase = passphrase or new_passphrase(passphrase_file)
+    home.create()
+    vault.create(keys, passphrase)
+    text = format_account_key(keys.identity.key)
+    show(f"restored the account {text}", {"key": text})
+
+
+def _read_phrase(hidden: bool) -> str:
+    """The words: typed, in one line or in several, or all that is left of standard input."""
+    stream = standard_input()
+    if not hidden and not stream.isatty():
+        try:
+            return stream.buffer.read(MAX_PHRASE_CHARACTERS + 1).decode()
+        except UnicodeDecodeError:
+            pass
+        raise ConfigError("a recovery phrase is UTF-8")
+    words: list[str] = []
+    while len(words) < WORDS:
+        prompt = f"the next of {WORDS} words, from word {len(words) + 1} on: " if words else f"the {WORDS} words: "
+        line = typed_unseen(prompt) if hidden else _ask_line(prompt)
+        if not line.split():
+            break
+        words += line.split()
+    return " ".join(words)
+
+
+@account.command("show")
+@common_options
+def show_account() -> None:
+    """Show the account key, which others may know, and whether the account is unlocked.
+
+    \b
+    Example:
+      archipel account show
+    """
+    home = _home()
+    key = Vault.of(home).key
+    found = held(home, key)
+    state = f"unlocked until {clock_text(found.until)} ({found.keeper})" if found is not None else "locked"
+    show(f"{format_account_key(key)}\n{state}", {"key": format_account_key(key), **_state(found)})
+
+
+def _state(found: Held | None) -> dict[str, object]:
+    return {
+        "unlocked": found is not None,
+        "until": None if found is None else found.until,
+        "keeper": None if found is None else found.keeper,
+    }
+
+
+@account.command()
+@click.option(
+    "--for", "lasting", default="1h", show_default=True, metavar="D", help="For how long: 30m, 8h; 30d at most."
+)
+@passphrase_file
+@common_options
+def unlock(lasting: str, passphrase_file: str | None) -> None:
+    """Ask for the passphrase now, and for a while not again.
+
+    The operating system's keyring keeps the account open where there is one that archipel can use, else a process of
+    your own that ends when the time is over.
+
+    \b
+    Examples:
+      archipel account unlock
+      archipel account unlock --for 8h
+    """
+    seconds = parsed("--for", parse_duration, lasting)
+    check_seconds(seconds)
+    home = _home()
+    keys = Vault.of(home).open(get_passphrase(passphrase_file))
+    found = hold(home, keys, seconds)
+    show(f"unlocked until {clock_text(found.until)} ({found.keeper})", _state(found))
+
+
+@account.command()
+@common_options
+def lock() -> None:
+    """Forget the unlocked account: from now on the passphrase is asked for again.
+
+    \b
+    Example:
+      archipel account lock
+    """
+    was = let_go(_home())
+    show("locked" if was else "it was locked", {"was_unlocked": was})
+
+
+@account.command()
+@click.option("--new-passphrase-file", metavar="FILE", help="The same for the new one: with - the next line.")
+@passphrase_file
+@common_options
+def passwd(new_passphrase_file: str | None, passphrase_file: str | None) -> None:
+    """Change the passphrase. Copies that were made of the account file before open with the old one.
+
+    \b
+    Example:
+      archipel account passwd
+    """
+    vault = Vault.of(_home())
+    keys = vault.open(get_passphrase(passphrase_file))
+    vault.change(keys, new_passphrase(new_passphrase_file, "--new-passphrase-file"))
+    text = format_account_key(keys.identity.key)
+    show(f"changed the passphrase of {text}", {"key": text})

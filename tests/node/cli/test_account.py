@@ -1,0 +1,119 @@
+"""`archipel account` where no terminal is needed, and what it says when one is missing."""
+
+import resource
+from pathlib import Path
+
+import pytest
+
+from node.account.phrase import phrase_of
+from node.account.vault import Vault
+from node.home import Home
+from protocol.accountkey import format_account_key
+from tests.node.cli.conftest import Cli
+from tests.vectors.make_account import CHEAP, KEYS, PASSPHRASE
+
+WORDS = phrase_of(KEYS.secret)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """The home of :func:`cli`, with an account."""
+    found = Home(tmp_path / "home")
+    found.create()
+    Vault.of(found).create(KEYS, PASSPHRASE, CHEAP)
+    return found
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    """With the passphrase, and a line that does not belong to it."""
+    path = tmp_path / "passphrase"
+    path.write_text(f"{PASSPHRASE}\r\nmore\n", "utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("command", ["show", "unlock", "passwd"])
+def test_a_home_without_an_account(cli: Cli, command: str, file: str) -> None:
+    told = cli("account", command, *(["--passphrase-file", file] if command != "show" else []))
+    assert (told.code, told.out) == (3, "")
+    assert "this home has no account\nhint: make one: archipel account new; or: archipel account restore" in told.err
+
+
+def test_locked(cli: Cli, home: Home) -> None:
+    assert cli("account", "show").out == f"{format_account_key(KEYS.identity.key)}\nlocked\n"
+    assert cli("account", "lock").out == "it was locked\n"
+    told = cli("account", "unlock")
+    assert told.code == 4
+    assert "no terminal to ask for a passphrase at\nhint: --passphrase-file FILE\n" in told.err
+    told = cli("publish", str(home.account))
+    assert told.code == 4
+    assert "archipel: error: the account is locked\nhint: archipel account unlock\n" in told.err
+    assert not home.has_depositor
+
+
+def test_refused(cli: Cli, home: Home, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.write_text("not the passphrase")
+    before = home.account.read_bytes()
+    for command in ("unlock", "passwd"):
+        told = cli("account", command, "--passphrase-file", str(wrong))
+        assert (told.code, told.out) == (4, "")
+        assert "archipel: error: wrong passphrase\n" in told.err
+        assert "not the passphrase" not in told.err
+    for command in ("new", "restore"):
+        assert cli("account", command, "--passphrase-file", str(wrong)).code == 4
+    assert home.account.read_bytes() == before
+    home.account.write_bytes(b"damaged")
+    assert cli("account", "show").code == 7
+
+
+def test_a_passphrase_that_is_too_short_changes_nothing(cli: Cli, home: Home, file: str, tmp_path: Path) -> None:
+    short = tmp_path / "short"
+    short.write_text("short\n")
+    before = home.account.read_bytes()
+    told = cli("account", "passwd", "--passphrase-file", file, "--new-passphrase-file", str(short))
+    assert told.code == 2
+    assert "at least 8 characters, got 5" in told.err
+    assert home.account.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"\xff\xfe\xfd\n", "a passphrase is UTF-8"), (b"x" * 5000, "is 1 to 1024 bytes")]
+)
+def test_files_that_hold_no_passphrase(cli: Cli, home: Home, tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "odd"
+    path.write_bytes(content)
+    told = cli("account", "unlock", "--passphrase-file", str(path))
+    assert told.code == 2
+    assert message in told.err
+    assert cli("account", "unlock", "--passphrase-file", str(tmp_path / "missing")).code == 7
+
+
+def test_for_longer_than_a_month(cli: Cli, home: Home, file: str) -> None:
+    told = cli("account", "unlock", "--for", "31d", "--passphrase-file", file)
+    assert told.code == 2
+    assert "30 days at most" in told.err
+    assert "--for: want a duration" in cli("account", "unlock", "--for", "x").err
+
+
+def test_words_that_restore_nothing(cli: Cli, tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = tmp_path / "words"
+    for phrase, message in (
+        ((*WORDS[:4], "ilandd", *WORDS[5:]), "word 5, 'ilandd': did you mean 'island'?"),
+        ((WORDS[1], WORDS[0], *WORDS[2:]), "the checksum does not match"),
+        (WORDS[:12], "a recovery phrase has 24 words, got 12"),
+    ):
+        words.write_text(" ".join(phrase))
+        with words.open() as stream:
+            monkeypatch.setattr("node.cli.account.standard_input", lambda stream=stream: stream)
+            told = cli("account", "restore", "--passphrase-file", file)
+        assert (told.code, told.out) == (2, "")
+        assert message in told.err
+    assert not (tmp_path / "home" / "account").exists()
+
+
+def test_no_command_leaves_core_files(cli: Cli) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    cli("--version")
+    assert resource.getrlimit(resource.RLIMIT_CORE) == (0, most)
