@@ -1,8 +1,8 @@
 """What this depositor has published, and what it was publishing when it was interrupted.
 
-One SQLite file in the home folder: names, sizes, ids, descriptors, expiries, and the salts of ``--fresh``. It holds no
-key and no link, so that nothing can be read with it; but whoever reads it knows what was published, and the mode is
-0600.
+One SQLite file in the home folder: names, sizes, ids, descriptors, expiries, who signed, and the salts of ``--fresh``.
+It holds no secret key and no link, so that nothing can be read with it; but whoever reads it knows what was published,
+and the mode is 0600.
 
 A home may be used in several networks: every row belongs to one of them, and a journal shows those of its own.
 """
