@@ -7,8 +7,7 @@ file is checked like what comes from a stranger. A damaged file is set aside: ot
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +15,7 @@ from dht.keeping import Persist
 from dht.records import Kept, RecordStore
 from node.blocking import Blocking
 from node.errors import MachineError
+from node.store.transaction import transaction
 from protocol.ids import NameId
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class RecordFile:
 
     def save(self, changed: Mapping[NameId, Kept]) -> None:
         """Keep this, and only this, of each name. Raises sqlite3.Error: then all is as it was."""
-        with self._lock, self._transaction():
+        with self._lock, transaction(self._db):
             for name, kept in changed.items():
                 self._db.execute("DELETE FROM record WHERE name = ?", (name,))
                 rows = [(name, place, data, kept.expiry, kept.source) for place, data in enumerate(kept.records)]
@@ -78,17 +78,6 @@ class RecordFile:
         """Drop what has ended, by this wall clock. Raises sqlite3.Error."""
         with self._lock:
             self._db.execute("DELETE FROM record WHERE expiry <= ?", (int(now),))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:  # undone and passed on, whatever it was, a COMMIT that failed included
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
 
     def close(self) -> None:
         with self._lock:
