@@ -7,7 +7,8 @@ file is checked like what comes from a stranger. A damaged file is set aside: ot
 import logging
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -30,6 +31,15 @@ CREATE INDEX record_expiry ON record (expiry);
 PRAGMA user_version = {FORMAT};
 """
 
+_MACHINES = {
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_PERM,
+}
+
 Row = tuple[bytes, bytes | None]
 """A record, and the subnet that its name was first put from."""
 
@@ -51,9 +61,9 @@ class RecordFile:
         """
         try:
             return cls(*_open(path))
-        except sqlite3.OperationalError as exc:
-            raise MachineError(f"cannot use {path}: {exc}") from exc
-        except (sqlite3.DatabaseError, ValueError) as exc:
+        except (sqlite3.Error, ValueError) as exc:
+            if _is_the_machines(exc):
+                raise MachineError(f"cannot use {path}: {exc}") from exc
             log.warning("%s is damaged and was set aside: other nodes have what was in it (%s)", path, exc)
         try:
             _set_aside(path)
@@ -68,7 +78,7 @@ class RecordFile:
 
     def save(self, changed: Mapping[NameId, Kept]) -> None:
         """Keep this, and only this, of each name. Raises sqlite3.Error: then all is as it was."""
-        with self._lock, transaction(self._db):
+        with self._lock, _faults(), transaction(self._db):
             for name, kept in changed.items():
                 self._db.execute("DELETE FROM record WHERE name = ?", (name,))
                 rows = [(name, place, data, kept.expiry, kept.source) for place, data in enumerate(kept.records)]
@@ -76,7 +86,7 @@ class RecordFile:
 
     def expire(self, now: float) -> None:
         """Drop what has ended, by this wall clock. Raises sqlite3.Error."""
-        with self._lock:
+        with self._lock, _faults():
             self._db.execute("DELETE FROM record WHERE expiry <= ?", (int(now),))
 
     def close(self) -> None:
@@ -96,6 +106,21 @@ def persisting(file: RecordFile, blocking: Blocking) -> Persist:
         return True
 
     return persist
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """What SQLite quotes of a damaged file need not be text: then Python fails in its place."""
+    try:
+        yield
+    except UnicodeDecodeError as exc:
+        raise sqlite3.DatabaseError("the file is damaged") from exc
+
+
+def _is_the_machines(exc: Exception) -> bool:
+    """Whether the disk or a permission is to blame, and the file may be in order."""
+    code = exc.sqlite_errorcode if isinstance(exc, sqlite3.OperationalError) else sqlite3.SQLITE_CORRUPT
+    return code & 0xFF in _MACHINES  # above these bits: the exact reason
 
 
 def _open(path: Path) -> tuple[sqlite3.Connection, list[Row]]:
