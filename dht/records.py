@@ -18,7 +18,7 @@ from protocol.names import MAX_LIFE_SECONDS, open_record
 SLACK_SECONDS = 2 * 86_400
 """How far a writer's clock may be ahead of ours."""
 MAX_NAMES = 50_000
-"""In all: about 40 MB, twice that if every one of them is a fork."""
+"""In all: about 45 MB; some 110 MB if somebody fills it with forks of the longest records."""
 PER_SUBNET = 5_000
 """Names first put from one public /24 or /48. Loopback and private sources share the total alone."""
 

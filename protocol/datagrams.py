@@ -3,9 +3,8 @@
 Goals: a receiver can throw a datagram away for its size, version, type or transaction before it pays for a
 signature check, and a reply is never longer than its request, so that nobody can be flooded through us.
 
-Non-goals: reliability and order (the caller asks again), fragmentation (1,232 bytes fit IPv6's least MTU),
-secrecy (who asks for which id is visible to the network), and replay of requests: every request may be
-answered twice without harm.
+Non-goals: reliability and order (the caller asks again), fragmentation (1,232 bytes fit IPv6's least MTU), secrecy (who
+asks for which id is visible to the network), and replay: every request may be answered twice without harm.
 """
 
 import struct

@@ -88,7 +88,7 @@ class Seen:
                 elif version != _FORMAT:
                     raise self._damaged(f"it has format {version}, this version reads {_FORMAT}")
                 yield db
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, UnicodeDecodeError) as exc:  # what SQLite quotes of a damaged file need not be text
             raise self._damaged(str(exc)) from exc
 
     def _damaged(self, why: str) -> MachineError:

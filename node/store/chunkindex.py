@@ -17,6 +17,7 @@ from typing import Self
 
 from node.store.quota import UNIT_BYTES
 from node.store.refusal import Refusal
+from node.store.transaction import transaction
 from protocol.ids import ID_BYTES, ChunkId, NetworkId, SegmentId
 from protocol.messages import ErrorCode
 
@@ -158,15 +159,8 @@ class ChunkIndex:
     @contextmanager
     def change(self) -> Iterator[None]:
         """Everything inside is done, or nothing."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:  # undone and passed on, whatever it was, a COMMIT that failed included
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._lock, transaction(self._db):
+            yield
 
     @contextmanager
     def faults(self) -> Iterator[None]:

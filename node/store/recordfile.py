@@ -16,6 +16,7 @@ from dht.keeping import Persist
 from dht.records import Kept, RecordStore
 from node.blocking import Blocking
 from node.errors import MachineError
+from node.store.transaction import transaction
 from protocol.ids import NameId
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,15 @@ CREATE TABLE record (
 CREATE INDEX record_expiry ON record (expiry);
 PRAGMA user_version = {FORMAT};
 """
+
+_MACHINES = {
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_PERM,
+}
 
 Row = tuple[bytes, bytes | None]
 """A record, and the subnet that its name was first put from."""
@@ -51,9 +61,9 @@ class RecordFile:
         """
         try:
             return cls(*_open(path))
-        except sqlite3.OperationalError as exc:
-            raise MachineError(f"cannot use {path}: {exc}") from exc
-        except (sqlite3.DatabaseError, ValueError) as exc:
+        except (sqlite3.Error, ValueError) as exc:
+            if _is_the_machines(exc):
+                raise MachineError(f"cannot use {path}: {exc}") from exc
             log.warning("%s is damaged and was set aside: other nodes have what was in it (%s)", path, exc)
         try:
             _set_aside(path)
@@ -68,7 +78,7 @@ class RecordFile:
 
     def save(self, changed: Mapping[NameId, Kept]) -> None:
         """Keep this, and only this, of each name. Raises sqlite3.Error: then all is as it was."""
-        with self._lock, self._transaction():
+        with self._lock, _faults(), transaction(self._db):
             for name, kept in changed.items():
                 self._db.execute("DELETE FROM record WHERE name = ?", (name,))
                 rows = [(name, place, data, kept.expiry, kept.source) for place, data in enumerate(kept.records)]
@@ -76,19 +86,8 @@ class RecordFile:
 
     def expire(self, now: float) -> None:
         """Drop what has ended, by this wall clock. Raises sqlite3.Error."""
-        with self._lock:
+        with self._lock, _faults():
             self._db.execute("DELETE FROM record WHERE expiry <= ?", (int(now),))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:  # undone and passed on, whatever it was, a COMMIT that failed included
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
 
     def close(self) -> None:
         with self._lock:
@@ -107,6 +106,21 @@ def persisting(file: RecordFile, blocking: Blocking) -> Persist:
         return True
 
     return persist
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """What SQLite quotes of a damaged file need not be text: then Python fails in its place."""
+    try:
+        yield
+    except UnicodeDecodeError as exc:
+        raise sqlite3.DatabaseError("the file is damaged") from exc
+
+
+def _is_the_machines(exc: Exception) -> bool:
+    """Whether the disk or a permission is to blame, and the file may be in order."""
+    code = exc.sqlite_errorcode if isinstance(exc, sqlite3.OperationalError) else sqlite3.SQLITE_CORRUPT
+    return code & 0xFF in _MACHINES  # above these bits: the exact reason
 
 
 def _open(path: Path) -> tuple[sqlite3.Connection, list[Row]]:

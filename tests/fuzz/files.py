@@ -37,7 +37,7 @@ def _folder() -> Path:
 
 
 @contextmanager
-def _no_handle_left() -> Iterator[None]:
+def no_handle_left() -> Iterator[None]:
     """Check that no file stays open: the system gives the lowest free number."""
     before = os.dup(0)
     os.close(before)
@@ -102,7 +102,7 @@ def _run_chunk_file(data: bytes) -> None:
     """``data`` as a chunk's file; as a trailer, behind as many zeros as it speaks of; as leases; as a name."""
     path = _folder() / "chunk"
     path.write_bytes(data)
-    with _no_handle_left():
+    with no_handle_left():
         for index in (0, 1):
             _open_chunk(path, _SMALL.id, index)
         with suppress(DamagedError):
@@ -167,7 +167,7 @@ def _contact_seeds() -> list[bytes]:
 
 def _run_journal(data: bytes) -> None:
     """``data`` as the journal's file; and as the policy of the deposit in a good one."""
-    path = _fresh("deposits.sqlite")
+    path = fresh("deposits.sqlite")
     if data.startswith(b"SQLite"):
         path.write_bytes(data)
     else:
@@ -177,7 +177,7 @@ def _run_journal(data: bytes) -> None:
     _use_journal(path)
 
 
-def _fresh(name: str) -> Path:
+def fresh(name: str) -> Path:
     """A database's path, where there is no file yet."""
     for path in _folder().glob(f"{name}*"):
         path.unlink()
@@ -186,7 +186,7 @@ def _fresh(name: str) -> Path:
 
 def _use_journal(path: Path) -> None:
     """Everything a journal does; each may find the file damaged, and none may find anything else."""
-    with suppress(MachineError), _no_handle_left(), closing(Journal(path, NETWORK.id)) as journal:
+    with suppress(MachineError), no_handle_left(), closing(Journal(path, NETWORK.id)) as journal:
         calls: tuple[Callable[[], object], ...] = (
             lambda: [journal.only_in(row) for row in journal.deposits(_ROOT)],
             lambda: _update(journal),
@@ -211,7 +211,7 @@ def _update(journal: Journal) -> None:
 
 @cache
 def _good_journal() -> bytes:
-    path = _fresh("deposits.sqlite")
+    path = fresh("deposits.sqlite")
     with closing(Journal(path, NETWORK.id)) as journal:
         attempt = journal.begin(_SOURCE, _DEPOSIT, b"")
         journal.next_terms(_DEPOSIT, 1_700_000_000_000, 1_800_000_000)

@@ -9,7 +9,15 @@ from tests.fuzz.mutation import mutate
 from tests.fuzz.target import Target
 from tests.fuzz.targets import TARGETS
 
-MUTATIONS = {"journal": 10, "contacts": 20, "channel": 60, "account-text": 30, "chunk-file": 60}
+MUTATIONS = {
+    "journal": 10,
+    "records-file": 20,
+    "names-file": 20,
+    "contacts": 20,
+    "channel": 60,
+    "account-phrase": 30,
+    "chunk-file": 60,
+}
 """Where it is not the usual number: these are slow."""
 MAX_BYTES = 8 << 20
 """What any of these inputs, of at most 70 KB, may make a parser and its checks hold at once."""

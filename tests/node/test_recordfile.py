@@ -98,13 +98,18 @@ def _other_format(path: Path) -> None:
         db.execute("PRAGMA user_version = 9")
 
 
+def _no_table(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE record")
+
+
 def _other_type(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE record SET data = 'text'")
         db.commit()
 
 
-@pytest.mark.parametrize("damage", [_garbage, _cut, _middle, _other_format, _other_type])
+@pytest.mark.parametrize("damage", [_garbage, _cut, _middle, _other_format, _no_table, _other_type])
 def test_a_damaged_file_is_set_aside(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
 ) -> None:
