@@ -14,6 +14,7 @@ from node.healing.ledger import CoHolder, Ledger
 from node.healing.rebuild import LocalChunks
 from node.healing.survey import Surveys
 from node.keeping.holders import read_descriptor
+from node.keeping.shown import fetch_leases
 from node.net.peers import PeerError
 from node.store.chunkstore import ChunkStore
 from node.store.refusal import Refusal
@@ -78,7 +79,7 @@ class Segments:
         for _, node in self._ledger.holders(segment):
             if node.live and node is not self._ledger.own:
                 with suppress(PeerError, ProtocolError, trio.TooSlowError):
-                    leases = await self._surveys.fetch(node, segment)
+                    leases = await fetch_leases(self._client, node.contact, segment)
                     return [(lease, data) for lease, data in leases if not lease.deleted and lease.expiry > now]
         return []
 

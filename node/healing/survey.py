@@ -14,17 +14,16 @@ from node.client import Client
 from node.healing.ledger import CoHolder, Ledger
 from node.healing.tally import Tally
 from node.keeping.holders import ANSWER_SECONDS
-from node.net.peers import PeerBroke, PeerRefused
+from node.keeping.shown import fetch_leases
+from node.net.peers import PeerRefused
 from node.serving.statements import Statements
 from node.store.chunkstore import ChunkStore
 from node.store.refusal import Refusal
 from protocol.errors import RemoteProtocolError
 from protocol.identity import verify
 from protocol.ids import Address, PublicKey, SegmentId, short
-from protocol.leases import Lease, open_lease
 from protocol.messages import (
     LEASES_PAGE,
-    MAX_LEASES,
     MAX_SURVEYED,
     NONCE_BYTES,
     ErrorCode,
@@ -155,7 +154,7 @@ class Surveys:
 
     async def _exchange(self, node: CoHolder, segment: SegmentId, *, they_hold: bool) -> None:
         """Take what is newer there, and bring there what is newer here."""
-        theirs = await self.fetch(node, segment)
+        theirs = await fetch_leases(self._client, node.contact, segment)
         before = set(await self._blocking(self._store.leases, segment))
         await self._blocking(self._store.merge_leases, segment, theirs)
         after = set(await self._blocking(self._store.leases, segment))
@@ -171,21 +170,3 @@ class Surveys:
                     await self._client.peers.request(node.contact, PutLease(lease=data))
             except PeerRefused as exc:
                 log.debug("%s does not take a lease: %s", short(node.node_id), exc)
-
-    async def fetch(self, node: CoHolder, segment: SegmentId) -> list[tuple[Lease, bytes]]:
-        """All leases a node has of a segment, each with what was signed. One that is not good spoils them all."""
-        found: list[tuple[Lease, bytes]] = []
-        more = True
-        while more:
-            with trio.fail_after(ANSWER_SECONDS):
-                ask = Leases(segment=segment, skip=len(found))
-                reply, _ = await self._client.peers.request(node.contact, ask)
-            assert isinstance(reply, LeasesReply)
-            opened = [(open_lease(data, self._client.network.id), data) for data in reply.leases]
-            if any(lease.segment != segment for lease, _ in opened):
-                raise PeerBroke("sent the lease of another segment")
-            found += opened
-            if reply.more and len(opened) < LEASES_PAGE:
-                raise PeerBroke("sent half a page of leases")
-            more = reply.more and len(found) < MAX_LEASES
-        return found

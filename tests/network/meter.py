@@ -1,4 +1,4 @@
-"""How many bytes a client receives, and from whom."""
+"""How many bytes a client receives and sends, and from and to whom."""
 
 from collections import Counter
 
@@ -10,15 +10,17 @@ from tests.network.memory import MemoryHost
 
 
 class Meter:
-    """A host's transport that counts what comes in by TCP. Satisfies ``node.net.transport.Transport``."""
+    """A host's transport that counts what goes by TCP. Satisfies ``node.net.transport.Transport``."""
 
     def __init__(self, host: MemoryHost) -> None:
         self._host = host
         self.received: Counter[str] = Counter()
         """Bytes by the IP address they came from."""
+        self.sent: Counter[str] = Counter()
+        """Bytes by the IP address they went to."""
 
     async def dial(self, address: Address) -> Stream:
-        return _MeteredStream(await self._host.dial(address), self.received, address.host)
+        return _MeteredStream(await self._host.dial(address), self.received, self.sent, address.host)
 
     async def listen(self, address: Address) -> tuple[Listener[Stream], Address]:
         raise AssertionError("a client does not listen")
@@ -28,9 +30,10 @@ class Meter:
 
 
 class _MeteredStream(Stream):
-    def __init__(self, stream: Stream, received: Counter[str], peer: str) -> None:
+    def __init__(self, stream: Stream, received: Counter[str], sent: Counter[str], peer: str) -> None:
         self._stream = stream
         self._received = received
+        self._sent = sent
         self._peer = peer
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
@@ -39,6 +42,7 @@ class _MeteredStream(Stream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self._sent[self._peer] += len(data)
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
