@@ -14,7 +14,7 @@ from node.publishing.publish import Options
 from protocol.links import Link
 from tests.network.archipelago import User, archipelago, failure
 from tests.network.swarm import wall_clock
-from tests.network.test_tending import DAY, MIB, kept_by, own_leases
+from tests.network.tending import DAY, MIB, kept_by, own_leases
 
 
 async def renewed(user: User, kept: Kept, days: int) -> int:

@@ -19,7 +19,7 @@ from node.publishing.publish import Options
 from protocol.ids import SegmentId
 from tests.network.archipelago import User, archipelago
 from tests.network.swarm import wall_clock
-from tests.network.test_tending import DAY, HALF_A_YEAR, MIB, kept_by, lose
+from tests.network.tending import DAY, HALF_A_YEAR, MIB, kept_by, lose
 
 INTERVAL = 900.0
 

@@ -1,6 +1,5 @@
 """Deposits kept whole and alive by their depositor alone, with what a drive remembers; nodes that heal nothing."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,72 +8,27 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from dht.contact import Contact
 from node.client import Client
 from node.healing.rebuild import Column, rebuild
-from node.keeping import restoring
-from node.keeping.check import Health
-from node.keeping.kept import Kept
+from node.keeping import change, check, restoring
+from node.keeping import tend as module
+from node.keeping.check import Health, SegmentHealth
+from node.keeping.holders import find_holders
 from node.keeping.restoring import STALE_SECONDS
-from node.keeping.tend import Tended, tend
-from node.net.peers import PeerRefused, Peers
-from node.progress import Progress
+from node.keeping.tend import Tended
+from node.net.peers import PeerRefused
 from node.publishing.publish import Options
 from protocol.identity import Identity
 from protocol.ids import SegmentId
-from protocol.leases import Policy, open_lease
-from protocol.links import Link
-from protocol.messages import ErrorCode, Put, PutLease, Request
+from protocol.leases import Policy
+from protocol.messages import ErrorCode, Put, PutLease
+from protocol.records import ProviderRecord
 from protocol.segment import Descriptor
 from protocol.statements import permit_statement
-from tests.network.archipelago import NETWORK, STILL, Archipelago, Node, User, archipelago, failure
-from tests.network.healing import leases_of, offer, other_lease, remove
+from tests.network.archipelago import NETWORK, STILL, User, archipelago, failure
+from tests.network.healing import offer, other_lease
 from tests.network.swarm import wall_clock
-
-MIB = 1 << 20
-DAY = 86_400
-HALF_A_YEAR = 180 * DAY
-
-
-def kept_by(user: User, link: Link) -> Kept:
-    """What a drive would remember."""
-    (row,) = user.journal.deposits(link.root)
-    return Kept(link.verify_link(), row.deposit, row.policy, row.expiry)
-
-
-async def tended(user: User, kept: Kept, lease_seconds: int = HALF_A_YEAR) -> Tended:
-    return await tend(user.client, user.depositor, kept, lease_seconds, Progress())
-
-
-def kinds_asked(user: User, monkeypatch: pytest.MonkeyPatch) -> list[type]:
-    """The requests a client makes from now on."""
-    asked: list[type] = []
-    request = Peers.request
-
-    async def counted(self: Peers, contact: Contact, message: Request, **rest: Any) -> Any:
-        if self is user.client.peers:
-            asked.append(type(message))
-        return await request(self, contact, message, **rest)
-
-    monkeypatch.setattr(Peers, "request", counted)
-    return asked
-
-
-async def own_leases(islands: Archipelago, user: User, kept: Kept) -> set[tuple[int, bool, Policy, int]]:
-    """Expiry, whether deleted, policy and sequence of the deposit's leases, as all who hold chunks have them."""
-    found = set()
-    for segment, indices in islands.holders().items():
-        for node in {node for nodes in indices.values() for node in nodes}:
-            opened = [open_lease(data, NETWORK.id) for data in await leases_of(islands, node, segment)]
-            own = [x for x in opened if (x.depositor, x.deposit) == (user.depositor.identity.key, kept.deposit)]
-            found |= {(x.expiry, x.deleted, x.policy, x.sequence) for x in own} or {(0, False, Policy(), 0)}
-    return found
-
-
-def lose(islands: Archipelago, count: int, among: Iterable[Node] | None = None) -> None:
-    """So many nodes that hold something are gone for good."""
-    holders = [node for node in among or islands.nodes if node.chunks()]
-    remove(islands, *holders[:count])
+from tests.network.tending import DAY, HALF_A_YEAR, MIB, kept_by, kinds_asked, lose, own_leases, tended
 
 
 async def test_what_was_lost_is_there_again(autojump_clock: MockClock, base: Path) -> None:
@@ -290,8 +244,14 @@ async def test_a_stranger_is_refused(autojump_clock: MockClock, base: Path) -> N
         assert refused.value.code is ErrorCode.BAD_LEASE
 
 
-async def test_what_was_deleted_elsewhere_stays_deleted(autojump_clock: MockClock, base: Path) -> None:
-    """A holder that was away while it was deleted is not enough to bring it back."""
+async def test_what_was_deleted_elsewhere_stays_deleted(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder that was away while it was deleted is not enough to bring it back, when it is the only one announced."""
+
+    async def the_one_that_was_away(client: Client, segment: SegmentId) -> list[ProviderRecord]:
+        return [holder for holder in await find_holders(client, segment) if holder.key == again.identity.key]
+
     async with archipelago(base, 8) as islands, islands.user("alice") as alice:
         link = (await alice.publish(islands.file("note", 10_000))).link
         kept = kept_by(alice, link)
@@ -301,6 +261,8 @@ async def test_what_was_deleted_elsewhere_stays_deleted(autojump_clock: MockCloc
         again = await islands.restart(away)
         assert set(islands.holders()) == {link.root.hex()}
         before = islands.holders()
+        for place in (change, check, restoring):
+            monkeypatch.setattr(place, "find_holders", the_one_that_was_away)
         for lease_seconds in (HALF_A_YEAR, 1000 * DAY):  # restored; renewed as well
             done = await tended(alice, kept, lease_seconds)
             assert done.restored == done.renewed == 0
@@ -339,6 +301,26 @@ async def test_what_is_in_the_trash_comes_back(autojump_clock: MockClock, base: 
         assert done.whole
         async with islands.user("bob") as bob:
             assert (await bob.check(link)).healthy
+
+
+async def test_what_was_miscounted_is_not_restored(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder that was away only while chunks were counted."""
+    count_chunks = check.count_chunks
+
+    async def miscounted(*args: Any) -> tuple[SegmentHealth, ...]:
+        found = await count_chunks(*args)
+        return tuple(replace(s, holdings=s.holdings[1:], records=s.records[1:]) for s in found)
+
+    async with archipelago(base, 16) as islands, islands.user("alice") as alice:
+        kept = kept_by(alice, (await alice.publish(islands.file("film", MIB))).link)
+        monkeypatch.setattr(module, "count_chunks", miscounted)
+        asked = kinds_asked(alice, monkeypatch)
+        done = await tended(alice, kept)
+        assert (done.restored, done.live_before, done.live_after) == (0, 15, 17)
+        assert done.whole
+        assert Put not in asked
 
 
 async def test_somebody_is_quicker(autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
