@@ -59,7 +59,7 @@ class Shown:
 async def shown_leases(
     client: Client, contacts: Sequence[Contact], segment: SegmentId, depositor: PublicKey, deposit: bytes
 ) -> Shown:
-    """Ask nodes for their leases of a segment, all at once, and pick those of one deposit. Five seconds for each page.
+    """Ask nodes for their leases of a segment, all at once, and pick those of one deposit: five seconds at most.
 
     Args:
         client: Who asks.

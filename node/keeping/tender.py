@@ -155,10 +155,15 @@ class Tender:
 
 def _story(tended: Tended) -> str:
     """``22 of 24 chunks were live, 2 restored; 2 of 2 segments renewed``."""
-    told = f"{tended.live_before} of {tended.chunks} chunks were live"
-    told += f", {tended.restored} restored" if tended.restored else ""
-    told += f"; {tended.renewed} of {tended.segments} segments renewed" if tended.renewed else ""
-    told += f"; {tended.lost} segments have too few to rebuild" if tended.lost else ""
+    told = [f"{tended.live_before} of {tended.chunks} chunks were live"]
+    told[0] += f", {tended.restored} restored" if tended.restored else ""
+    if tended.renewed:
+        told.append(f"{tended.renewed} of {tended.segments} segments renewed")
+    if tended.lost:
+        told.append(f"segments with too few to rebuild: {tended.lost}")
     reasons = list(dict.fromkeys(item.why for item in tended.undone))
-    told += f"; left undone: {'; '.join(reasons[:_TOLD])}" if reasons else ""
-    return told + ("; ..." if len(reasons) > _TOLD else "")
+    if reasons:
+        told.append(f"left undone: {'; '.join(reasons[:_TOLD])}")
+    if len(reasons) > _TOLD:
+        told.append(f"and for {len(reasons) - _TOLD} more reasons")
+    return "; ".join(told)

@@ -137,6 +137,32 @@ async def test_leases_are_renewed_at_all_holders(autojump_clock: MockClock, base
         assert (unmindful.renewed, unmindful.expiry) == (0, done.expiry), "holders show what was not remembered"
 
 
+async def test_holders_that_do_not_answer(autojump_clock: MockClock, base: Path) -> None:
+    """They are waited for a moment, and get the new lease at the next opportunity."""
+    async with archipelago(base, 16) as islands:
+        async with islands.user("alice") as alice:
+            link = (await alice.publish(islands.file("film", MIB), options=Options(lease_seconds=DAY))).link
+            kept = kept_by(alice, link)
+        frozen = [node for node in islands.nodes if node.chunks()][:3]
+        for node in frozen:
+            node.host.freeze()
+        async with islands.user("alice") as alice:
+            began = trio.current_time()
+            done = await tended(alice, kept)
+            assert trio.current_time() - began < 60
+        assert done.whole
+        assert done.restored == sum(len(node.chunks()) for node in frozen)
+        assert done.renewed == done.segments == 2
+        for node in frozen:
+            node.host.freeze(False)
+        kept = replace(kept, expiry=done.expiry, sequence=done.sequence)
+        async with islands.user("alice") as alice:
+            assert min(await own_leases(islands, alice, kept))[0] < wall_clock() + DAY
+            again = await tended(alice, kept)
+            assert (again.whole, again.expiry) == (True, done.expiry)
+            assert {lease[0] for lease in await own_leases(islands, alice, kept)} == {done.expiry}
+
+
 async def test_the_policy_is_kept(autojump_clock: MockClock, base: Path) -> None:
     async with archipelago(base, 20) as islands, islands.user("alice") as alice:
         options = Options(policy=Policy(avoid=("NZ", "IS")))
