@@ -5,7 +5,7 @@ Where all is well nothing is signed, put or announced.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -90,7 +90,9 @@ async def tend(client: Client, depositor: Depositor, kept: Kept, lease_seconds: 
     due = [segment.id for segment in health if segment.expires <= soon]
     untaken = await _renew(terms, [(segment, sizes[segment]) for segment in due])
     restored = await _restore(Restorer(client, terms, progress), health)
-    return _tended(terms, health, due, untaken, restored)
+    tended = _tended(terms, health, due, untaken, restored)
+    # Holders are not believed beyond what would be asked for: all of them together could have us sign for ever.
+    return replace(tended, expiry=max(kept.expiry, min(tended.expiry, now + lease_seconds)))
 
 
 async def _renew(terms: KeptTerms, segments: Sequence[tuple[SegmentId, int]]) -> dict[SegmentId, str]:
@@ -141,7 +143,6 @@ def _tended(
     live |= {segment: found.live for segment, found in restored.items()}
     ks = {segment.id: segment.k for segment in health} | {segment: found.k for segment, found in restored.items()}
     ns = {segment.id: segment.n for segment in health} | {segment: found.n for segment, found in restored.items()}
-    # What holders showed may lag behind, or lie; what was signed now is sure, and what was remembered before.
     ends = [terms.expiry if segment.id in renewed else segment.expires for segment in health]
     return Tended(
         segments=len(health),
@@ -151,7 +152,7 @@ def _tended(
         restored=sum(found.chunks for found in restored.values()),
         lost=sum(not 0 < ks[segment] <= count for segment, count in live.items()),
         renewed=len(renewed),
-        expiry=max(terms.kept.expiry, min(ends)),
+        expiry=min(ends),
         sequence=max(terms.kept.sequence, terms.sequence),
         undone=tuple(undone),
     )

@@ -135,6 +135,8 @@ async def test_leases_are_renewed_at_all_holders(autojump_clock: MockClock, base
         assert (again.renewed, again.expiry) == (0, done.expiry)
         unmindful = await tended(alice, kept, 300 * DAY)
         assert (unmindful.renewed, unmindful.expiry) == (0, done.expiry), "holders show what was not remembered"
+        short = await tended(alice, kept, 100 * DAY)
+        assert abs(short.expiry - wall_clock() - 100 * DAY) < 60, "and are not believed beyond what would be asked for"
 
 
 async def test_holders_that_do_not_answer(autojump_clock: MockClock, base: Path) -> None:
