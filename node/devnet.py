@@ -35,6 +35,7 @@ SHORT_INTERVALS: Mapping[str, object] = {
     "short_grace": "10s",
     "rank": "5s",
     "tick": "1s",
+    "tend": "1m",
     "repair_rate": "100MB",
 }
 """So that one can watch a network heal. Another network's are in the [intervals] of one's own configuration file."""

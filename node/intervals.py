@@ -47,6 +47,8 @@ class Intervals:
     """How often it is looked whether something is due."""
     trash: float = 7 * DAY
     """A chunk whose leases have ended is kept so long: a renewal brings it back."""
+    tend: float = DAY
+    """Each deposit that the node keeps for its own depositor is counted so often, renewed and restored."""
     repair_rate: float = 8e6
     """Bytes a second that repair may take of our line, both ways together."""
 

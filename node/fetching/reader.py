@@ -13,7 +13,6 @@ from protocol.ids import SegmentId
 from protocol.links import Link, LinkKind
 from protocol.manifest import (
     Entry,
-    Index,
     Kind,
     Manifest,
     SegmentRef,
@@ -81,14 +80,15 @@ class Run(NamedTuple):
     data: memoryview
 
 
-async def read_index(downloader: Downloader, link: Link) -> tuple[Index, SegmentId]:
-    """Every segment of a deposit but the root; all that a verify link needs.
+async def read_segments(downloader: Downloader, link: Link) -> dict[SegmentId, int]:
+    """Every segment of a deposit, the root first, with its bytes of plaintext: all that a verify link needs.
 
     Raises:
         NotFoundError, IntegrityFailure: As :meth:`Downloader.blocks`, or the root is not one.
     """
+    plaintext = await _root(downloader, link)
     try:
-        return open_index(await _root(downloader, link)), link.root
+        return {link.root: len(plaintext)} | {entry.id: entry.length for entry in open_index(plaintext)}
     except (RemoteProtocolError, IntegrityError) as exc:
         raise IntegrityFailure(f"the link leads to something else than a deposit: {exc}") from exc
 

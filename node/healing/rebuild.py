@@ -13,6 +13,7 @@ from dht.contact import Contact
 from node.client import Client
 from node.healing.sources import LocalChunks, Source, Sources
 from node.net.peers import PeerError
+from node.publishing.spread import Column
 from node.store.refusal import Refusal
 from protocol.erasure import coder
 from protocol.errors import ProtocolError
@@ -45,17 +46,6 @@ class RebuildError(Exception):
         self.forged = forged
         """Whether the chunks that the descriptor names do not fit together. Its depositor made it so: trying again is
         of no use."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A chunk rebuilt: it has the id that the descriptor names."""
-
-    index: int
-    data: memoryview
-    """The chunk as it is stored and sent, without the filling of a short block."""
-    hashes: bytes
-    """Its block hashes, joined."""
 
 
 async def rebuild(

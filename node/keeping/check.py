@@ -7,7 +7,7 @@ theirs, the dead are waited for a moment, together, and not for as long as an au
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,14 +18,14 @@ import trio
 from dht.contact import Contact
 from node.client import Client
 from node.fetching.download import Downloader
-from node.fetching.reader import read_index
+from node.fetching.reader import read_segments
 from node.keeping.audit import answered_rightly
 from node.keeping.holders import ANSWER_SECONDS, Questions, contacts_of, find_holders, in_parallel, read_descriptor
 from node.keeping.survival import Holding, Survival, survival
 from node.net.peers import PeerError, PeerUnreachable
 from node.progress import Progress
 from protocol.errors import ProtocolError
-from protocol.ids import NodeId, PublicKey, SegmentId
+from protocol.ids import NodeId, PublicKey, SegmentId, node_id
 from protocol.links import Link
 from protocol.messages import (
     MAX_HAVE_SEGMENTS,
@@ -49,6 +49,10 @@ QUIET_SECONDS = 1.0
 """Who has given no sign of life so long after the last of the others did is left for the second round."""
 GONE_SECONDS = 2.5
 """And then is not there: a first packet that was lost is sent again after one second."""
+Whose = tuple[PublicKey, bytes]
+"""Whose leases: a depositor and a deposit id."""
+ANYBODY: Whose = (PublicKey(bytes(32)), bytes(16))
+"""Of zeros: whoever's lease ends last."""
 _HELLOS_AT_ONCE = 16
 _WITNESSES = 3
 
@@ -63,9 +67,12 @@ class SegmentHealth:
     n: int
     holdings: tuple[Holding, ...]
     expires: int
-    """When the first of its holders may drop it, seconds since 1970-01-01 UTC; 0 when unknown."""
+    """When the first of its holders may drop it, seconds since 1970-01-01 UTC; 0 when unknown. When leases of one
+    deposit were asked about: when these end; 0 also when a holder has none."""
     noticed: int = 0
     """Missing chunks that a live holder counts as lost: they are being rebuilt. 0 where too few are live for that."""
+    records: tuple[ProviderRecord, ...] = ()
+    """By which the live ones were found, in the order of the holdings."""
 
     @property
     def live(self) -> int:
@@ -110,17 +117,30 @@ async def check(client: Client, link: Link, progress: Progress) -> Health:
     Raises:
         NotFoundError, IntegrityFailure: The root itself cannot be read, so the segments are not known.
     """
-    index, root = await read_index(Downloader(client, Progress()), link)
-    lengths = {root: 0} | {entry.id: entry.length for entry in index}
+    lengths = await read_segments(Downloader(client, Progress()), link)
+    segments = await count_chunks(client, lengths | {link.root: 0}, progress)
+    return Health(segments, survival((segment.k or 1, segment.holdings) for segment in segments))
+
+
+async def count_chunks(
+    client: Client, lengths: Mapping[SegmentId, int], progress: Progress, whose: Whose = ANYBODY
+) -> tuple[SegmentHealth, ...]:
+    """The same for segments that are known, in their order.
+
+    Args:
+        client: Who asks.
+        lengths: The segments, each with the bytes that the progress counts for it.
+        progress: Its total is set.
+        whose: Of whose leases the expiry is told.
+    """
     progress.total = sum(lengths.values())
     counts = [_Count(segment, length) for segment, length in lengths.items()]
-    work = _Check(client, progress)
+    work = _Check(client, progress, whose)
     remaining = iter(counts)
     while some := list(islice(remaining, SEGMENTS_AT_ONCE)):
         await work.count(some)
     await work.ask_again()
-    segments = tuple(count.health() for count in counts)
-    return Health(segments, survival((segment.k or 1, segment.holdings) for segment in segments))
+    return tuple(count.health() for count in counts)
 
 
 @dataclass(slots=True, eq=False)
@@ -132,18 +152,20 @@ class _Count:
     """Bytes of plaintext not told to the progress yet."""
     k: int = 0
     n: int = 0
-    live: list[Holding] = field(default_factory=list)
+    live: list[ProviderRecord] = field(default_factory=list)
+    """By which chunks were found that passed."""
     expires: dict[NodeId, int] = field(default_factory=dict)
     noticed: int = 0
     unasked: int = 0
     """Questions of the first round that are open."""
 
     def health(self) -> SegmentHealth:
-        first = min((self.expires.get(holding.node, 0) for holding in self.live), default=0)
-        self.live.sort(key=lambda holding: (holding.index, holding.node))
-        live = len({holding.index for holding in self.live})
+        self.live.sort(key=lambda record: (record.index, node_id(record.key)))
+        holdings = tuple(Holding(record.index, node_id(record.key), record.country) for record in self.live)
+        first = min((self.expires.get(holding.node, 0) for holding in holdings), default=0)
+        live = len({holding.index for holding in holdings})
         noticed = min(self.noticed, self.n - live) if live >= self.k else 0
-        return SegmentHealth(self.id, self.k, self.n, tuple(self.live), first, noticed)
+        return SegmentHealth(self.id, self.k, self.n, holdings, first, noticed, tuple(self.live))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +183,10 @@ _Questions = dict[Contact, list[_Question]]
 class _Check:
     """Two rounds of questions: everybody, and then, one by one, those who gave no answer."""
 
-    def __init__(self, client: Client, progress: Progress) -> None:
+    def __init__(self, client: Client, progress: Progress, whose: Whose = ANYBODY) -> None:
         self._client = client
         self._progress = progress
+        self._whose = whose
         self._questions = Questions()
         self._unanswered: _Questions = defaultdict(list)
         self._there: set[Contact] = set()
@@ -239,8 +262,7 @@ class _Check:
                 break
             answered += 1
             if good:
-                holding = Holding(question.holder.index, contact.node_id, question.holder.country)
-                question.count.live.append(holding)
+                question.count.live.append(question.holder)
                 passed[question.count.id] = question.count
             self._done(question)
         await self._read_expiries(contact, list(passed.values()))
@@ -257,10 +279,11 @@ class _Check:
         count.length = 0
 
     async def _read_expiries(self, contact: Contact, counts: Sequence[_Count]) -> None:
-        """When the last lease of each at this node ends, whoever's it is: a deposit of zeros asks for that."""
+        """When the lease of each at this node ends that is asked about."""
+        depositor, deposit = self._whose
         remaining = iter(counts)
         while some := list(islice(remaining, MAX_HAVE_SEGMENTS)):
-            ask = Have(depositor=PublicKey(bytes(32)), deposit=bytes(16), segments=tuple(count.id for count in some))
+            ask = Have(depositor=depositor, deposit=deposit, segments=tuple(count.id for count in some))
             with trio.move_on_after(ANSWER_SECONDS), suppress(PeerError, ProtocolError):
                 reply, _ = await self._client.peers.request(contact, ask)
                 if isinstance(reply, HaveReply) and len(reply.held) == len(some):

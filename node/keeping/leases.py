@@ -9,7 +9,7 @@ import trio
 from dht.contact import Contact
 from node.client import Client
 from node.fetching.download import Downloader
-from node.fetching.reader import read_index
+from node.fetching.reader import read_segments
 from node.keeping.holders import ask_each, contacts_of, fetch_leases, find_holders, in_parallel
 from node.net.peers import PeerBroke
 from node.progress import Progress
@@ -91,9 +91,8 @@ async def show_leases(client: Client, link: Link, progress: Progress) -> Shown:
     Raises:
         NotFoundError, IntegrityFailure: The root itself cannot be read, so the segments are not known.
     """
-    index, root = await read_index(Downloader(client, Progress()), link)
-    lengths: dict[SegmentId, int | None] = {root: None, **{entry.id: entry.length for entry in index}}
-    progress.total = sum(length or 0 for length in lengths.values())
+    lengths = await read_segments(Downloader(client, Progress()), link)
+    progress.total = sum(lengths.values())
     work = _Questions(client, lengths, progress)
     with work.patience:
         await in_parallel(list(lengths), SEGMENTS_AT_ONCE, work.ask)
@@ -108,7 +107,7 @@ _Answer = Mapping[_Owner, tuple[Lease, bytes]]
 class _Questions:
     """What is asked, and what has been said so far."""
 
-    def __init__(self, client: Client, lengths: Mapping[SegmentId, int | None], progress: Progress) -> None:
+    def __init__(self, client: Client, lengths: Mapping[SegmentId, int], progress: Progress) -> None:
         self._client = client
         self._lengths = lengths
         self._progress = progress
@@ -124,7 +123,7 @@ class _Questions:
 
         async def question(contact: Contact) -> bool:
             leases = await fetch_leases(self._client, contact, segment)
-            if length is not None and any(lease.size != length for lease, _ in leases):
+            if any(lease.size != length for lease, _ in leases):
                 raise PeerBroke("sent a lease for another size")
             answers[contact.key] = _newest(leases)
             self.patience.deadline = trio.current_time() + GIVE_UP_SECONDS

@@ -1,6 +1,5 @@
 """How long a deposit is kept. Renewing and deleting it: only its depositor can, by signing new leases."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -11,17 +10,14 @@ from node.client import Client
 from node.errors import NodeError, NotFoundError, RefusedError
 from node.home import Signer
 from node.journal import DepositRow, Journal
-from node.keeping.holders import ask_each, contacts_of, find_holders, in_parallel
-from node.net.peers import PeerRefused
+from node.keeping.change import Change, the_same
+from node.keeping.holders import ask_each, contacts_of, find_holders
 from node.progress import Progress
-from protocol.identity import Identity
+from node.publishing.spread import Terms
 from protocol.ids import NodeId, PublicKey, SegmentId
-from protocol.leases import Lease, sign_lease
 from protocol.links import Link
-from protocol.messages import ErrorCode, Have, HaveReply, LeaseReply, PutLease
-from protocol.records import open_provider
+from protocol.messages import Have, HaveReply
 
-SEGMENTS_AT_ONCE = 8
 _HAVE_SECONDS = 2.0
 _LAST_DATE = 253_402_300_799
 """The end of the year 9999, behind which a calendar does not go."""
@@ -38,8 +34,10 @@ class Changed:
     """Holders that did not answer or refused, over all segments."""
     expiry: int = 0
     """Seconds since 1970-01-01 UTC."""
+    sequence: int = 0
+    """The highest that a lease was signed with, where no journal remembers it."""
 
-    def and_also(self, work: "_Change", expiry: int) -> "Changed":
+    def and_also(self, work: Change, expiry: int) -> "Changed":
         """With what one change of leases reached."""
         return replace(
             self,
@@ -85,12 +83,12 @@ async def renew(
     for old in _own(journal, link):
         expiry = max(old.expiry, int(now) + lease_seconds)
         sequence, _ = journal.next_terms(old.deposit, int(now * 1000), expiry)
-        row = replace(old, sequence=sequence, expiry=expiry)
-        work = _Change(client, signer.identity_of(old.depositor), row, False, progress)
+        terms = Terms(old.deposit, sequence, int(now), expiry, old.policy)
+        work = Change(client, signer.identity_of(old.depositor), the_same(terms), progress)
         await work.run(segments)
-        if work.unreached:
-            raise _untaken(f"{work.unreached} of {len(segments)} segments have no holder", work.refusal)
-        journal.update(row)
+        if work.untaken:
+            raise untaken(work, len(segments))
+        journal.update(replace(old, sequence=sequence, expiry=expiry))
         changed = changed.and_also(work, expiry)
     return changed
 
@@ -112,9 +110,9 @@ async def delete(client: Client, signer: Signer, journal: Journal, link: Link, p
     refusal = ""
     for old in _own(journal, link):
         sequence, longest = journal.next_terms(old.deposit, int(now * 1000), old.expiry)
-        row = replace(old, sequence=sequence, expiry=longest)
-        segments = journal.only_in(row)
-        work = _Change(client, signer.identity_of(old.depositor), row, True, progress)
+        segments = journal.only_in(old)
+        terms = Terms(old.deposit, sequence, int(now), longest, old.policy)
+        work = Change(client, signer.identity_of(old.depositor), the_same(terms), progress, deleted=True)
         if longest > now:  # else its leases have ended: nobody would take a deletion
             await work.run(segments)
         told |= work.told
@@ -123,19 +121,22 @@ async def delete(client: Client, signer: Signer, journal: Journal, link: Link, p
         refusal = work.refusal or refusal
         changed = replace(changed, segments=max(changed.segments, len(segments))).and_also(work, longest)
     if missed or unasked:
-        raise _unfinished(len(told - missed), len(missed), unasked, refusal, changed.expiry)
+        raise unfinished(len(told - missed), len(missed), unasked, refusal, changed.expiry)
     journal.forget(link.root)
     return changed
 
 
-def _untaken(what: str, refusal: str) -> NodeError:
-    if refusal:
-        return RefusedError(f"{what} that took the lease ({refusal})", hint="what has the lease already keeps it")
+def untaken(work: Change, segments: int) -> NodeError:
+    """Why a renewal of so many segments has failed, some of which nobody took."""
+    what = f"{len(work.untaken)} of {segments} segments have no holder"
+    if work.refusal:
+        return RefusedError(f"{what} that took the lease ({work.refusal})", hint="what has the lease already keeps it")
     hint = "archipel check LINK shows what is left; publish it again to restore it"
     return NotFoundError(f"{what} that could be asked", hint=hint)
 
 
-def _unfinished(told: int, missed: int, unasked: int, refusal: str, expiry: int) -> NotFoundError:
+def unfinished(told: int, missed: int, unasked: int, refusal: str, expiry: int) -> NotFoundError:
+    """Why a deletion has not ended."""
     date = datetime.fromtimestamp(min(expiry, _LAST_DATE), UTC).strftime("%Y-%m-%d")
     silent = f"{missed} did not answer" if missed else f"holders of {unasked} segments could not be looked up"
     if refusal:
@@ -155,93 +156,3 @@ def _own(journal: Journal, link: Link) -> list[DepositRow]:
             hint="use the --home it was published with",
         )
     return rows
-
-
-class _Change:
-    """One new lease for every segment, taken to all its holders."""
-
-    def __init__(self, client: Client, identity: Identity, row: DepositRow, deleted: bool, progress: Progress) -> None:
-        self._client = client
-        self._identity = identity
-        self._row = row
-        self._deleted = deleted
-        self._progress = progress
-        self.holders = 0
-        self.silent = 0
-        self.unreached = 0
-        """Segments that not even one holder answered for."""
-        self.unasked = 0
-        """Segments of which it is not known whether anybody holds them: nobody could be asked."""
-        self.refusal = ""
-        """What one of those said whose refusal stands in the way: of a deletion every one does, of a renewal those of a
-        segment that nobody took."""
-        self.told: set[NodeId] = set()
-        self.missed: set[NodeId] = set()
-        """Nodes that took a lease, and that did not; some may be in both."""
-
-    async def run(self, segments: Sequence[tuple[SegmentId, int]]) -> None:
-        sizes = dict(segments)
-        self._progress.total = (self._progress.total or 0) + sum(sizes.values())
-
-        async def one(segment: SegmentId) -> None:
-            await self._segment(segment, sizes[segment])
-            self._progress.step(done=sizes[segment])
-
-        await in_parallel(list(sizes), SEGMENTS_AT_ONCE, one)
-
-    async def _segment(self, segment: SegmentId, size: int) -> None:
-        client, row = self._client, self._row
-        lease = sign_lease(
-            self._identity,
-            Lease(
-                network=client.network.id,
-                depositor=self._identity.key,
-                deposit=row.deposit,
-                segment=segment,
-                size=size,
-                sequence=row.sequence,
-                expiry=row.expiry,
-                deleted=self._deleted,
-                policy=row.policy,
-            ),
-        )
-        records: list[bytes] = []
-        refusal = ""
-
-        async def question(contact: Contact) -> bool:
-            nonlocal refusal
-            try:
-                reply, _ = await client.peers.request(contact, PutLease(lease=lease))
-            except PeerRefused as exc:
-                if self._deleted and exc.code is ErrorCode.NOT_FOUND:
-                    return True  # it was told before, or has lost it: nothing is left there
-                if announced or exc.code is not ErrorCode.NOT_FOUND:
-                    refusal = str(exc)
-                client.refusals.note(contact, countries.get(contact.key), exc)
-                raise
-            if not isinstance(reply, LeaseReply):
-                return False
-            for data in reply.providers:
-                if open_provider(client.network.id, segment, data).key == contact.key:
-                    records.append(data)
-            return True
-
-        holders = await find_holders(client, segment)
-        countries = {holder.key: holder.country for holder in holders}
-        contacts = contacts_of(holders)
-        announced = bool(contacts)
-        if not announced:  # nobody announces it; or is it that nobody answers us?
-            nearest = [found.contact for found in await client.dht.lookup(segment)]
-            self.unasked += not nearest
-            contacts = [] if self._deleted else nearest  # who has it in the trash tells the others, once it is renewed
-        good, bad = await ask_each(client, contacts, question)
-        bad = bad if announced else []
-        self.holders += len(good)
-        self.silent += len(bad)
-        self.told |= {contact.node_id for contact in good}
-        self.missed |= {contact.node_id for contact in bad}
-        self.unreached += not good
-        if refusal and (self._deleted or not good):
-            self.refusal = refusal
-        if records:
-            await client.dht.announce(segment, records, await client.dht.lookup(segment))

@@ -7,6 +7,7 @@ import trio
 from dht.contact import Contact
 from node.client import Client
 from node.publishing.placement import ENOUGH_COUNTRIES, Candidate
+from node.publishing.spread import Spread
 from protocol.ids import NodeId
 from protocol.leases import Policy
 
@@ -15,6 +16,13 @@ HELLO_SECONDS = 5.0
 QUIET_SECONDS = 1.0
 """Nor is one that has not said it this long after the last of the others: most of them answered, it is not the line."""
 _WIDEN_BY = 40
+
+
+async def seek(client: Client, spread: Spread) -> None:
+    """Look for the nodes nearest to a segment, if they are not known, and who might take its chunks: fills in both."""
+    spread.nearest = spread.nearest or await client.dht.lookup(spread.descriptor.id)
+    nearest = [item.contact for item in spread.nearest]
+    spread.candidates = await find_candidates(client, nearest, spread.terms.policy, spread.layout.n)
 
 
 async def find_candidates(client: Client, nearest: Sequence[Contact], policy: Policy, chunks: int) -> list[Candidate]:

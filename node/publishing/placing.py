@@ -1,6 +1,7 @@
 """The puts of one segment: who gets which chunk, and who takes over from the slow and the refusing."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import trio
@@ -11,13 +12,12 @@ from node.net.pace import Flight, Pace
 from node.net.peers import PeerError, PeerRefused
 from node.progress import ProgressPart
 from node.publishing.placement import Candidate, assign, why_not
-from node.publishing.spread import Spread
+from node.publishing.spread import Column, Spread
 from protocol.errors import ProtocolError
 from protocol.identity import Identity
 from protocol.ids import PublicKey
 from protocol.messages import Put, PutReply
 from protocol.records import open_provider, open_receipt
-from protocol.seal import SealedSegment
 from protocol.statements import permit_statement
 
 GIVE_UP_SECONDS = 15.0
@@ -43,7 +43,7 @@ class Placing:
         identity: Identity,
         pace: Pace,
         spread: Spread,
-        sealed: SealedSegment,
+        chunks: Mapping[int, Column],
         part: ProgressPart,
     ) -> None:
         """Args:
@@ -51,14 +51,14 @@ class Placing:
         identity: The depositor's, who permits each put.
         pace: Of the whole publish.
         spread: The segment; its holders and records are filled in.
-        sealed: Its chunks.
+        chunks: Its missing chunks by index. Others that are missing are left to another time.
         part: Told of every chunk that is acknowledged.
         """
         self._client = client
         self._identity = identity
         self._pace = pace
         self._spread = spread
-        self._sealed = sealed
+        self._chunks = chunks
         self._part = part
         self._layout = spread.layout
         self._candidates = list(spread.candidates)
@@ -102,7 +102,7 @@ class Placing:
             Whether some have to wait until the line has room.
         """
         moving = {put.index for put in self._running if not put.stalled}
-        missing = [index for index in self._spread.missing if index not in moving]
+        missing = [index for index in self._spread.missing if index in self._chunks and index not in moving]
         taken = {put.index: put.candidate for put in self._running if not put.stalled} | self._spread.holders
         policy = self._spread.terms.policy
         candidates = self._candidates
@@ -156,11 +156,11 @@ class Placing:
         return why_not(candidate, self._spread.terms.policy, self._chunk_bytes)
 
     async def _put(self, put: _Put) -> None:
-        sealed, contact = self._sealed, put.candidate.contact
+        chunk, contact = self._chunks[put.index], put.candidate.contact
         message = Put(
-            descriptor=sealed.descriptor.encode(),
+            descriptor=self._spread.descriptor.encode(),
             index=put.index,
-            hashes=sealed.hashes[put.index],
+            hashes=chunk.hashes,
             lease=self._spread.lease,
             permit=self._permit(put.index, contact.key),
         )
@@ -169,9 +169,7 @@ class Placing:
             put.flight.alive()
 
         try:
-            reply, _ = await self._client.peers.request(
-                contact, message, body=(sealed.columns[put.index],), on_body=moved
-            )
+            reply, _ = await self._client.peers.request(contact, message, body=(chunk.data,), on_body=moved)
             assert isinstance(reply, PutReply)
             self._acknowledged(put, reply)
         except (PeerError, ProtocolError) as exc:
@@ -189,20 +187,20 @@ class Placing:
     def _permit(self, index: int, holder: PublicKey) -> bytes:
         """Only the depositor can say so: this node may take this chunk."""
         statement = permit_statement(
-            network=self._client.network.id, segment=self._sealed.id, index=index, holder=holder
+            network=self._client.network.id, segment=self._spread.descriptor.id, index=index, holder=holder
         )
         return self._identity.sign("permit", statement)
 
     def _acknowledged(self, put: _Put, reply: PutReply) -> None:
         """Count a chunk once the holder's receipt and provider record are seen to be about it."""
-        network, sealed, key = self._client.network.id, self._sealed, put.candidate.contact.key
+        network, descriptor, key = self._client.network.id, self._spread.descriptor, put.candidate.contact.key
         receipt = open_receipt(reply.receipt, network)
-        provider = open_provider(network, sealed.id, reply.provider)
+        provider = open_provider(network, descriptor.id, reply.provider)
         if (receipt.key, receipt.segment, receipt.index, receipt.chunk_id) != (
             key,
-            sealed.id,
+            descriptor.id,
             put.index,
-            sealed.descriptor.chunk_ids[put.index],
+            descriptor.chunk_ids[put.index],
         ) or (provider.key, provider.index) != (key, put.index):
             raise ProtocolError("the receipt is for something else")
         put.flight.arrived(0)

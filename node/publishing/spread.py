@@ -5,19 +5,57 @@ from dataclasses import dataclass, field
 
 from dht.search import Found
 from node.publishing.placement import Candidate
-from protocol.leases import Policy
+from protocol.identity import Identity
+from protocol.ids import NetworkId, SegmentId
+from protocol.leases import Lease, Policy, sign_lease
 from protocol.segment import Descriptor, Layout
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What every lease of one publish says."""
+    """What the leases of one deposit say, of all its segments."""
 
     deposit: bytes
     sequence: int
     now: int
     expiry: int
     policy: Policy
+
+    def sign(
+        self, identity: Identity, network: NetworkId, segment: SegmentId, size: int, *, deleted: bool = False
+    ) -> bytes:
+        """The lease of one segment.
+
+        Args:
+            identity: The depositor's.
+            network: The network it is for.
+            segment: Which.
+            size: Its bytes of plaintext.
+            deleted: Whether it ends the one before.
+        """
+        lease = Lease(
+            network=network,
+            depositor=identity.key,
+            deposit=self.deposit,
+            segment=segment,
+            size=size,
+            sequence=self.sequence,
+            expiry=self.expiry,
+            deleted=deleted,
+            policy=self.policy,
+        )
+        return sign_lease(identity, lease)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A chunk ready to be put: it has the id that the descriptor names."""
+
+    index: int
+    data: memoryview
+    """The chunk as it is stored and sent, without the filling of a short block."""
+    hashes: bytes
+    """Its block hashes, joined."""
 
 
 @dataclass(slots=True)

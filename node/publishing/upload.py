@@ -14,15 +14,14 @@ from node.keeping.holders import Questions
 from node.keeping.receiptfile import ReceiptBook
 from node.net.pace import Pace
 from node.progress import Progress
-from node.publishing.candidates import find_candidates
+from node.publishing.candidates import seek
 from node.publishing.placement import Candidate, country_bound_met
 from node.publishing.placing import Placing
 from node.publishing.present import find_present
 from node.publishing.sealing import Segment
-from node.publishing.spread import Spread, Terms
+from node.publishing.spread import Column, Spread, Terms
 from protocol.identity import Identity
 from protocol.ids import SegmentId
-from protocol.leases import Lease, sign_lease
 from protocol.segment import Descriptor
 
 FIRST_ACK_SECONDS = 5.0
@@ -109,7 +108,8 @@ class Uploader:
                 spread = await self._present(sealed.descriptor)
             part.confirmed(len(spread.holders))
             self.pace.moved_at = trio.current_time()  # reading, sealing and lookup have taken their time
-            placing = Placing(self.client, self.identity, self.pace, spread, sealed, part)
+            chunks = {i: Column(i, sealed.columns[i], sealed.hashes[i]) for i in spread.missing}
+            placing = Placing(self.client, self.identity, self.pace, spread, chunks, part)
             await placing.run()
             self.sent_bytes += placing.sent_bytes
         if self.book is not None:
@@ -121,49 +121,32 @@ class Uploader:
 
     async def _present(self, descriptor: Descriptor) -> Spread:
         """What the network has of a segment and, if that is not all, who might take the rest."""
-        spread = Spread(descriptor, self._lease(descriptor), self.terms, receipts_wanted=self.book is not None)
-        seek = partial(self._seek, spread)
+        lease = self.terms.sign(self.identity, self.client.network.id, descriptor.id, descriptor.layout.length)
+        spread = Spread(descriptor, lease, self.terms, receipts_wanted=self.book is not None)
         if self.journal.seen(descriptor.id):
-            await find_present(self.client, self.identity.key, spread, self.questions, seek)
+            look = partial(seek, self.client, spread)
+            await find_present(self.client, self.identity.key, spread, self.questions, look)
         else:
-            await seek()
+            await seek(self.client, spread)
             self.journal.putting(descriptor.id)
         return spread
 
-    async def _seek(self, spread: Spread) -> None:
-        spread.nearest = await self.client.dht.lookup(spread.descriptor.id)
-        nearest = [item.contact for item in spread.nearest]
-        spread.candidates = await find_candidates(self.client, nearest, self.terms.policy, spread.layout.n)
-
-    def _lease(self, descriptor: Descriptor) -> bytes:
-        terms = self.terms
-        return sign_lease(
-            self.identity,
-            Lease(
-                network=self.client.network.id,
-                depositor=self.identity.key,
-                deposit=terms.deposit,
-                segment=descriptor.id,
-                size=descriptor.layout.length,
-                sequence=terms.sequence,
-                expiry=terms.expiry,
-                policy=terms.policy,
-            ),
-        )
-
     async def announce(self, news: News) -> None:
-        """Tell the nodes near a segment who holds it.
+        """As :func:`announce`, some at a time."""
+        if news.records:
+            async with self.announcing:
+                await announce(self.client, news)
 
-        Raises:
-            NetworkError: Nobody took the announcement.
-        """
-        if not news.records:
-            return
-        async with self.announcing:
-            nearest = news.nearest or await self.client.dht.lookup(news.segment)
-            told = await self.client.dht.announce(news.segment, news.records, nearest)
-        if told == 0:
-            raise NetworkError(
-                "no node took the announcement of a segment",
-                hint="publish again: what is stored is not sent twice",
-            )
+
+async def announce(client: Client, news: News) -> None:
+    """Tell the nodes near a segment who holds it.
+
+    Raises:
+        NetworkError: Nobody took the announcement.
+    """
+    nearest = news.nearest or await client.dht.lookup(news.segment)
+    if await client.dht.announce(news.segment, news.records, nearest) == 0:
+        raise NetworkError(
+            "no node took the announcement of a segment",
+            hint="run it again: what is stored is not sent twice",
+        )

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from node.client import Client
 from node.errors import NotFoundError, RefusedError
-from node.keeping import lifetime
+from node.keeping import change
 from node.keeping.holders import find_holders
 from node.publishing.publish import Options
 from node.store.chunkindex import HeldChunk
@@ -89,7 +89,7 @@ async def test_one_segment_is_refused_somewhere_and_another_is_nowhere(
             return some_take_it(store, lease, data)
 
         monkeypatch.setattr(ChunkStore, "apply_lease", without_the_root)
-        monkeypatch.setattr(lifetime, "find_holders", but_for_the_root)
+        monkeypatch.setattr(change, "find_holders", but_for_the_root)
         lost = await failure(alice.renew(link, 365 * DAY))
     assert isinstance(lost, NotFoundError)
     assert "1 of 2 segments have no holder that could be asked" in str(lost)
@@ -250,7 +250,7 @@ async def test_a_segment_nobody_announces_is_as_good_as_deleted(
 
     async with archipelago(base, 6) as islands, islands.user("alice") as alice:
         link = (await alice.publish(islands.file("film", MIB))).link
-        monkeypatch.setattr(lifetime, "find_holders", nobody)
+        monkeypatch.setattr(change, "find_holders", nobody)
         with monkeypatch.context() as deaf:
             deaf.setattr(alice.client.dht, "lookup", nobody)
             unfinished = await failure(alice.delete(link))

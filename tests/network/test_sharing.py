@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from node.errors import ConfigError, IntegrityFailure, NotFoundError, RefusedError
 from node.fetching.download import Downloader
-from node.fetching.reader import read_contents, read_index
+from node.fetching.reader import read_contents, read_segments
 from node.progress import Progress
 from node.publishing import publish as publishing
 from node.publishing.publish import Options
@@ -98,8 +98,8 @@ async def test_packed_files_are_sealed_anew(autojump_clock: MockClock, base: Pat
         (song,) = set(new) - set(old)
         assert (film.length, song.length) == (MIB, 80_000)
         assert await opened(bob, (song,)) == [(folder / "live/song").read_bytes()]
-        index, _ = await read_index(Downloader(bob.client, Progress()), shared.link)
-        assert {entry.id for entry in index} == {film.id, song.id}
+        segments = await read_segments(Downloader(bob.client, Progress()), shared.link)
+        assert segments.keys() == {shared.link.root, film.id, song.id}
         assert shared.sent_bytes == islands.chunk_bytes([song.id.hex(), shared.link.root.hex()])
         await alice.fetch(shared.link, base / "live")
         assert tree(base / "live") == tree(folder / "live")

@@ -1,0 +1,158 @@
+"""Keeping a deposit whole and alive by what little is remembered of it: no journal, no files, a verify link is enough.
+
+Its chunks are counted, leases that come near their end are renewed, what is missing is made again from what is there.
+Where all is well nothing is signed, put or announced.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import trio
+
+from node.client import Client
+from node.fetching.download import Downloader
+from node.fetching.reader import read_segments
+from node.healing.margin import Standing, urgency
+from node.home import Depositor
+from node.keeping.change import Change
+from node.keeping.check import SegmentHealth, count_chunks
+from node.keeping.kept import Kept, KeptTerms
+from node.keeping.restoring import Restored, Restorer
+from node.progress import Progress
+from protocol.ids import SegmentId
+
+RENEW_BELOW = 1 / 3
+"""Leases are renewed when less than this share of the time asked for is left."""
+AT_ONCE = 2
+"""Segments that are restored side by side: each holds its rebuilt chunks in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What could not be done for one segment."""
+
+    segment: SegmentId
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tended:
+    """How a deposit stands, and what was done for it."""
+
+    segments: int
+    chunks: int
+    """n of every segment together, as far as their descriptors are known."""
+    live_before: int
+    """Distinct live chunks, over all segments."""
+    live_after: int
+    restored: int
+    """Chunks made again and placed."""
+    lost: int
+    """Segments with fewer than k live chunks: they come back only with their holders."""
+    renewed: int
+    """Segments that were given a new lease."""
+    expiry: int
+    """When the first of the leases ends, seconds since 1970-01-01 UTC: to be remembered of the deposit. As it was, if
+    some segment could not be renewed."""
+    sequence: int
+    """Of the newest lease that is known of: likewise."""
+    undone: tuple[Undone, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Every chunk of every segment is live, and nothing was left undone."""
+        return self.live_after == self.chunks > 0 and not self.lost and not self.undone
+
+
+async def tend(client: Client, depositor: Depositor, kept: Kept, lease_seconds: int, progress: Progress) -> Tended:
+    """Renew what comes near its end, then restore what is missing, the segments nearest to loss first.
+
+    What cannot be done for one segment keeps nobody from the others. Called twice at once, it costs twice and harms
+    nothing.
+
+    Args:
+        client: Who asks.
+        depositor: Who signed the leases, and signs new ones.
+        kept: The deposit.
+        lease_seconds: For how long leases are renewed; they are when less than a third of it is left.
+        progress: Told of the segments that were counted, and of the bytes of chunks placed.
+
+    Raises:
+        NotFoundError, IntegrityFailure, NetworkError: The root cannot be read, so the segments are not known.
+    """
+    sizes = await read_segments(Downloader(client, Progress()), kept.link)
+    whose = (depositor.identity.key, kept.deposit)
+    health = await count_chunks(client, sizes, progress, whose)
+    now = int(client.world.clock.wall())
+    soon = now + int(lease_seconds * RENEW_BELOW)
+    expiry = kept.expiry if kept.expiry > soon else max(kept.expiry, now + lease_seconds)
+    terms = KeptTerms(client, depositor.identity, kept, expiry)
+    due = [segment.id for segment in health if segment.expires <= soon]
+    untaken = await _renew(terms, [(segment, sizes[segment]) for segment in due])
+    restored = await _restore(Restorer(client, terms, progress), health)
+    tended = _tended(terms, health, due, untaken, restored)
+    # Holders are not believed beyond what would be asked for: all of them together could have us sign for ever.
+    return replace(tended, expiry=max(kept.expiry, min(tended.expiry, now + lease_seconds)))
+
+
+async def _renew(terms: KeptTerms, segments: Sequence[tuple[SegmentId, int]]) -> dict[SegmentId, str]:
+    """Bring a new lease to the holders of some segments; returns those that nobody took it of, and why."""
+    work = Change(terms.client, terms.identity, terms, Progress())
+    await work.run(segments)
+    nobody = "no holder could be asked to renew its lease"
+    refused = {segment: f"its lease was not taken ({why})" if why else nobody for segment, why in work.untaken.items()}
+    alone = {segment: f"its lease is left as it is: {why}" for segment, why in terms.left_alone.items()}
+    return refused | alone
+
+
+async def _restore(restorer: Restorer, health: Sequence[SegmentHealth]) -> dict[SegmentId, Restored]:
+    """Restore the segments of which a chunk is missing, two at a time; those that nobody can restore come last."""
+    done: dict[SegmentId, Restored] = {}
+    places = trio.Semaphore(AT_ONCE)
+
+    async def one(segment: SegmentHealth) -> None:
+        try:
+            done[segment.id] = await restorer.restore(segment)
+        finally:
+            places.release()
+
+    weak = sorted((segment for segment in health if not segment.live == segment.n > 0), key=_order)
+    async with trio.open_nursery() as nursery:
+        for segment in weak:
+            await places.acquire()
+            nursery.start_soon(one, segment)
+    return done
+
+
+def _order(segment: SegmentHealth) -> tuple[bool, tuple[int, int]]:
+    countries = {holding.index: holding.country for holding in segment.holdings}
+    return not segment.readable, urgency(Standing(segment.k, segment.n, countries, countries))
+
+
+def _tended(
+    terms: KeptTerms,
+    health: Sequence[SegmentHealth],
+    due: Sequence[SegmentId],
+    untaken: dict[SegmentId, str],
+    restored: dict[SegmentId, Restored],
+) -> Tended:
+    renewed = set(due).difference(untaken)
+    undone = [Undone(segment, why) for segment, why in untaken.items()]
+    undone += [Undone(segment, found.why) for segment, found in restored.items() if found.why]
+    live = {segment.id: segment.live for segment in health}
+    live |= {segment: found.live for segment, found in restored.items()}
+    ks = {segment.id: segment.k for segment in health} | {segment: found.k for segment, found in restored.items()}
+    ns = {segment.id: segment.n for segment in health} | {segment: found.n for segment, found in restored.items()}
+    ends = [terms.expiry if segment.id in renewed else segment.expires for segment in health]
+    return Tended(
+        segments=len(health),
+        chunks=sum(ns.values()),
+        live_before=sum(segment.live for segment in health),
+        live_after=sum(live.values()),
+        restored=sum(found.chunks for found in restored.values()),
+        lost=sum(not 0 < ks[segment] <= count for segment, count in live.items()),
+        renewed=len(renewed),
+        expiry=min(ends),
+        sequence=max(terms.kept.sequence, terms.sequence),
+        undone=tuple(undone),
+    )

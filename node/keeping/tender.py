@@ -1,0 +1,169 @@
+"""The service that tends deposits: once in an interval each of them, for as long as their depositor is unlocked."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from node.client import Client
+from node.errors import NodeError
+from node.home import Depositor
+from node.keeping.kept import Kept
+from node.keeping.tend import Tended, tend
+from node.progress import Progress
+from protocol.ids import short
+
+log = logging.getLogger(__name__)
+
+LOCKED_SECONDS = 60.0
+"""So often it is looked whether the depositor has been unlocked; in an interval that is shorter, as often as that."""
+FIRST_SHARE = 1 / 24
+"""Of an interval, after which the first round begins: a node that has just started has better things to do. So soon it
+is tried again when the deposits are not known, and no sooner does one round follow another."""
+_TOLD = 3
+"""Reasons that a line of the log names."""
+
+Unlock = Callable[[], Awaitable[Depositor | None]]
+"""Who signs; None: locked. Raises NodeError."""
+WhatIsKept = Callable[[], Awaitable[Sequence[Kept]]]
+"""The deposits to tend. Raises NodeError."""
+Remember = Callable[[Kept, Tended], Awaitable[None]]
+"""Told of every deposit that was tended: its leases may end later now. Raises NodeError."""
+
+
+@dataclass(slots=True)
+class TenderTally:
+    """What was done since the start, for a node's status; gauges are of the last round."""
+
+    rounds: int = 0
+    """Times that all deposits had their turn."""
+    tended: int = 0
+    """Deposits that were counted, once for each time."""
+    failed: int = 0
+    """Those that could not be: their root cannot be read."""
+    restored_chunks: int = 0
+    """Chunks made again and placed."""
+    renewed_segments: int = 0
+    """Segments that were given a new lease."""
+    deposits: int = 0
+    """Gauge: deposits to be tended."""
+    weak: int = 0
+    """Gauge: of these, not whole afterwards, those that failed included."""
+    lost_segments: int = 0
+    """Gauge: segments with fewer than k live chunks."""
+    locked: int = 0
+    """Gauge: 1 while nobody is unlocked who could sign."""
+
+
+class Tender:
+    """Tends every deposit of one depositor. Start :meth:`run` as a task."""
+
+    def __init__(
+        self,
+        client: Client,
+        unlock: Unlock,
+        what_is_kept: WhatIsKept,
+        remember: Remember,
+        *,
+        interval: float,
+        lease_seconds: int,
+        tally: TenderTally,
+    ) -> None:
+        """
+        Args:
+            client: Who asks.
+            unlock: Asked before each round, and before each deposit.
+            what_is_kept: Asked at the beginning of each round.
+            remember: Told of each deposit that was tended.
+            interval: Seconds from one round to the next.
+            lease_seconds: For how long leases are renewed.
+            tally: Where it is counted.
+        """
+        self._client = client
+        self._unlock = unlock
+        self._what_is_kept = what_is_kept
+        self._remember = remember
+        self._interval = interval
+        self._lease_seconds = lease_seconds
+        self._tally = tally
+
+    async def run(self) -> None:
+        """Until cancelled. No failure of a deposit, of the account or of the network ends it."""
+        await trio.sleep(self._interval * FIRST_SHARE)
+        while True:
+            wait = await self._round()
+            await trio.sleep(wait)
+
+    async def _round(self) -> float:
+        """Give every deposit its turn. Returns after how many seconds the next round is to begin."""
+        tally, began = self._tally, trio.current_time()
+        soon = self._interval * FIRST_SHARE
+        if await self._depositor() is None:
+            return min(LOCKED_SECONDS, self._interval)
+        try:
+            deposits = await self._what_is_kept()
+        except NodeError as exc:
+            log.warning("the deposits to be kept are not known: %s", exc)
+            return soon
+        tally.deposits = len(deposits)
+        weak = lost = 0
+        for kept in deposits:
+            depositor = await self._depositor()
+            if depositor is None:
+                return min(LOCKED_SECONDS, self._interval)
+            tended = await self._tend(depositor, kept)
+            weak += tended is None or not tended.whole
+            lost += 0 if tended is None else tended.lost
+        tally.weak, tally.lost_segments = weak, lost
+        tally.rounds += 1
+        return max(began + self._interval - trio.current_time(), soon)
+
+    async def _depositor(self) -> Depositor | None:
+        """Who signs now. That there is nobody is said once."""
+        why = "locked"
+        try:
+            depositor = await self._unlock()
+        except NodeError as exc:
+            depositor, why = None, str(exc)
+        if depositor is None and not self._tally.locked:
+            log.warning("deposits are not tended until their account is unlocked (%s)", why)
+        elif depositor is not None and self._tally.locked:
+            log.info("deposits are tended again")
+        self._tally.locked = int(depositor is None)
+        return depositor
+
+    async def _tend(self, depositor: Depositor, kept: Kept) -> Tended | None:
+        """One deposit; None if it could not even be counted."""
+        name = short(kept.deposit)
+        try:
+            tended = await tend(self._client, depositor, kept, self._lease_seconds, Progress())
+        except NodeError as exc:
+            self._tally.failed += 1
+            log.warning("deposit %s cannot be tended: %s", name, exc)
+            return None
+        self._tally.tended += 1
+        self._tally.restored_chunks += tended.restored
+        self._tally.renewed_segments += tended.renewed
+        log.log(logging.INFO if tended.whole else logging.WARNING, "deposit %s: %s", name, _story(tended))
+        try:
+            await self._remember(kept, tended)
+        except NodeError as exc:
+            log.warning("deposit %s: what was done for it could not be noted: %s", name, exc)
+        return tended
+
+
+def _story(tended: Tended) -> str:
+    """``22 of 24 chunks were live, 2 restored; 2 of 2 segments renewed``."""
+    told = [f"{tended.live_before} of {tended.chunks} chunks were live"]
+    told[0] += f", {tended.restored} restored" if tended.restored else ""
+    if tended.renewed:
+        told.append(f"{tended.renewed} of {tended.segments} segments renewed")
+    if tended.lost:
+        told.append(f"segments with too few to rebuild: {tended.lost}")
+    reasons = list(dict.fromkeys(item.why for item in tended.undone))
+    if reasons:
+        told.append(f"left undone: {'; '.join(reasons[:_TOLD])}")
+    if len(reasons) > _TOLD:
+        told.append(f"and for {len(reasons) - _TOLD} more reasons")
+    return "; ".join(told)
