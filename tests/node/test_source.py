@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.errors import ConfigError, MachineError
-from node.publishing.source import Source, scan
+from node.publishing.source import Source, scan, scan_folder
 from protocol.manifest import Kind
 
 NOBODY = 65534
@@ -229,3 +229,17 @@ def test_a_change_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "preadv", meanwhile)
     with pytest.raises(MachineError, match="it was written to"):
         read(source)
+
+
+def test_a_folder_is_listed_under_another_name_and_without_one_thing(tmp_path: Path) -> None:
+    for name in ("a", "left/inner", "sub/left"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    os.mkfifo(tmp_path / "pipe")
+    source = scan_folder(tmp_path, b"other", b"left")
+    assert [entry.path for entry in source.entries] == [b"other", b"other/a", b"other/sub", b"other/sub/left"]
+    assert read(source, 3) == b"sub/left"
+    assert source.skipped == ["other/pipe: neither a file, a folder nor a symbolic link"]
+    assert source.skipped_paths == [b"other/pipe"]
+    with pytest.raises(MachineError, match="cannot read"):
+        scan_folder(tmp_path / "none", b"other", b"left")

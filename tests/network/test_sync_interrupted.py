@@ -1,0 +1,138 @@
+"""A sync that is killed at any moment: nothing is lost, and the next one completes it."""
+
+import shutil
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from trio.testing import MockClock
+
+from node.drive import folder as folder_module
+from node.drive.swap import Place
+from node.drive.syncstate import SyncState
+from node.publishing.source import Source
+from protocol.links import Link
+from protocol.manifest import Kind
+from tests.network.archipelago import archipelago
+from tests.network.machines import Drive, Machine, machine
+
+BESIDE = "both (from the drive, 1970-01-24).txt"
+WANTED = {
+    "theirs.txt": b"new theirs.txt",
+    "mine.txt": b"new mine.txt",
+    "both.txt": b"bob's both",
+    BESIDE: b"new both.txt",
+    "turned": Kind.FOLDER,
+    "turned/in": b"in",
+    "deep": Kind.FOLDER,
+    "deep/x": b"old deep/x",
+    "full": b"a file now",
+    "link": Path("mine.txt"),
+}
+
+
+class Killed(BaseException):
+    """What nothing catches, as SIGKILL."""
+
+
+@dataclass
+class Executioner:
+    """Counts the steps that change anything, and kills right before one of them."""
+
+    last: int = 0
+    """0: nobody."""
+    steps: int = 0
+    after: list[str] = field(default_factory=list)
+
+    def step(self, name: str) -> None:
+        self.steps += 1
+        self.after.append(name)
+        if self.steps == self.last:
+            raise Killed
+
+    @contextmanager
+    def at_work(self, one: Machine) -> Iterator[None]:
+        """Everything a sync of this machine changes passes by here."""
+        with pytest.MonkeyPatch.context() as patch:
+            for owner, name in (
+                (folder_module, "move"),
+                (folder_module, "exchange"),
+                (Place, "unlink"),
+                (Place, "mkdir"),
+                (Place, "rmdir"),
+                (SyncState, "write"),
+            ):
+                patch.setattr(owner, name, self._counted(getattr(owner, name), name))
+            patch.setattr(one, "publish", self._counted_publish(one.publish))
+            yield
+
+    def _counted(self, call: Callable[..., object], name: str) -> Callable[..., object]:
+        def wrapper(*args: object) -> object:
+            self.step(name)
+            return call(*args)
+
+        return wrapper
+
+    def _counted_publish(self, call: Callable[[Source], Awaitable[Link]]) -> Callable[[Source], Awaitable[Link]]:
+        async def wrapper(source: Source) -> Link:
+            self.step("publish")
+            return await call(source)
+
+        return wrapper
+
+
+def change(alice: Machine, bob: Machine) -> None:
+    """What a sync of Bob's has to bring together."""
+    for one, name in ((alice, "theirs.txt"), (alice, "both.txt"), (bob, "mine.txt")):
+        one.write(name, "new " + name, time=2_000_000)
+    bob.write("both.txt", "bob's both", time=3_000_000)
+    (alice.folder / "gone.txt").unlink()
+    (alice.folder / "turned").unlink()
+    alice.write("turned/in", "in")
+    (alice.folder / "full/y").unlink()
+    (alice.folder / "full").rmdir()
+    alice.write("full", "a file now")
+    (alice.folder / "link").symlink_to("mine.txt")
+
+
+def copy_of(bob: Machine, base: Path, number: int) -> Machine:
+    """A machine in the same state."""
+    agreed = bob.state.read(bob.folder.stat().st_ino)
+    assert agreed is not None
+    folder = base / f"bob-{number}" / "B"
+    shutil.copytree(bob.folder, folder, symlinks=True)
+    copy = replace(bob, drive=Drive(bob.drive.link), folder=folder, published=[])
+    copy.state.write(folder.stat().st_ino, agreed)
+    return copy
+
+
+async def test_killed_at_any_step_it_is_completed_by_the_next(autojump_clock: MockClock, base: Path) -> None:
+    async with archipelago(base, 5) as islands, islands.user("alice") as one, islands.user("bob") as two:
+        drive = Drive()
+        alice, bob = machine(islands, one, drive, "alice", "A"), machine(islands, two, drive, "bob", "B")
+        alice.folder.mkdir(parents=True)
+        bob.folder.parent.mkdir()
+        for name in ("gone.txt", "theirs.txt", "mine.txt", "both.txt", "turned", "deep/x", "full/y"):
+            alice.write(name, "old " + name)
+        await alice.sync()
+        await bob.sync()
+        change(alice, bob)
+        await alice.sync()
+        everything = Executioner()
+        calm = copy_of(bob, base, 0)
+        with everything.at_work(calm):
+            await calm.sync()
+        assert calm.tree == WANTED
+        assert {"move", "exchange", "unlink", "mkdir", "rmdir", "write", "publish"} == set(everything.after)
+        for number in range(1, everything.steps + 1):
+            victim = copy_of(bob, base, number)
+            executioner = Executioner(number)
+            with executioner.at_work(victim), pytest.raises(Killed):
+                await victim.sync()
+            assert {b"bob's both", b"new mine.txt", b"old deep/x"} <= set(victim.tree.values())
+            await victim.sync()
+            assert victim.tree == WANTED
+            assert not (await victim.sync()).published
+            assert not (victim.folder / ".archipel-sync").exists()
