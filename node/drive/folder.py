@@ -11,11 +11,12 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Self
 
 from node.drive.plan import Item
-from node.drive.swap import Place, exchange, move
+from node.drive.swap import Place, bring_to_disk, exchange, move
 from node.errors import MachineError, RefusedError, machine_error
 from node.publishing.source import stamp
 from protocol.manifest import Kind
@@ -23,6 +24,7 @@ from protocol.manifest import Kind
 WORK_NAME = b".archipel-sync"
 """A folder in the synced one, since only there a rename is certain to work. It is no part of what is synced."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PIECE_BYTES = 1 << 20
 _TREE, _OUT, _FETCH = b"tree", b"out", b"fetch.part"
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY)
 
@@ -154,7 +156,10 @@ class SyncedFolder:
         if _is(out, found):
             out.unlink()
             return True
-        move(out, place)  # it was replaced between the look and the move
+        try:  # it was replaced between the look and the move
+            move(out, place)
+        except FileExistsError:  # and again: who did it has replaced what we took out
+            out.unlink()
         return False
 
     def make(self, path: bytes) -> None:
@@ -170,6 +175,14 @@ class SyncedFolder:
                         raise
         except OSError as exc:
             raise self._error(path, exc) from exc
+
+    def settle(self) -> None:
+        """Bring to the disk what came down: a power cut must not leave an empty file where an older one was."""
+        try:
+            bring_to_disk(self._root)
+        except OSError as exc:
+            exc.filename = exc.filename or str(self._path)
+            raise machine_error("write", exc) from exc
 
     def put(self, origin: bytes, item: Item, path: bytes, scanned: int | None) -> bool:
         """Rename what came down into its place, if what is there is still as it was scanned.
@@ -187,6 +200,23 @@ class SyncedFolder:
             with self._at(b"/".join((WORK_NAME, _TREE, origin))) as staged, self._at(path) as place:
                 self._touched.add(path.rpartition(b"/")[0])
                 return _put(staged, item, place, scanned)
+        except OSError as exc:
+            raise self._error(path, exc) from exc
+
+    def holds(self, origin: bytes, path: bytes) -> bool:
+        """Whether the file at ``path`` has the very bytes of the one that came down to ``origin``, of the same size."""
+        staged_path = b"/".join((WORK_NAME, _TREE, origin))
+        try:
+            with (
+                self._at(staged_path) as staged,
+                self._at(path) as place,
+                _reading(staged) as new,
+                _reading(place) as ours,
+            ):
+                while (piece := new.read(_PIECE_BYTES)) == ours.read(_PIECE_BYTES):
+                    if not piece:
+                        return True
+            return False
         except OSError as exc:
             raise self._error(path, exc) from exc
 
@@ -233,6 +263,11 @@ class SyncedFolder:
                 Place(self._work, name).unlink()
 
 
+def _reading(place: Place) -> BufferedReader:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    return os.fdopen(os.open(place.name, flags, dir_fd=place.folder), "rb")
+
+
 def _put(staged: Place, item: Item, place: Place, scanned: int | None) -> bool:
     found = place.look()
     if found is not None and (scanned is None or stamp(found) != scanned or stat.S_ISDIR(found.st_mode)):
@@ -254,16 +289,12 @@ def _put(staged: Place, item: Item, place: Place, scanned: int | None) -> bool:
 
 
 def _make_ready(staged: Place, item: Item, replaced: os.stat_result | None) -> None:
-    """Bring a file to the disk, as readable to others as the one it replaces."""
-    handle = os.open(staged.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=staged.folder)
-    try:
+    """Make a file as readable to others as the one it replaces."""
+    with _reading(staged) as file:
         if replaced is not None and stat.S_ISREG(replaced.st_mode):
             mode = stat.S_IMODE(replaced.st_mode) & 0o777
-            os.fchmod(handle, mode | 0o100 | (mode & 0o044) >> 2 if item.executable else mode & ~0o111)
-        os.utime(handle, ns=(item.mtime_ns, item.mtime_ns))
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            os.fchmod(file.fileno(), mode | 0o100 | (mode & 0o044) >> 2 if item.executable else mode & ~0o111)
+        os.utime(file.fileno(), ns=(item.mtime_ns, item.mtime_ns))
 
 
 def _is(place: Place, found: os.stat_result) -> bool:

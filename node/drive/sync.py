@@ -100,7 +100,7 @@ async def sync(client: Client, there: Link | None, state: SyncState, publish: Pu
         removed_there=removed,
         down=done.down,
         removed_here=done.removed,
-        kept=course.plan.kept | done.kept,
+        kept=done.kept,
         skipped=tuple(source.skipped),
     )
 
@@ -129,6 +129,7 @@ async def _bring_down(downloader: Downloader, there: Link, manifest: Manifest, c
     downloader.progress.total = sum(manifest.entries[index].size for index in chosen)
     target = Target(folder.staging, ((course.top, folder.tree / os.fsdecode(course.top)),))
     await restore(downloader, there, manifest, WholeFiles(manifest, chosen), chosen, target, force=False)
+    await downloader.client.world.blocking(folder.settle)
 
 
 @dataclass(slots=True)
@@ -176,19 +177,30 @@ class _Course:
         for path in self.plan.folders:
             self.folder.make(path)
             yield
+        done.kept = dict(self.plan.kept)
         for place, origin in self.plan.down.items():
-            done.down.append(found := self._put(origin, place))
-            if found != place:
-                done.kept[place] = found
+            if self.plan.kept.get(origin) == place and self._is_ours(origin):
+                del done.kept[origin]
+            else:
+                done.down.append(self._put(origin, place, done))
             yield
 
-    def _put(self, origin: bytes, place: bytes) -> bytes:
+    def _is_ours(self, path: bytes) -> bool:
+        """Whether what both sides changed is one file with two times: not to be kept twice."""
+        ours, theirs = self.here.items.get(path), self.there.items[path]
+        if ours is None or theirs.kind is not Kind.FILE or ours != theirs._replace(mtime_ns=ours.mtime_ns):
+            return False
+        return self.folder.holds(self.top + b"/" + path, path)
+
+    def _put(self, origin: bytes, place: bytes, done: _Done) -> bytes:
         """Put what came down into its place, or beside it if somebody has been there since; returns where."""
         item = self.there.items[origin]
         put = partial(self.folder.put, self.top + b"/" + origin, item)
         if put(place, self._stamp(place)):
             return place
-        return next(path for number in count(1) if put(path := kept_path(place, item, number), None))
+        beside = next(path for number in count(1) if put(path := kept_path(place, item, number), None))
+        done.kept[place] = beside
+        return beside
 
     def look_again(self) -> tuple[Source, dict[bytes, Item]]:
         """The folder as it is now: what others changed meanwhile goes up as well."""

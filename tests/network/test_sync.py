@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from trio.testing import MockClock
 
 from node.errors import MachineError, NotFoundError, RefusedError
@@ -103,6 +104,22 @@ async def test_what_both_changed_is_kept_twice(autojump_clock: MockClock, base: 
         await alice.sync()
         assert alice.tree == bob.tree
         assert not (await bob.sync()).published
+
+
+async def test_one_file_with_two_times_is_not_kept_twice(autojump_clock: MockClock, base: Path) -> None:
+    async with two_machines(base) as (alice, bob):
+        alice.write("photo", "the same", time=2_000_000)
+        alice.write("other", "of 1 size", time=2_000_000)
+        await alice.sync()
+        bob.write("photo", "the same", time=3_000_000)
+        bob.write("other", "as before", time=3_000_000)
+        done = await bob.sync()
+        assert done.kept == {b"other": b"other (from the drive, 1970-01-24)"}
+        assert done.down == [b"other (from the drive, 1970-01-24)"]
+        await alice.sync()
+        assert alice.tree == bob.tree
+        assert len(bob.tree) == 7
+        assert (alice.folder / "photo").stat().st_mtime == 3_000_000
 
 
 async def test_deletions_travel_but_never_over_a_change(autojump_clock: MockClock, base: Path) -> None:
@@ -229,15 +246,17 @@ async def test_an_empty_folder_in_its_place_empties_no_drive(autojump_clock: Moc
         assert bob.tree == alice.tree
 
 
-async def test_a_folder_that_is_replaced_during_the_sync_is_not_published(
-    autojump_clock: MockClock, base: Path
+@pytest.mark.parametrize("when", ["before the scan", "after the fetch"])
+async def test_a_folder_that_is_replaced_during_the_sync_empties_no_drive(
+    autojump_clock: MockClock, base: Path, when: str
 ) -> None:
     async with two_machines(base) as (alice, bob):
         alice.write("a.txt", "new", time=2_000_000)
-        await alice.sync()
+        if when == "after the fetch":
+            await alice.sync()
 
         def replace(progress: Progress) -> None:
-            if progress.done and not (base / "unmounted").exists():
+            if (progress.done or when == "before the scan") and not (base / "unmounted").exists():
                 bob.folder.rename(base / "unmounted")
                 bob.folder.mkdir()
 

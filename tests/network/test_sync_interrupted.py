@@ -44,11 +44,11 @@ class Executioner:
     last: int = 0
     """0: nobody."""
     steps: int = 0
-    after: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
 
     def step(self, name: str) -> None:
         self.steps += 1
-        self.after.append(name)
+        self.names.append(name)
         if self.steps == self.last:
             raise Killed
 
@@ -57,6 +57,7 @@ class Executioner:
         """Everything a sync of this machine changes passes by here."""
         with pytest.MonkeyPatch.context() as patch:
             for owner, name in (
+                (folder_module, "bring_to_disk"),
                 (folder_module, "move"),
                 (folder_module, "exchange"),
                 (Place, "unlink"),
@@ -125,7 +126,9 @@ async def test_killed_at_any_step_it_is_completed_by_the_next(autojump_clock: Mo
         with everything.at_work(calm):
             await calm.sync()
         assert calm.tree == WANTED
-        assert {"move", "exchange", "unlink", "mkdir", "rmdir", "write", "publish"} == set(everything.after)
+        names = everything.names
+        assert {*names} == {"bring_to_disk", "move", "exchange", "unlink", "mkdir", "rmdir", "write", "publish"}
+        assert names.index("bring_to_disk") < min(names.index("move"), names.index("exchange"))
         for number in range(1, everything.steps + 1):
             victim = copy_of(bob, base, number)
             executioner = Executioner(number)

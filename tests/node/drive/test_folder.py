@@ -120,6 +120,34 @@ def test_only_what_was_scanned_is_removed(folder: SyncedFolder, path: Path, monk
     assert folder.remove(b"nothing", Kind.FILE, 0)
 
 
+def test_what_is_replaced_twice_while_it_is_removed_stays(
+    folder: SyncedFolder, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path / "a").write_text("old")
+    before = scanned(path / "a")
+
+    def edit() -> None:
+        (path / "a").write_text("edited")
+        after_the_look(monkeypatch, "move", lambda: (path / "a").write_text("again"))
+
+    after_the_look(monkeypatch, "move", edit)
+    assert not folder.remove(b"a", Kind.FILE, before)
+    assert (path / "a").read_text() == "again"
+
+
+def test_it_knows_what_is_here_already(folder: SyncedFolder, path: Path, tmp_path: Path) -> None:
+    content = "x" * (3 << 19)
+    (path / "a").write_text(content)
+    (path / "b").write_text(content[:-1] + "y")
+    (path / "l").symlink_to("a")
+    origin = staged(folder, content=content)
+    assert folder.holds(origin, b"a")
+    assert not folder.holds(origin, b"b")
+    for gone in (b"none", b"l"):
+        with pytest.raises(MachineError, match="changed while it was being synced"):
+            folder.holds(origin, gone)
+
+
 def test_a_folder_goes_only_when_it_is_empty(folder: SyncedFolder, path: Path) -> None:
     (path / "d").mkdir()
     (path / "d/in").write_text("x")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node.drive import swap
-from node.drive.swap import Place, exchange, move
+from node.drive.swap import Place, bring_to_disk, exchange, move
 
 
 def _unknown(*_: object) -> int:
@@ -20,7 +20,7 @@ def _unknown(*_: object) -> int:
 @pytest.fixture(params=["renameat2", "a system without", "a file system without"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     if request.param != "renameat2":
-        monkeypatch.setattr(swap, "_call", None if request.param == "a system without" else _unknown)
+        monkeypatch.setattr(swap, "_rename2", None if request.param == "a system without" else _unknown)
     handle = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     yield handle
     os.close(handle)
@@ -58,3 +58,14 @@ def test_looking_follows_no_link(folder: int, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     assert Place(folder, b"link").look() is not None
     assert Place(folder, b"nowhere").look() is None
+
+
+def test_all_is_brought_to_the_disk(folder: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring_to_disk(folder)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        bring_to_disk(-1)
+    monkeypatch.setattr(swap, "_syncfs", None)
+    calls: list[None] = []
+    monkeypatch.setattr(os, "sync", lambda: calls.append(None))
+    bring_to_disk(folder)
+    assert len(calls) == 1
