@@ -29,6 +29,8 @@ class Source:
     """The same, as paths."""
     left_out: bytes = b""
     """A path that is passed over, with what is beneath it."""
+    device: int | None = None
+    """The file system it must not leave; None: it may."""
 
     @property
     def total_bytes(self) -> int:
@@ -97,7 +99,9 @@ def scan(paths: Sequence[Path]) -> Source:
 
 
 def scan_folder(folder: Path, name: bytes, leave_out: bytes) -> Source:
-    """List one folder under a name that may not be its own.
+    """List one folder of one file system under a name that may not be its own.
+
+    What is mounted in it cannot be published: while it is not mounted, it would pass for deleted.
 
     Args:
         folder: Not a symbolic link, nor in one.
@@ -107,7 +111,11 @@ def scan_folder(folder: Path, name: bytes, leave_out: bytes) -> Source:
     Raises:
         MachineError: It does not exist or cannot be read.
     """
-    source = Source({name: os.fsencode(folder)}, left_out=name + b"/" + leave_out)
+    try:
+        device = os.stat(folder).st_dev
+    except OSError as exc:
+        raise machine_error("read", exc) from exc
+    source = Source({name: os.fsencode(folder)}, left_out=name + b"/" + leave_out, device=device)
     _list(source)
     return source
 
@@ -141,6 +149,8 @@ def _walk(source: Source) -> None:
             continue
         found = os.lstat(location)
         entry = _entry(location, path, found)
+        if source.device not in (None, found.st_dev):
+            entry = "it is of another file system"
         if isinstance(entry, str):
             source.skip(path, entry)
             continue

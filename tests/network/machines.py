@@ -7,6 +7,7 @@ from pathlib import Path
 
 from node.drive.sync import Synced, sync
 from node.drive.syncstate import SyncState
+from node.errors import RefusedError
 from node.progress import Progress
 from node.publishing.content import FileContent
 from node.publishing.publish import Options, Published, publish
@@ -39,6 +40,8 @@ class Machine:
     home: Path
     published: list[Published] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
+    seen: Link | None = None
+    """What the drive had when this machine looked."""
 
     @property
     def state(self) -> SyncState:
@@ -46,8 +49,14 @@ class Machine:
 
     async def sync(self, changed: Callable[[Progress], None] = lambda _: None) -> Synced:
         """Sync with the drive; ``changed`` is called as things come down."""
-        self.progress = Progress(changed=changed)
-        return await sync(self.user.client, self.drive.link, self.state, self.publish, self.progress)
+        self.progress, self.seen = Progress(changed=changed), self.drive.link
+        return await sync(self.user.client, self.seen, self.state, self.publish_first, self.progress)
+
+    async def publish_first(self, source: Source) -> Link:
+        """Publish, unless another machine did since this one looked."""
+        if self.drive.link != self.seen:
+            raise RefusedError("another machine changed the drive at the same time", hint="run it again")
+        return await self.publish(source)
 
     async def publish(self, source: Source) -> Link:
         content = FileContent(source, plain_digest(bytes(self.folder)))

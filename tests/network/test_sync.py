@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from trio.testing import MockClock
 
+from node.drive.sync import sync
 from node.errors import MachineError, NotFoundError, RefusedError
 from node.progress import Progress
+from node.publishing.source import Source
+from protocol.links import Link
 from protocol.manifest import Kind
 from tests.network.archipelago import archipelago, failure
 from tests.network.machines import Drive, Machine, machine
@@ -246,6 +249,34 @@ async def test_an_empty_folder_in_its_place_empties_no_drive(autojump_clock: Moc
         assert bob.tree == alice.tree
 
 
+async def test_of_two_machines_at_once_the_second_runs_again(autojump_clock: MockClock, base: Path) -> None:
+    async with two_machines(base) as (alice, bob):
+        for one, time in ((alice, 2_000_000), (bob, 3_000_000)):
+            one.write("a.txt", one.folder.name, time=time)
+            one.write(one.folder.name, "only here")
+        (alice.folder / "b.txt").unlink()
+        bob.seen = bob.drive.link
+
+        async def too_late(source: Source) -> Link:
+            await alice.sync()
+            return await bob.publish_first(source)
+
+        error = await failure(sync(bob.user.client, bob.seen, bob.state, too_late, Progress()))
+        assert isinstance(error, RefusedError)
+        assert set(bob.tree) == {"a.txt", "b.txt", "sub", "sub/c.txt", "Bilder"}
+        await bob.sync()
+        await alice.sync()
+        assert alice.tree == bob.tree
+        assert set(bob.tree) == {
+            "a.txt",
+            "a (from the drive, 1970-01-24).txt",
+            "sub",
+            "sub/c.txt",
+            "Bilder",
+            "Photos",
+        }
+
+
 @pytest.mark.parametrize("when", ["before the scan", "after the fetch"])
 async def test_a_folder_that_is_replaced_during_the_sync_empties_no_drive(
     autojump_clock: MockClock, base: Path, when: str
@@ -267,23 +298,15 @@ async def test_a_folder_that_is_replaced_during_the_sync_empties_no_drive(
 
 
 async def test_two_syncs_of_one_folder_do_not_meet(autojump_clock: MockClock, base: Path) -> None:
-    async with two_machines(base) as (alice, bob):
-        alice.write("a.txt", "new", time=2_000_000)
-        await alice.sync()
+    async with two_machines(base) as (_, bob):
         errors = []
 
-        async def meanwhile(source: object) -> None:
+        async def meanwhile(source: Source) -> Link:
             errors.append(await failure(bob.sync()))
+            return await bob.publish(source)
 
         bob.write("b.txt", "new", time=2_000_000)
-        publish = bob.publish
-
-        async def publish_and_look(source: object) -> object:
-            await meanwhile(source)
-            return await publish(source)  # type: ignore[arg-type]  # passed on as it comes
-
-        bob.publish = publish_and_look  # type: ignore[method-assign,assignment]
-        await bob.sync()
+        await sync(bob.user.client, bob.drive.link, bob.state, meanwhile, Progress())
         assert "another sync" in str(errors[0])
         assert not (bob.folder / ".archipel-sync").exists()
 

@@ -1,23 +1,28 @@
 """A sync that is killed at any moment: nothing is lost, and the next one completes it."""
 
+import os
 import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from random import Random
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from node.drive import folder as folder_module
 from node.drive.swap import Place
 from node.drive.syncstate import SyncState
+from node.progress import Progress
 from node.publishing.source import Source
 from protocol.links import Link
 from protocol.manifest import Kind
-from tests.network.archipelago import archipelago
+from tests.network.archipelago import archipelago, uneven
 from tests.network.machines import Drive, Machine, machine
 
+MIB = 1 << 20
 BESIDE = "both (from the drive, 1970-01-24).txt"
 WANTED = {
     "theirs.txt": b"new theirs.txt",
@@ -139,3 +144,30 @@ async def test_killed_at_any_step_it_is_completed_by_the_next(autojump_clock: Mo
             assert victim.tree == WANTED
             assert not (await victim.sync()).published
             assert not (victim.folder / ".archipel-sync").exists()
+
+
+async def test_what_had_come_down_does_not_come_again(autojump_clock: MockClock, base: Path) -> None:
+    async with archipelago(base, 6, delay=uneven) as islands, islands.user("alice") as one, islands.user("bob") as two:
+        drive = Drive()
+        alice, bob = machine(islands, one, drive, "alice", "A"), machine(islands, two, drive, "bob", "B")
+        alice.folder.mkdir(parents=True)
+        bob.folder.parent.mkdir()
+        for number in range(4):
+            alice.write(f"{number}", Random(number).randbytes(MIB))
+        await alice.sync()
+        scope = trio.CancelScope()
+
+        def stop(progress: Progress) -> None:
+            if progress.total is not None and progress.done >= 2 * MIB:
+                scope.cancel()
+
+        with scope:
+            await bob.sync(stop)
+        assert scope.cancelled_caught
+        assert set(os.listdir(bob.folder)) == {".archipel-sync"}
+        before = bob.progress.done
+        assert before >= 2 * MIB
+        await bob.sync()
+        assert bob.tree == alice.tree
+        assert bob.progress.done == 4 * MIB
+        assert bob.progress.moved < 3 * MIB

@@ -243,3 +243,20 @@ def test_a_folder_is_listed_under_another_name_and_without_one_thing(tmp_path: P
     assert source.skipped_paths == [b"other/pipe"]
     with pytest.raises(MachineError, match="cannot read"):
         scan_folder(tmp_path / "none", b"other", b"left")
+
+
+def test_a_folder_is_listed_without_what_is_mounted_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/b").write_bytes(b"b")
+    look = os.lstat
+
+    def mounted(path: bytes) -> os.stat_result:
+        found = look(path)
+        return found if not path.endswith(b"/disk") else os.stat_result([*found[:2], found.st_dev + 1, *found[3:10]])
+
+    monkeypatch.setattr(os, "lstat", mounted)
+    source = scan_folder(tmp_path, b"x", b"left")
+    monkeypatch.undo()
+    assert [entry.path for entry in source.entries] == [b"x", b"x/a"]
+    assert source.skipped == ["x/disk: it is of another file system"]
