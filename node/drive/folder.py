@@ -44,6 +44,7 @@ class SyncedFolder:
         self._path = folder
         self._touched: set[bytes] = set()
         self._work = -1
+        self._locked = False
         try:
             self._root = os.open(folder, _FOLDER)
         except OSError as exc:
@@ -67,6 +68,7 @@ class SyncedFolder:
             found = Place(self._root, WORK_NAME).look()
             if found is None or not os.path.samestat(found, os.fstat(self._work)):
                 raise BlockingIOError  # the other sync finished, and removed it, after we opened it
+            self._locked = True
         except NotADirectoryError:
             raise RefusedError(
                 f"{str(self.tree.parent)!r} is in the way", hint="it is not ours: move it away"
@@ -83,7 +85,7 @@ class SyncedFolder:
     def close(self) -> None:
         """Let go of it. What has come of a fetch is kept for the next sync."""
         try:
-            if self._work >= 0:
+            if self._locked:
                 with suppress(OSError):  # there is something in it
                     Place(self._root, WORK_NAME).rmdir()
         finally:
@@ -91,6 +93,7 @@ class SyncedFolder:
                 if handle >= 0:
                     os.close(handle)
             self._work = self._root = -1
+            self._locked = False
 
     @property
     def inode(self) -> int:

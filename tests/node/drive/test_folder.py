@@ -221,6 +221,7 @@ def test_what_a_killed_sync_left_goes_but_not_what_it_was_fetching(path: Path) -
 def test_one_at_a_time(folder: SyncedFolder, path: Path) -> None:
     with pytest.raises(RefusedError, match="another sync of"):
         SyncedFolder(path)
+    assert os.listdir(path) == [os.fsdecode(WORK_NAME)]  # it is the other's, empty as it is
     folder.close()
     SyncedFolder(path).close()
     assert not os.listdir(path)
