@@ -1,1 +1,1 @@
-"""An account's drive: the list of what it keeps on other people's nodes."""
+"""The account's drive: its list of deposits, and folders kept equal to what is in it."""

@@ -170,7 +170,10 @@ class DriveService:
         data = await client.world.blocking(encode_drive, drive)
         published = await publish_run(run, StreamContent(BytesIO(data), _PATH, b""))
         expiry = now_ms // 1000 + MAX_LIFE_SECONDS
-        written = await publish_version(client, self.keys, self.seen, published.link, expiry, archive=False)
+        merged = [] if head is None else [value.hash for value in (head.value, *head.forks) if value is not None]
+        written = await publish_version(
+            client, self.keys, self.seen, published.link, expiry, archive=False, merged=merged
+        )
         cached = CachedDrive(drive=drive, sequence=written.sequence, seen=now_ms // 1000)
         await self._save(cached)
         await self._tidy(ended)

@@ -136,7 +136,7 @@ class _Questions:
         if answers:
             self._open.discard(segment)
             self._count(segment, answers)
-        self._progress.step(done=length or 0)
+        self._progress.step(done=length)
 
     def _count(self, segment: SegmentId, answers: Mapping[PublicKey, _Answer]) -> None:
         newest = _newest([lease for answer in answers.values() for lease in answer.values()])

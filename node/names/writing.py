@@ -5,7 +5,7 @@ whoever is told so looks for the other one, and says that it is there. No node's
 must not stop an owner.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from dht.names import NameRecords, PutResult
@@ -43,7 +43,14 @@ class Written:
 
 
 async def publish_version(
-    client: Client, keys: NameKeys, seen: Seen, link: Link, expiry: int, *, archive: bool = True
+    client: Client,
+    keys: NameKeys,
+    seen: Seen,
+    link: Link,
+    expiry: int,
+    *,
+    archive: bool = True,
+    merged: Collection[bytes] | None = None,
 ) -> Written:
     """Publish what a link leads to as the newest version of a name.
 
@@ -54,6 +61,7 @@ async def publish_version(
         link: What to publish; its hints are left out.
         expiry: When nodes may forget it, seconds since 1970-01-01 UTC, at most 400 days ahead.
         archive: Keep a copy of the version before. Without, a fork that is there is lost: the caller has merged it.
+        merged: Hashes of the versions that ``link`` takes account of: none but these may be replaced. None: any may.
 
     Raises:
         NameConflictError: Another machine published a version at the same time.
@@ -66,6 +74,8 @@ async def publish_version(
     _check(expiry, now)
     head = await copies_of(client, keys.reader, HEAD)
     last = await _last(client, seen, head)
+    if merged is not None and head.sequence >= last.sequence and any(v.hash not in merged for v in head.values):
+        raise _conflict()
     if archive:
         await _archive(client, keys, head)
     value = NameValue(
@@ -158,14 +168,18 @@ async def _put_head(
     if result.count(PutCode.OLDER, PutCode.CONFLICT, PutCode.FORKED) and await _met_another(
         client, keys, sequence, value
     ):
-        raise NameConflictError(
-            "another machine published this name at the same time",
-            hint="run it again: both versions are kept, and `archipel name log` shows them",
-        )
+        raise _conflict()
     kept = _count(result)
     await client.world.blocking(seen.note, name_id(keys.identity.key), Sight(sequence, value.number, value.hash))
     forks = tuple(other for other in head.values[1:] if other != value)
     return Written(value, sequence, expiry, kept, result.asked, forks)
+
+
+def _conflict() -> NameConflictError:
+    return NameConflictError(
+        "another machine published this name at the same time",
+        hint="run it again: both versions are kept, and `archipel name log` shows them",
+    )
 
 
 async def _met_another(client: Client, keys: NameKeys, sequence: int, value: NameValue) -> bool:

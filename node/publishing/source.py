@@ -25,6 +25,12 @@ class Source:
     """The state of each entry's file when it was listed (see :func:`stamp`)."""
     skipped: list[str] = field(default_factory=list)
     """What cannot be published, each with its reason."""
+    skipped_paths: list[bytes] = field(default_factory=list)
+    """The same, as paths."""
+    left_out: bytes = b""
+    """A path that is passed over, with what is beneath it."""
+    device: int | None = None
+    """The file system it must not leave; None: it may."""
 
     @property
     def total_bytes(self) -> int:
@@ -34,6 +40,11 @@ class Source:
         """Where an entry lies on this machine."""
         top, slash, rest = path.partition(b"/")
         return self.tops[top] + slash + rest
+
+    def skip(self, path: bytes, why: str) -> None:
+        """Note that something cannot be published."""
+        self.skipped.append(f"{os.fsdecode(path)}: {why}")
+        self.skipped_paths.append(path)
 
     def read_into(self, number: int, offset: int, target: memoryview) -> None:
         """Fill ``target`` from the file of entry ``number``, at ``offset``. Blocks: call it in a worker thread.
@@ -81,15 +92,41 @@ def scan(paths: Sequence[Path]) -> Source:
                 hint="publish the folder they are in, or rename one",
             )
         source.tops[name] = os.fsencode(os.path.realpath(path))
+    _list(source)
+    if not source.entries:
+        raise MachineError(f"nothing to publish: {'; '.join(source.skipped)}")
+    return source
+
+
+def scan_folder(folder: Path, name: bytes, leave_out: bytes) -> Source:
+    """List one folder of one file system under a name that may not be its own.
+
+    What is mounted in it cannot be published: while it is not mounted, it would pass for deleted.
+
+    Args:
+        folder: Not a symbolic link, nor in one.
+        name: What its entries' paths begin with.
+        leave_out: Name of something in it that is passed over.
+
+    Raises:
+        MachineError: It does not exist or cannot be read.
+    """
+    try:
+        device = os.stat(folder).st_dev
+    except OSError as exc:
+        raise machine_error("read", exc) from exc
+    source = Source({name: os.fsencode(folder)}, left_out=name + b"/" + leave_out, device=device)
+    _list(source)
+    return source
+
+
+def _list(source: Source) -> None:
     try:
         for location in source.tops.values():
             os.stat(location)
         _walk(source)
     except OSError as exc:
         raise machine_error("read", exc) from exc
-    if not source.entries:
-        raise MachineError(f"nothing to publish: {'; '.join(source.skipped)}")
-    return source
 
 
 def _name(path: Path) -> str:
@@ -105,13 +142,17 @@ def _walk(source: Source) -> None:
     while pending:
         path = heapq.heappop(pending)
         location = source.location(path)
+        if path == source.left_out:
+            continue
         if (problem := path_problem(path)) is not None:
-            source.skipped.append(f"{os.fsdecode(path)}: {problem}")
+            source.skip(path, problem)
             continue
         found = os.lstat(location)
         entry = _entry(location, path, found)
+        if source.device not in (None, found.st_dev):
+            entry = "it is of another file system"
         if isinstance(entry, str):
-            source.skipped.append(f"{os.fsdecode(path)}: {entry}")
+            source.skip(path, entry)
             continue
         source.entries.append(entry)
         source.stamps.append(stamp(found))

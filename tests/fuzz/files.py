@@ -11,21 +11,26 @@ from pathlib import Path
 
 from dht.state import MAX_CONTACTS, read_contacts, write_contacts
 from node.config import load_config, parse_duration, parse_size, split_host_port
+from node.drive.plan import Item, make_plan
+from node.drive.syncstate import SyncState
 from node.errors import ConfigError, MachineError
 from node.journal import DepositRow, Journal
 from node.store.chunkfile import ChunkFile, DamagedError, Trailer, pack_leases, parse_name, read_leases
 from protocol.codec import decode, encode
 from protocol.errors import LocalProtocolError, ProtocolError
+from protocol.hashing import digest
 from protocol.ids import SegmentId
 from protocol.leases import Policy
+from protocol.manifest import Kind
 from protocol.segment import Descriptor, Shares, block_hash
 from tests.fuzz.corpus import hex_values
 from tests.fuzz.target import Target
-from tests.node.builders import NETWORK, lease_for, sample
+from tests.node.builders import ALICE, NETWORK, lease_for, sample
 
 _SMALL, _LARGE = sample(1, 300, Shares(2, 3)), sample(2, 300_000, Shares(2, 3))
 _ROOT, _SOURCE, _DEPOSIT = SegmentId(b"r" * 32), b"s" * 32, b"d" * 16
 _TOKEN = b"t" * 32
+_INODE = 7
 
 
 @cache
@@ -222,7 +227,36 @@ def _good_journal() -> bytes:
     return path.read_bytes()
 
 
+# --- what a synced folder and the drive agreed on ---
+
+
+def _state() -> SyncState:
+    return SyncState(_folder(), ALICE.key, Path("/photos"), b"photos")
+
+
+def _run_sync_state(data: bytes) -> None:
+    """``data`` as the file, and as what stands in a file that is whole: it is read as it was written, or is none."""
+    state = _state()
+    state.path.parent.mkdir(exist_ok=True)
+    for content in (data, data[:-32] + digest("file", data[:-32])):
+        state.path.write_bytes(content)
+        with _no_handle_left():
+            base = state.read(_INODE)
+        if base is not None:
+            state.write(_INODE, base)
+            assert state.read(_INODE) == base
+            make_plan(base, {}, {})
+
+
+def _sync_state_seeds() -> list[bytes]:
+    state = _state()
+    file, link = Item(Kind.FILE, 5, 1_700_000_000_000_000_000, True), Item(Kind.SYMLINK, target=b"a")
+    state.write(_INODE, {b"a": Item(Kind.FOLDER), b"a/b": file, b"c": link})
+    return [state.path.read_bytes()]
+
+
 TARGETS = (
+    Target("sync-state", _run_sync_state, _sync_state_seeds, 3000),
     Target("config", _run_config, lambda: _CONFIGS, 3000),
     Target("chunk-file", _run_chunk_file, _chunk_seeds, 8000),
     Target("contacts", _run_contacts, _contact_seeds, 8000),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.errors import ConfigError, MachineError
-from node.publishing.source import Source, scan
+from node.publishing.source import Source, scan, scan_folder
 from protocol.manifest import Kind
 
 NOBODY = 65534
@@ -229,3 +229,34 @@ def test_a_change_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "preadv", meanwhile)
     with pytest.raises(MachineError, match="it was written to"):
         read(source)
+
+
+def test_a_folder_is_listed_under_another_name_and_without_one_thing(tmp_path: Path) -> None:
+    for name in ("a", "left/inner", "sub/left"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    os.mkfifo(tmp_path / "pipe")
+    source = scan_folder(tmp_path, b"other", b"left")
+    assert [entry.path for entry in source.entries] == [b"other", b"other/a", b"other/sub", b"other/sub/left"]
+    assert read(source, 3) == b"sub/left"
+    assert source.skipped == ["other/pipe: neither a file, a folder nor a symbolic link"]
+    assert source.skipped_paths == [b"other/pipe"]
+    with pytest.raises(MachineError, match="cannot read"):
+        scan_folder(tmp_path / "none", b"other", b"left")
+
+
+def test_a_folder_is_listed_without_what_is_mounted_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/b").write_bytes(b"b")
+    look = os.lstat
+
+    def mounted(path: bytes) -> os.stat_result:
+        found = look(path)
+        return found if not path.endswith(b"/disk") else os.stat_result([*found[:2], found.st_dev + 1, *found[3:10]])
+
+    monkeypatch.setattr(os, "lstat", mounted)
+    source = scan_folder(tmp_path, b"x", b"left")
+    monkeypatch.undo()
+    assert [entry.path for entry in source.entries] == [b"x", b"x/a"]
+    assert source.skipped == ["x/disk: it is of another file system"]

@@ -1,0 +1,71 @@
+"""Renames that destroy nothing (node/drive/swap.py), with the system's help and without."""
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.drive import swap
+from node.drive.swap import Place, bring_to_disk, exchange, move
+
+
+def _unknown(*_: object) -> int:
+    ctypes.set_errno(errno.EINVAL)  # as a file system says that cannot do it
+    return -1
+
+
+@pytest.fixture(params=["renameat2", "a system without", "a file system without"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    if request.param != "renameat2":
+        monkeypatch.setattr(swap, "_rename2", None if request.param == "a system without" else _unknown)
+    handle = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    yield handle
+    os.close(handle)
+
+
+def contents(tmp_path: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in tmp_path.iterdir()}
+
+
+def test_a_move_never_replaces(folder: int, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    move(Place(folder, b"a"), Place(folder, b"b"))
+    assert contents(tmp_path) == {"b": "a"}
+    (tmp_path / "a").write_text("new")
+    with pytest.raises(FileExistsError):
+        move(Place(folder, b"a"), Place(folder, b"b"))
+    (tmp_path / "c").symlink_to("nowhere")
+    with pytest.raises(FileExistsError):
+        move(Place(folder, b"a"), Place(folder, b"c"))
+    (tmp_path / "c").unlink()
+    assert contents(tmp_path) == {"a": "new", "b": "a"}
+
+
+def test_an_exchange_loses_neither(folder: int, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "b").write_text("b")
+    exchange(Place(folder, b"a"), Place(folder, b"b"))
+    assert contents(tmp_path) == {"a": "b", "b": "a"}
+    with pytest.raises(FileNotFoundError):
+        exchange(Place(folder, b"a"), Place(folder, b"none"))
+    assert contents(tmp_path) == {"a": "b", "b": "a"}
+
+
+def test_looking_follows_no_link(folder: int, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    assert Place(folder, b"link").look() is not None
+    assert Place(folder, b"nowhere").look() is None
+
+
+def test_all_is_brought_to_the_disk(folder: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring_to_disk(folder)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        bring_to_disk(-1)
+    monkeypatch.setattr(swap, "_syncfs", None)
+    calls: list[None] = []
+    monkeypatch.setattr(os, "sync", lambda: calls.append(None))
+    bring_to_disk(folder)
+    assert len(calls) == 1

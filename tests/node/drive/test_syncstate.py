@@ -1,0 +1,110 @@
+"""What is remembered of a sync (node/drive/syncstate.py): exactly what was written, or nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node.drive import syncstate
+from node.drive.plan import Item
+from node.drive.syncstate import SyncState
+from node.errors import MachineError
+from protocol.ids import PublicKey
+from protocol.manifest import Kind
+
+BASE = {
+    b"d": Item(Kind.FOLDER, mtime_ns=-1),
+    b"d/\xff": Item(Kind.FILE, 2**63, 2**63 - 1, True),
+    b"l": Item(Kind.SYMLINK, 0, 1, False, b"d"),
+}
+INODE = 2**64 - 1
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> SyncState:
+    return SyncState(tmp_path, PublicKey(b"a" * 32), Path("/srv/photos"), b"photos")
+
+
+def test_what_was_written_is_read(state: SyncState) -> None:
+    assert state.read(INODE) is None
+    state.write(INODE, BASE)
+    assert state.read(INODE) == BASE
+    state.write(INODE, {})
+    assert state.read(INODE) == {}
+
+
+def test_only_its_owner_may_read_it(state: SyncState) -> None:
+    state.write(INODE, BASE)
+    assert state.path.stat().st_mode & 0o777 == 0o600
+    assert state.path.parent.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in state.path.parent.iterdir()] == [state.path.name]
+
+
+def test_every_folder_account_and_path_has_its_own(state: SyncState) -> None:
+    state.write(INODE, BASE)
+    assert state.read(INODE - 1) is None
+    for other in (
+        replace(state, account=PublicKey(b"b" * 32)),
+        replace(state, folder=Path("/srv/other")),
+        replace(state, drive_path=b"other"),
+    ):
+        assert other.path != state.path
+        assert other.read(INODE) is None
+        other.path.write_bytes(state.path.read_bytes())  # put there by mistake
+        assert other.read(INODE) is None
+
+
+def test_damaged_it_is_none(state: SyncState) -> None:
+    state.write(INODE, BASE)
+    good = state.path.read_bytes()
+    for number in range(0, len(good), 3):
+        state.path.write_bytes(good[:number] + bytes([good[number] ^ 1]) + good[number + 1 :])
+        assert state.read(INODE) is None
+        state.path.write_bytes(good[:number])
+        assert state.read(INODE) is None
+    state.path.write_bytes(good + b"x")
+    assert state.read(INODE) is None
+
+
+def test_too_large_it_is_none(state: SyncState, monkeypatch: pytest.MonkeyPatch) -> None:
+    state.write(INODE, BASE)
+    monkeypatch.setattr(syncstate, "MAX_STATE_BYTES", state.path.stat().st_size - 1)
+    assert state.read(INODE) is None
+
+
+def test_a_write_that_was_killed_is_cleared_away(state: SyncState) -> None:
+    state.write(INODE, BASE)
+    state.path.with_suffix(".part").write_bytes(b"half")
+    assert state.read(INODE) == BASE
+    state.write(INODE, {})
+    assert [path.name for path in state.path.parent.iterdir()] == [state.path.name]
+
+
+def test_a_disk_that_says_no(state: SyncState) -> None:
+    state.path.parent.write_bytes(b"a file")
+    with pytest.raises(MachineError, match="cannot write"):
+        state.write(INODE, BASE)
+    with pytest.raises(MachineError, match="cannot read"):
+        state.read(INODE)
+
+
+@given(
+    st.dictionaries(
+        st.binary(min_size=1, max_size=30),
+        st.builds(
+            Item,
+            st.sampled_from(Kind),
+            st.integers(0, 2**63),
+            st.integers(-(2**63), 2**63 - 1),
+            st.booleans(),
+            st.binary(max_size=30),
+        ),
+        max_size=5,
+    )
+)
+def test_any_listing_is_kept(tmp_path_factory: pytest.TempPathFactory, base: dict[bytes, Item]) -> None:
+    state = SyncState(tmp_path_factory.getbasetemp(), PublicKey(b"a" * 32), Path("/srv"), b"")
+    state.write(1, base)
+    assert state.read(1) == base
