@@ -9,7 +9,7 @@ from typing import Protocol
 
 from node.errors import MachineError, RefusedError, machine_error
 from protocol.identity import SEED_BYTES, Identity
-from protocol.ids import PublicKey
+from protocol.ids import NetworkId, PublicKey
 
 SECRET_BYTES = 32
 _IDENTITY_FILE = "identity.key"
@@ -64,6 +64,10 @@ class Home:
     @property
     def contacts(self) -> Path:
         return self.path / "contacts"
+
+    def drive(self, network: NetworkId) -> Path:
+        """The last copy of the account's drive on one network (node/drive/cache.py)."""
+        return self.path / f"drive-{network[:8].hex()}"
 
     @property
     def node(self) -> Path:

@@ -18,7 +18,7 @@ from node.drive.tree import encode_drive
 from node.errors import IntegrityFailure, NodeError, NotFoundError
 from node.fetching.download import Downloader
 from node.fetching.reader import read_contents, read_runs
-from node.home import Depositor
+from node.home import Depositor, Home
 from node.journal import Journal
 from node.keeping.kept import Kept, delete_kept
 from node.names.reading import Shown, resolve
@@ -49,6 +49,13 @@ WARN_SECONDS = 30 * 86_400
 _TIDY_SECONDS = 15.0
 """What the leases of a version that nobody needs any more may take to be ended: they end by themselves otherwise."""
 _PATH = b"drive"
+
+
+def open_drive(client: Client, home: Home, account: AccountKeys, journal: Journal) -> "DriveService":
+    """The drive of an account on the client's network, as this home knows it."""
+    network = client.network.id
+    cache = DriveCache(home.drive(network), account.cache_key, network, client.world.random_bytes)
+    return DriveService(client, account, cache, journal, Seen(home.names, network))
 
 
 @dataclass(slots=True)

@@ -240,7 +240,7 @@ def _run_sync_state(data: bytes) -> None:
     state.path.parent.mkdir(exist_ok=True)
     for content in (data, data[:-32] + digest("file", data[:-32])):
         state.path.write_bytes(content)
-        with _no_handle_left():
+        with no_handle_left():
             base = state.read(_INODE)
         if base is not None:
             state.write(_INODE, base)

@@ -11,19 +11,18 @@ import trio
 from trio.testing import MockClock
 
 from node.drive import service as module
-from node.drive.cache import DriveCache
-from node.drive.service import LEASE_SECONDS, DriveService, ends
+from node.drive.service import LEASE_SECONDS, DriveService, ends, open_drive
 from node.drive.tree import put
 from node.errors import NetworkError, NotFoundError, RefusedError
+from node.home import Home
 from node.names.reading import resolve
-from node.names.seen import Seen
 from node.names.writing import NameConflictError
 from protocol.account import AccountKeys
 from protocol.drive import Content, Drive, EntryKind, deposit_entry, listed
 from protocol.drivecache import CachedDrive
 from protocol.ids import SegmentId
 from protocol.links import Link, LinkKind, link_payload
-from tests.network.archipelago import NETWORK, Archipelago, User, archipelago
+from tests.network.archipelago import Archipelago, User, archipelago
 
 ACCOUNT = AccountKeys(b"a" * 32)
 
@@ -59,11 +58,7 @@ def shown(drive: Drive) -> list[str]:
 @asynccontextmanager
 async def machine(islands: Archipelago, name: str, clock_error: float = 0.0) -> AsyncIterator[Machine]:
     async with islands.user(name, clock_error=clock_error) as user:
-        folder = islands.base / f"home-{name}"
-        world = user.client.world
-        cache = DriveCache(folder / "drive", ACCOUNT.cache_key, NETWORK.id, world.random_bytes)
-        seen = Seen(folder / "names.sqlite", NETWORK.id)
-        yield Machine(user, DriveService(user.client, ACCOUNT, cache, user.journal, seen))
+        yield Machine(user, open_drive(user.client, Home(islands.base / f"home-{name}"), ACCOUNT, user.journal))
 
 
 @pytest.fixture
