@@ -8,11 +8,12 @@ from functools import partial
 import click
 
 from node.account.depositor import open_signer
+from node.cli.links import Led, check_version, follow, read_link, read_unsealed, version_option
 from node.cli.options import common_options, parsed, settings
 from node.cli.output import note, progress_shown, show, survival_fields, survival_text
 from node.cli.passphrase import ask_passphrase
 from node.cli.refusals import refusal_fields, refusals_told
-from node.cli.running import read_link, run_async
+from node.cli.running import run_async
 from node.cli.text import count_text, date_text
 from node.client import Client, open_client
 from node.config import parse_duration
@@ -32,8 +33,9 @@ from protocol.links import Link
 
 @click.command()
 @click.argument("link")
+@version_option
 @common_options
-def check(link: str) -> None:
+def check(link: str, version: int | None) -> None:
     """Count the live chunks of every segment of LINK, each proved by an audit of a random block.
 
     A verify link is enough, and reads nothing. Exit code 3: some segment has fewer than k live chunks.
@@ -42,20 +44,23 @@ def check(link: str) -> None:
     Example:
       archipel check archipel:...
     """
-    opened = read_link(link)
+    opened = read_unsealed(link)
+    check_version(opened, version)
 
-    async def work(progress: Progress) -> Health:
+    async def work(progress: Progress) -> tuple[Led, Health]:
         async with open_client(settings().config(), hints=opened.hints) as client:
-            return await check_deposit(client, opened, progress)
+            led = await follow(client, opened, version)
+            return led, await check_deposit(client, led.link, progress)
 
     with progress_shown("checking") as progress:
-        health = run_async(partial(work, progress))
+        led, health = run_async(partial(work, progress))
     show(
         _health_text(health),
         {
             "segments": [_segment_fields(segment) for segment in health.segments],
             "survives": survival_fields(health.survives),
             "healthy": health.healthy,
+            **led.fields,
         },
     )
     if not health.readable:
