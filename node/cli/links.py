@@ -41,7 +41,7 @@ def is_link(text: str) -> bool:
     It does if it begins as links do, with ``archipel:``, ``http://``, ``https://`` or ``@``; if it is ``-``; and if it
     is the word of a link. What is meant to be a path can begin with a slash.
     """
-    if text == "-" or text.lower().startswith(_BEGINNINGS):
+    if text == "-" or text.strip().lower().startswith(_BEGINNINGS):
         return True
     try:
         parse_link(text)
