@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ from protocol.account import AccountKeys
 from protocol.accountkey import format_account_key
 from protocol.drive import Content, EntryKind, deposit_entry
 from protocol.identity import Network
-from protocol.links import Link, link_payload, parse_link
+from protocol.ids import Address
+from protocol.links import Link, NameLink, link_payload, parse_link
 from protocol.names import NameKeys
 from tests.e2e.test_accounts import CHEAP, KEYS, PASSPHRASE
 from tests.e2e.test_output import check_fields
@@ -115,8 +117,13 @@ def _named(alice: Person, bob: Person, name: str, photos: Json, folder: Path) ->
     check_fields("name log", log, {"link", "versions", "left_out"})
     check_fields("name log", log["versions"][0], versions | {"root", "link"})
     assert [version["link"] for version in log["versions"]] == [photos["link"]] * 2
-    told = bob.run("check", f"@{folder / 'name'}", "--version", "1")
-    assert "note: version 1 is kept until" in told.err
+    newcomer = Person(folder / "newcomer", bob.network)
+    host, _, port = bob.join[0].rpartition(":")
+    link = parse_link(name)
+    assert isinstance(link, NameLink)
+    (folder / "hinted").write_text(str(replace(link, hints=(Address(host, int(port)),))))
+    told = newcomer.run("check", f"@{folder / 'hinted'}", "--version", "1")
+    assert "note: version 1 is kept until" in told.err, "and the link told whom to join by"
 
 
 def _shared(alice: Person, bob: Person, photos: Json, folder: Path) -> None:

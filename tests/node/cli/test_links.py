@@ -28,9 +28,9 @@ from tests.node.cli.conftest import Cli
 from tests.strategies import STRANGER
 from tests.vectors.make_account import KEYS
 
-LINK = str(Link(LinkKind.READ, SegmentId(bytes(range(32))), bytes(range(32, 64))))
-WORD = LINK.removeprefix("archipel:")
 READ = Link(LinkKind.READ, SegmentId(bytes(range(32))), bytes(range(32, 64)))
+LINK = str(READ)
+WORD = LINK.removeprefix("archipel:")
 NAME = NameLink(STRANGER.key, bytes(32))
 NAME_LINK = str(NAME)
 WORD_OF_NAME = NAME_LINK.removeprefix("archipel:")
