@@ -64,9 +64,9 @@ def own_deposits(drive: Drive) -> list[DriveEntry]:
     return [entry for entry in drive.entries if entry.live and entry.kind in OWN]
 
 
-def of_root(drive: Drive, root: SegmentId) -> list[DriveEntry]:
-    """The deposits of the account with this root."""
-    return [entry for entry in own_deposits(drive) if kept_of(entry).link.root == root]
+def of_root(drive: Drive, root: SegmentId, deposits: Collection[bytes]) -> list[DriveEntry]:
+    """The entries of some deposit ids, if it is this root that they lead to: no older or newer version."""
+    return [entry for entry in own_deposits(drive) if entry.id in deposits and kept_of(entry).link.root == root]
 
 
 def find_name(drive: Drive, label: str) -> DriveEntry:

@@ -1,45 +1,24 @@
 """A publish of an account: the deposit gets its place in the drive, and, if asked for, its name leads to it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
-from node.drive.entries import find_name, name_link_of, published_entry, title_of
+from node.drive.entries import find_name, name_link_of, of_root, published_entry, renewed, title_of, without
 from node.drive.known import Known, change_known, read_known
-from node.drive.service import DriveService
+from node.drive.service import Change, DriveService
+from node.drive.stored import Recorded, Stored
 from node.drive.tree import put
 from node.errors import MachineError, NodeError, told
+from node.keeping.lifetime import Changed
 from node.keeping.receiptfile import ReceiptBook
 from node.names.writing import Written, publish_version
 from node.progress import Progress
 from node.publishing.content import Content
-from node.publishing.publish import Options, Published, begin, publish_run
+from node.publishing.publish import Options, begin, publish_run
 from protocol.drive import Drive, DriveEntry, EntryKind
-from protocol.links import Link, NameLink
+from protocol.links import Link
 from protocol.manifest import Entry
 from protocol.names import MAX_LIFE_SECONDS, NameKeys
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """Whether the drive says what was done."""
-
-    path: bytes | None
-    """Where it is shown; None: this machine could not even remember it."""
-    why: NodeError | None
-    """Why the network's drive does not say so yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class InDrive:
-    """A deposit of an account."""
-
-    published: Published
-    recorded: Recorded
-    name: NameLink | None = None
-    written: Written | None = None
-    """The version of the name."""
-    failure: NodeError | None = None
-    """Why there is none: the deposit is stored all the same."""
 
 
 async def publish_to_drive(
@@ -49,7 +28,7 @@ async def publish_to_drive(
     progress: Progress,
     book: ReceiptBook | None = None,
     label: str | None = None,
-) -> InDrive:
+) -> Stored:
     """As :func:`node.publishing.publish.publish`, signed by the drive's account.
 
     That the drive cannot be updated, or the name not be published, is no failure of it.
@@ -87,12 +66,48 @@ async def publish_to_drive(
         news = replace(name.content, expiry=written.expiry, time=written.value.time, size=published.bytes)
         entries.append(replace(name, content=news))
     recorded = await record(service, entries)
-    return InDrive(published, recorded, None if name is None else name_link_of(name), written, failure)
+    return Stored(published, recorded, None if name is None else name_link_of(name), written, failure)
 
 
 def _title(content: Content) -> bytes:
     entries: Sequence[Entry] = content.entries()
     return title_of(entries)
+
+
+async def record_renewal(
+    service: DriveService, link: Link, deposits: Collection[bytes], changed: Changed
+) -> Recorded | None:
+    """The leases of these deposit ids on what a link leads to run longer. None: the drive does not list them."""
+
+    def change(drive: Drive, now_ms: int) -> Drive:
+        return renewed(drive, [(entry, changed.expiry) for entry in of_root(drive, link.root, deposits)], now_ms)
+
+    return await _record_listed(service, link, deposits, change)
+
+
+async def record_deletion(
+    service: DriveService, link: Link, deposits: Collection[bytes], changed: Changed
+) -> Recorded | None:
+    """The leases of these deposit ids on what a link leads to have been ended. None: the drive did not list them."""
+
+    def change(drive: Drive, now_ms: int) -> Drive:
+        return without(drive, [entry.id for entry in of_root(drive, link.root, deposits)], now_ms)
+
+    return await _record_listed(service, link, deposits, change)
+
+
+async def _record_listed(
+    service: DriveService, link: Link, deposits: Collection[bytes], change: Change
+) -> Recorded | None:
+    try:
+        known = await read_known(service)
+        found = of_root(known.drive, link.root, deposits)
+        if not found:
+            return None
+        path = known.shown_at(found[0].id) or found[0].path
+        return Recorded(path, (await change_known(service, change)).why)
+    except MachineError as exc:
+        return Recorded(None, exc)
 
 
 async def record(service: DriveService, entries: Sequence[DriveEntry]) -> Recorded:
