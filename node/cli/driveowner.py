@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from node.account.depositor import open_account
 from node.cli.options import settings
-from node.cli.passphrase import ask_passphrase
+from node.cli.own import own_account
 from node.drive.known import Owner
 from node.home import Home
 from node.journal import Journal
@@ -23,6 +22,6 @@ def open_owner() -> Iterator[Owner]:
     """
     config = settings().config()
     home = Home(config.home)
-    account = open_account(home, ask_passphrase)
+    account = own_account()
     with closing(Journal(home.journal, Network(config.network).id)) as journal:
         yield Owner(config, home, account, journal)

@@ -1,38 +1,36 @@
 """`archipel name`: lasting links under a key of one's own, and what was published under anybody's."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, closing
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import TypeVar
 
 import click
 import trio
 
+from node.cli.drivelist import known_fields, tell_known
+from node.cli.driveowner import open_owner
 from node.cli.links import fork_fields, is_link, read_unsealed, seen_names, version_fields
 from node.cli.options import common_options, settings
 from node.cli.output import show
-from node.cli.own import own_account, own_home
-from node.cli.owndrive import change_drive, read_drive
+from node.cli.own import own_account
 from node.cli.running import run_async
 from node.cli.text import clock_text, date_text, visible
 from node.client import open_client
-from node.drive.service import DriveService, open_drive
+from node.drive.entries import name_link_of
+from node.drive.known import Known, Owner, read_known
+from node.drive.service import DriveService
 from node.drive.tree import put
-from node.errors import ConfigError, IntegrityFailure, NetworkError, NotFoundError, RefusedError
-from node.journal import Journal
+from node.errors import ConfigError, NetworkError, NodeError, RefusedError, told
 from node.names.reading import MAX_GAP, Shown, history, resolve
 from protocol.account import AccountKeys
-from protocol.drive import Content, Drive, EntryKind, name_entry
+from protocol.drive import Content, Drive, DriveEntry, EntryKind, name_entry
 from protocol.errors import LocalProtocolError
-from protocol.identity import Network
 from protocol.ids import SegmentId, short
 from protocol.links import Link, LinkKind, NameLink
 from protocol.names import NameKeys, NameReader, NameValue
 from protocol.paths import path_problem
-
-T = TypeVar("T")
 
 _AT_ONCE = 8
 """Names that are looked up at the same time."""
@@ -59,15 +57,15 @@ def name() -> None:
 def new(label: str) -> None:
     """Make a name of your account, listed in its drive under LABEL, and print its link: it is what others follow.
 
-    The name is derived from the account and LABEL, 1 to 64 bytes: it is the same on every machine of yours.
+    The name is derived from the account and LABEL, 1 to 64 bytes: it is the same on every machine of yours. Without the
+    network the drive learns of it with the next change.
 
     \b
     Example:
       archipel name new blog
     """
     _check_label(label)
-    account = own_account()
-    link = _link_of(account, label)
+    link = _link_of(own_account(), label)
 
     def listed(drive: Drive, now_ms: int) -> Drive:
         entry = name_entry(link, label, label.encode(), Content(time=now_ms // 1000), now_ms)
@@ -76,11 +74,10 @@ def new(label: str) -> None:
             raise RefusedError(f"you have a name {label!r} already", hint="archipel name list shows its link")
         return put(drive, entry, now_ms)
 
-    async def work(service: DriveService) -> bool:
-        return await change_drive(service, listed)
-
-    sent = _with_drive(account, work)
-    show(str(link), {"label": label, "link": str(link), "sent": sent})
+    with open_owner() as owner:
+        known = run_async(lambda: owner.change(listed))
+    tell_known(known)
+    show(str(link), {"label": label, "link": str(link), **known_fields(known)})
 
 
 def _check_label(label: str) -> None:
@@ -104,29 +101,6 @@ def _link_of(account: AccountKeys, label: str) -> NameLink:
     return NameLink(reader.key, reader.read_key)
 
 
-def _with_drive(account: AccountKeys, work: Callable[[DriveService], Awaitable[T]]) -> T:
-    """What ``work`` makes of the account's drive, on the network."""
-    home, config = own_home(), settings().config()
-
-    async def main(journal: Journal) -> T:
-        async with open_client(config) as client:
-            return await work(open_drive(client, home, account, journal))
-
-    with closing(Journal(home.journal, Network(config.network).id)) as journal:
-        return run_async(partial(main, journal))
-
-
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    """A name of the account, and what the network has of it."""
-
-    label: str
-    link: NameLink
-    newest: Shown | None
-    problem: str
-    """Why it is not known which version is the newest."""
-
-
 @name.command("list")
 @common_options
 def list_names() -> None:
@@ -136,44 +110,77 @@ def list_names() -> None:
     Example:
       archipel name list
     """
-    names = _with_drive(own_account(), _look_up)
-    lines = [f"{visible(one.label)}: {_newest_text(one)}\n  {one.link}" for one in names]
-    show("\n".join(lines) or "there are no names in the drive", {"names": [_listed_fields(one) for one in names]})
+    with open_owner() as owner:
+        known, found = run_async(partial(_look_up, owner))
+    tell_known(known)
+    names = sorted(_names(known), key=lambda entry: entry.content.label)
+    lines = [
+        f"{visible(entry.content.label)}: {_newest_text(found.get(entry.id, _UNKNOWN))}\n  {entry.link}"
+        for entry in names
+    ]
+    fields = [_name_fields(entry, found.get(entry.id, _UNKNOWN)) for entry in names]
+    show("\n".join(lines) or "there are no names in the drive", {"names": fields, **known_fields(known)})
 
 
-async def _look_up(service: DriveService) -> list[_Listed]:
-    """The names in the drive, in order of label."""
-    entries = [entry for entry in (await read_drive(service)).drive.entries if entry.kind is EntryKind.NAME]
-    found: list[_Listed] = []
-    limit = trio.CapacityLimiter(_AT_ONCE)
-
-    async def look(label: str, link: NameLink) -> None:
-        async with limit:
-            newest, problem = None, ""
-            try:
-                newest = await resolve(service.client, NameReader(link.name, link.read_key), service.seen)
-            except (NotFoundError, NetworkError, IntegrityFailure) as exc:
-                problem = str(exc)
-            found.append(_Listed(label, link, newest, problem))
-
-    async with trio.open_nursery() as nursery:
-        for entry in entries:
-            if entry.live and isinstance(entry.link, NameLink):
-                nursery.start_soon(look, entry.content.label, entry.link)
-    return sorted(found, key=lambda one: one.label)
+def _names(known: Known) -> list[DriveEntry]:
+    return [entry for entry in known.drive.entries if entry.live and entry.kind is EntryKind.NAME]
 
 
-def _newest_text(one: _Listed) -> str:
-    if one.newest is None or one.newest.value is None:
-        return one.problem
-    forked = "; IT HAS FORKED: archipel name log" if one.newest.forks else ""
-    published = clock_text(one.newest.value.time)
-    return f"version {one.newest.number}, published {published}, kept until {date_text(one.newest.expiry)}{forked}"
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the network has of a name."""
+
+    newest: Shown | None
+    problem: str = ""
+    """Why it is not known which version is the newest."""
 
 
-def _listed_fields(one: _Listed) -> dict[str, object]:
-    newest = None if one.newest is None else version_fields(one.newest)
-    return {"label": one.label, "link": str(one.link), "newest": newest, "problem": one.problem or None}
+_UNKNOWN = _Found(None, "not looked up")
+
+
+async def _look_up(owner: Owner) -> tuple[Known, dict[bytes, _Found]]:
+    """The drive, and what there is of each name in it, by its id; of none, if the network cannot be reached."""
+
+    async def work(service: DriveService) -> tuple[Known, dict[bytes, _Found]]:
+        known = await read_known(service)
+        found: dict[bytes, _Found] = {}
+        async with trio.open_nursery() as nursery:
+            limit = trio.CapacityLimiter(_AT_ONCE)
+            for entry in _names(known):
+                nursery.start_soon(_find, service, entry, limit, found)
+        return known, found
+
+    try:
+        return await owner.online(work)
+    except NetworkError as exc:
+        return Known(await owner.world.blocking(owner.cache.load), exc), {}
+
+
+async def _find(
+    service: DriveService, entry: DriveEntry, limit: trio.CapacityLimiter, found: dict[bytes, _Found]
+) -> None:
+    link = name_link_of(entry)
+    async with limit:
+        try:
+            newest = await resolve(service.client, NameReader(link.name, link.read_key), service.seen)
+        except (NodeError, ExceptionGroup) as exc:
+            found[entry.id] = _Found(None, str(told(exc)))
+        else:
+            found[entry.id] = _Found(newest)
+
+
+def _newest_text(found: _Found) -> str:
+    newest = found.newest
+    if newest is None or newest.value is None:
+        return found.problem
+    forked = "; IT HAS FORKED: archipel name log" if newest.forks else ""
+    published = clock_text(newest.value.time)
+    return f"version {newest.number}, published {published}, kept until {date_text(newest.expiry)}{forked}"
+
+
+def _name_fields(entry: DriveEntry, found: _Found) -> dict[str, object]:
+    newest = None if found.newest is None else version_fields(found.newest)
+    return {"label": entry.content.label, "link": str(entry.link), "newest": newest, "problem": found.problem or None}
 
 
 @name.command()

@@ -33,7 +33,7 @@ from protocol.hashing import digest
 from protocol.identity import Network
 from protocol.ids import Address, NetworkId
 from protocol.leases import MAX_AVOIDED, Policy
-from protocol.links import NameLink
+from protocol.links import AnyLink
 from protocol.paths import path_problem
 from protocol.receipts import RECEIPTS
 from protocol.records import is_country
@@ -189,7 +189,7 @@ def show_published(
     last_note: str = "",
     more: Mapping[str, object] = _NOTHING,
     *,
-    link: NameLink | None = None,
+    link: AnyLink | None = None,
 ) -> None:
     """Print a deposit's link, and on standard error what became of it.
 
@@ -199,7 +199,7 @@ def show_published(
         refusals: Of nodes, meanwhile.
         last_note: A last line for people; empty: none.
         more: Fields of the JSON object besides.
-        link: Of a name that leads to the deposit, to be printed instead.
+        link: To be printed instead: of a name that leads to the deposit, or the deposit's in another form.
     """
     for text in (*published.skipped, *published.notes):
         note(f"note: {text}")

@@ -8,19 +8,23 @@ from functools import partial
 
 import click
 
+from node.cli.drivelist import tell_known
 from node.cli.links import follow, is_link, read_unsealed
 from node.cli.options import common_options, parsed, parsed_if_given, settings
-from node.cli.output import note, progress_shown, show, survival_fields, survival_text
+from node.cli.output import progress_shown, show
 from node.cli.own import account_if_any, own_account, own_home
-from node.cli.owndrive import change_drive, read_drive
-from node.cli.refusals import refusal_fields, refusals_told
+from node.cli.publish import show_published
+from node.cli.recorded import recorded_fields, tell_recorded
+from node.cli.refusals import refusals_told
 from node.cli.running import run_async
-from node.cli.text import count_text, size_text
 from node.client import Client, open_client
 from node.config import parse_duration
-from node.drive.service import DriveService, open_drive
-from node.drive.tree import Tree, drive_path, put
-from node.errors import ConfigError, NotFoundError
+from node.drive.known import Known, read_known
+from node.drive.service import DriveService, open_cache, open_drive
+from node.drive.sharing import record_share, shared_link
+from node.drive.stored import Recorded
+from node.drive.tree import Tree, drive_path
+from node.errors import ConfigError, NetworkError, NodeError, NotFoundError, told
 from node.fetching.download import Downloader
 from node.fetching.reader import read_contents
 from node.home import Depositor
@@ -29,7 +33,8 @@ from node.progress import Progress
 from node.publishing.publish import Options, Published
 from node.refusals import Refusals
 from node.sharing.part import find_part
-from node.sharing.share import inherited_policy, share_entry, share_part
+from node.sharing.share import inherited_policy, share_part
+from protocol.account import AccountKeys
 from protocol.accountkey import format_account_key, parse_account_key
 from protocol.drive import EntryKind
 from protocol.errors import AccountKeyError
@@ -75,6 +80,8 @@ class _Shared:
     """What is shared."""
     published: Published | None = None
     """None: it is all that a link opens, and no new deposit."""
+    recorded: Recorded | None = None
+    """Whether the drive says it; None: it need not, or there is none."""
 
 
 @click.command()
@@ -162,8 +169,31 @@ def _carry_out(order: _Order, refusals: Refusals) -> _Shared:
             return await _share(client, order, journal, depositor, service, progress)
 
     journal_open = closing(Journal(home.journal, Network(config.network).id))
-    with journal_open as journal, progress_shown("sharing") as progress:
-        return run_async(partial(work, journal, progress))
+    try:
+        with journal_open as journal, progress_shown("sharing") as progress:
+            return run_async(partial(work, journal, progress))
+    except (NodeError, ExceptionGroup) as exc:
+        why = told(exc)
+        found = None if order.link is not None or account is None else _offline(order, account, why)
+        if found is None:
+            raise
+        return found
+
+
+def _offline(order: _Order, account: AccountKeys, why: NodeError) -> _Shared | None:
+    """What can be done without a network: the own link of what stood in the drive when it was last seen."""
+    if not isinstance(why, NetworkError):
+        return None
+    cache = open_cache(own_home(), account, Network(settings().config().network).id, secrets.token_bytes)
+    known = Known(cache.load(), why)
+    if known.is_new:
+        return None
+    entry, rest = Tree(known.drive).split(order.path)
+    if rest or (order.verify and isinstance(entry.link, NameLink)):
+        return None
+    _check_whole(order)
+    tell_known(known)
+    return _Shared(shared_link(entry))
 
 
 async def _share(
@@ -177,10 +207,10 @@ async def _share(
     link, path, entry = order.link, order.path, None
     if link is None:
         assert service is not None
-        entry, path = Tree((await read_drive(service)).drive).split(order.path)
-        found = entry.link
-        assert isinstance(found, Link | NameLink), "whatever is shown and is no folder has such a link"
-        link = found
+        known = await read_known(service)
+        tell_known(known)
+        entry, path = Tree(known.drive).split(order.path)
+        link = shared_link(entry)
     if not path:
         _check_whole(order)
         return _Shared((await follow(client, link)).link if order.verify else link)
@@ -193,10 +223,8 @@ async def _share(
     options = Options(lease_seconds=seconds, policy=policy)
     shared = await share_part(client, depositor, journal, whole, path, options, progress)
     shared = replace(shared, link=replace(shared.link, hints=link.hints))
-    if service is not None:
-        made = share_entry(journal, depositor, shared, order.path.strip(b"/"), int(client.world.clock.wall()))
-        await change_drive(service, lambda drive, now_ms: put(drive, made, now_ms))
-    return _Shared(shared.link, shared)
+    recorded = None if service is None else await record_share(service, shared, order.path.strip(b"/"))
+    return _Shared(shared.link, shared, recorded)
 
 
 def _show(shared: _Shared, order: _Order, refusals: Refusals) -> None:
@@ -209,27 +237,9 @@ def _show(shared: _Shared, order: _Order, refusals: Refusals) -> None:
         "sealed_to": None if order.to is None else format_account_key(order.to),
         "whole": shared.published is None,
     }
-    if shared.published is not None:
-        _tell(shared.published)
-        fields |= _part_fields(shared.published, refusals)
-    show(str(printed), fields)
-
-
-def _tell(part: Published) -> None:
-    for text in (*part.skipped, *part.notes):
-        note(f"note: {text}")
-    note(
-        f"shared {size_text(part.bytes)} in {part.seconds:.1f} s: {part.placed} of {part.chunks} chunks placed "
-        f"({count_text(part.segments, 'segment')}), {size_text(part.sent_bytes)} sent"
-    )
-    note(survival_text(part.survives))
-
-
-def _part_fields(part: Published, refusals: Refusals) -> dict[str, object]:
-    counts = ("bytes", "stored_bytes", "sent_bytes", "segments", "chunks", "placed", "skipped", "notes")
-    return {
-        **{name: getattr(part, name) for name in counts},
-        "seconds": round(part.seconds, 3),
-        "survives": survival_fields(part.survives),
-        "refusals": refusal_fields(refusals),
-    }
+    if shared.published is None:
+        show(str(printed), fields)
+        return
+    tell_recorded(shared.recorded)
+    fields["drive"] = recorded_fields(shared.recorded)
+    show_published("shared", shared.published, refusals, more=fields, link=printed)

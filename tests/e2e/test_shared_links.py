@@ -31,6 +31,7 @@ from tests.e2e.trees import random_bytes, write
 from tests.e2e.world import Json, Person, learn_secret
 
 OTHER = AccountKeys(bytes(range(50, 82)))
+KNOWN = {"seen", "unsent", "unsent_paths", "why"}
 PHOTOS = {"2028/beach": 90_000, "2028/boat": 1_100_000, "2029/snow": 70_000}
 
 
@@ -79,8 +80,8 @@ def published(alice: Person, folder: Path) -> Json:
 
 def test_names_and_shares(alice: Person, bob: Person, homes: tuple[Home, Home], tmp_path: Path) -> None:
     made = alice.json("name", "new", "blog")
-    check_fields("name new", made, {"label", "link", "sent"})
-    assert made["sent"] is True
+    check_fields("name new", made, {"label", "link", *KNOWN})
+    assert (made["unsent"], made["why"]) == (False, None)
     learn_secret(made["link"])
     assert "you have a name 'blog' already" in alice.run("name", "new", "blog", code=4).err
     photos = published(alice, tmp_path)
@@ -97,7 +98,7 @@ def test_names_and_shares(alice: Person, bob: Person, homes: tuple[Home, Home], 
 def _named(alice: Person, bob: Person, name: str, photos: Json, folder: Path) -> None:
     """What the name leads to: the newest, or another one; and what is told of both."""
     names = alice.json("name", "list")
-    check_fields("name list", names, {"names"})
+    check_fields("name list", names, {"names", *KNOWN})
     (blog,) = names["names"]
     check_fields("name list", blog, {"label", "link", "newest", "problem"})
     versions = {"version", "published", "expires", "verified", "replaced", "forks"}
@@ -132,7 +133,18 @@ def _shared(alice: Person, bob: Person, photos: Json, folder: Path) -> None:
     assert alice.run("share", "photos", "--verify").text == f"{photos['verify_link']}\n"
     part = alice.json("share", "/photos/2028", "--to", format_account_key(OTHER.identity.key))
     numbers = {"bytes", "stored_bytes", "sent_bytes", "segments", "chunks", "placed"}
-    texts = {"link", "verify_link", "sealed_to", "whole", "seconds", "survives", "skipped", "notes", "refusals"}
+    texts = {
+        "link",
+        "verify_link",
+        "sealed_to",
+        "whole",
+        "drive",
+        "seconds",
+        "survives",
+        "skipped",
+        "notes",
+        "refusals",
+    }
     check_fields("share", part, numbers | texts)
     assert (part["bytes"], part["verify_link"], part["whole"]) == (1_190_000, None, False)
     (folder / "sealed").write_text(part["link"])

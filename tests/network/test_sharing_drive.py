@@ -5,11 +5,13 @@ from pathlib import Path
 
 from trio.testing import MockClock
 
-from node.drive.tree import Tree, put
+from node.drive.sharing import record_share
+from node.drive.stored import Recorded
+from node.drive.tree import Tree
 from node.keeping.kept import Kept, renew_kept
 from node.progress import Progress
 from node.publishing.publish import Options, Published
-from node.sharing.share import share_entry, share_part
+from node.sharing.share import share_part
 from protocol.drive import EntryKind
 from protocol.leases import Policy
 from protocol.links import Link
@@ -27,9 +29,7 @@ async def shared(who: Machine, whole: Link, days: int) -> Published:
     part = await share_part(
         who.user.client, service.depositor, who.user.journal, whole, b"album/songs", options, Progress()
     )
-    now = int(who.user.client.world.clock.wall())
-    entry = share_entry(who.user.journal, service.depositor, part, b"music/songs", now)
-    await service.change(lambda drive, now_ms: put(drive, entry, now_ms))
+    assert await record_share(service, part, b"music/songs") == Recorded(b"music/songs", None)
     return part
 
 

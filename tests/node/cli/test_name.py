@@ -1,5 +1,6 @@
 """What `archipel name` says of versions, and what it refuses; with a network it is tried in tests/e2e."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,9 +10,10 @@ from node.cli.name import _log_lines, _version_fields
 from node.home import Home
 from node.names.reading import Shown
 from protocol.ids import SegmentId
-from protocol.links import Link, LinkKind
-from protocol.names import NameValue
+from protocol.links import Link, LinkKind, NameLink
+from protocol.names import NameKeys, NameValue
 from tests.node.cli.conftest import Cli
+from tests.vectors.make_account import KEYS
 
 TIME = 1_900_000_000
 EXPIRY = 2_000_000_000
@@ -94,5 +96,34 @@ def test_labels(cli: Cli, unlocked: Home) -> None:
     assert told.code == 2
     assert "a label is 1 to 64 bytes, got 66" in told.err
     assert cli("name", "log", "x" * 65).code == 2
-    for label in ("blog", "a/b", "é" * 32, "two words"):
-        assert "nobody to join" in cli("name", "new", label).err
+
+
+def test_made_and_listed_without_a_network(cli: Cli, unlocked: Home) -> None:
+    """The link is the same for ever; the drive learns of it later."""
+    for label in ("blog", "a/b", "é" * 32):
+        told = cli("name", "new", label)
+        reader = NameKeys(KEYS.name_secret(label)).reader
+        assert (told.code, told.out) == (0, f"{NameLink(reader.key, reader.read_key)}\n")
+        assert "nobody to join" in told.err
+        assert "note: not sent yet, and sent with the next change: " in told.err
+    told = cli("name", "new", "blog")
+    assert (told.code, told.out) == (4, "")
+    assert "you have a name 'blog' already" in told.err
+    listed = cli("name", "list")
+    assert listed.code == 0
+    assert listed.out.splitlines()[::2] == ["a/b: not looked up", "blog: not looked up", f"{'é' * 32}: not looked up"]
+    assert "nobody to join" in listed.err
+    fields = json.loads(cli("name", "list", "--json").out)
+    assert [(name["label"], name["newest"], name["problem"]) for name in fields["names"]][1] == (
+        "blog",
+        None,
+        "not looked up",
+    )
+    assert fields["unsent"] is True
+    link = cli("name", "list").out.splitlines()[3].strip()
+    assert cli("share", "blog").out == f"{link}\n", "what stands in the last copy of the drive"
+    for arguments in (("blog", "--verify"), ("blog/page",)):
+        assert cli("share", *arguments).code == 5
+    assert "is a folder of the drive" in cli("share", "a").err
+    assert cli("share", "nothing").code == 3
+    assert cli("share", "blog", "--lease", "3d").code == 2
