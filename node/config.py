@@ -10,6 +10,8 @@ from pathlib import Path
 import platformdirs
 
 from node.errors import ConfigError, reason
+from protocol.accountkey import SCHEME, parse_account_key
+from protocol.errors import AccountKeyError
 from protocol.identity import KEY_BYTES
 from protocol.ids import Address
 
@@ -189,13 +191,20 @@ def parse_share(text: str) -> float:
 
 
 def parse_key(text: str) -> bytes:
-    """A depositor's public key, 32 bytes, from 64 hexadecimal digits. Raises ConfigError."""
+    """A depositor's public key, 32 bytes, from 64 hexadecimal digits or an account key. Raises ConfigError."""
+    if text.strip().lower().startswith(SCHEME):
+        try:
+            return parse_account_key(text)
+        except AccountKeyError as exc:
+            raise ConfigError(str(exc), hint="copy all of it, from archipel-key: to its last character") from exc
     try:
         key = bytes.fromhex(text)
     except ValueError:
         key = b""
     if len(key) != KEY_BYTES:
-        raise ConfigError(f"want a depositor's public key, {2 * KEY_BYTES} hexadecimal digits, got {text[:80]!r}")
+        raise ConfigError(
+            f"want a depositor's public key, {2 * KEY_BYTES} hexadecimal digits or archipel-key:..., got {text[:80]!r}"
+        )
     return key
 
 

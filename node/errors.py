@@ -1,6 +1,7 @@
 """What can go wrong for a person: every class has its exit code (docs/operations.md), and a hint where there is one."""
 
 import os
+from collections.abc import Iterator
 
 
 class NodeError(Exception):
@@ -48,6 +49,27 @@ class MachineError(NodeError):
     """This machine: disk full, permission, the source changed while it was read."""
 
     exit_code = 7
+
+
+def told(exc: Exception) -> NodeError:
+    """The one error a person is told of what a piece of work ended with, alone or in groups that nurseries made.
+
+    Raises:
+        Exception: ``exc`` itself, if there is anything else in it: that is a bug.
+    """
+    found = list(_leaves(exc))
+    errors = [leaf for leaf in found if isinstance(leaf, NodeError)]
+    if len(errors) < len(found):
+        raise exc
+    return errors[0]
+
+
+def _leaves(exc: BaseException) -> Iterator[BaseException]:
+    if isinstance(exc, BaseExceptionGroup):
+        for inner in exc.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield exc
 
 
 def machine_error(doing: str, exc: OSError) -> MachineError:

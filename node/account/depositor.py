@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from node.account.unlocked import held
 from node.account.vault import Vault
 from node.errors import RefusedError
-from node.home import Depositor, Home, Signer
+from node.home import Depositor, Home
 from protocol.account import AccountKeys
 from protocol.accountkey import format_account_key
 from protocol.identity import Identity
@@ -36,13 +36,21 @@ def open_depositor(home: Home, ask: Ask) -> Depositor:
         RefusedError: The account is locked: the passphrase is wrong, or nobody can be asked for it.
         MachineError: A file cannot be read or written, or is damaged.
     """
-    if not Vault.of(home).exists:
-        return home.depositor()
-    keys = open_account(home, ask)
-    return Depositor(keys.identity, keys.convergence_secret, account=True)
+    keys = open_account_if_any(home, ask)
+    return home.depositor() if keys is None else depositor_of(keys)
 
 
-def open_signer(home: Home, depositors: Iterable[PublicKey | None], ask: Ask) -> Signer:
+def open_account_if_any(home: Home, ask: Ask) -> AccountKeys | None:
+    """As :func:`open_account`; None: this home has no account."""
+    return open_account(home, ask) if Vault.of(home).exists else None
+
+
+def depositor_of(account: AccountKeys) -> Depositor:
+    """An account as the one who publishes."""
+    return Depositor(account.identity, account.convergence_secret, account=True)
+
+
+def open_signer(home: Home, depositors: Iterable[PublicKey | None], ask: Ask) -> "Known":
     """Who signs for what this home published under these keys; the account is opened only if it is one of them. Blocks.
 
     Raises:
@@ -56,18 +64,21 @@ def open_signer(home: Home, depositors: Iterable[PublicKey | None], ask: Ask) ->
         unnamed = home.depositor().identity
         identities |= {None: unnamed, unnamed.key: unnamed}
         named.discard(unnamed.key)
+    account = None
     vault = Vault.of(home)
     if named and vault.exists and vault.key in named:
-        account = open_account(home, ask).identity
-        identities[account.key] = account
-    return _Known(identities)
+        account = open_account(home, ask)
+        identities[account.identity.key] = account.identity
+    return Known(identities, account)
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """The identities at hand."""
+class Known:
+    """The identities at hand: a :class:`Signer`."""
 
     identities: dict[PublicKey | None, Identity]
+    account: AccountKeys | None
+    """The home's account, if it was opened for one of them."""
 
     def identity_of(self, depositor: PublicKey | None) -> Identity:
         found = self.identities.get(depositor)

@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+from collections import Counter
 from collections.abc import Sequence
 
 import click
@@ -12,6 +13,7 @@ from node.account.unlocked import check_seconds, held, hold, let_go
 from node.account.vault import Vault
 from node.cli.options import common_options, parsed, settings
 from node.cli.output import note, show
+from node.cli.own import own_home
 from node.cli.passphrase import (
     get_passphrase,
     new_passphrase,
@@ -19,12 +21,15 @@ from node.cli.passphrase import (
     standard_input,
     typed_unseen,
 )
-from node.cli.text import clock_text
+from node.cli.text import clock_text, count_text, seen_text
 from node.config import parse_duration
-from node.errors import ConfigError, RefusedError
-from node.home import Home
+from node.drive.cache import DriveCache
+from node.errors import ConfigError, MachineError, RefusedError
 from protocol.account import SECRET_BYTES, AccountKeys
 from protocol.accountkey import format_account_key
+from protocol.drive import EntryKind
+from protocol.drivecache import CachedDrive
+from protocol.identity import Network
 
 _ASKED = 3
 """Words that have to be typed back."""
@@ -44,10 +49,6 @@ def account() -> None:
     """
 
 
-def _home() -> Home:
-    return Home(settings().config().home)
-
-
 @account.command()
 @passphrase_file
 @common_options
@@ -58,7 +59,7 @@ def new(passphrase_file: str | None) -> None:
     Example:
       archipel account new
     """
-    home = _home()
+    home = own_home()
     vault = Vault.of(home)
     vault.refuse_another()
     passphrase = new_passphrase(passphrase_file)
@@ -123,7 +124,7 @@ def restore(hidden: bool, passphrase_file: str | None) -> None:
       archipel account restore
       archipel account restore --passphrase-file passphrase < words
     """
-    home = _home()
+    home = own_home()
     vault = Vault.of(home)
     vault.refuse_another()
     passphrase = new_passphrase("-") if passphrase_file == "-" else None  # noqa: S105 - no password
@@ -157,17 +158,57 @@ def _read_phrase(hidden: bool) -> str:
 @account.command("show")
 @common_options
 def show_account() -> None:
-    """Show the account key, which others may know, and whether the account is unlocked.
+    """Show the account key, which others may know, whether the account is unlocked, and if so what is in its drive.
 
     \b
     Example:
       archipel account show
     """
-    home = _home()
+    home = own_home()
     key = Vault.of(home).key
     found = held(home, key)
     state = f"unlocked until {clock_text(found.until)} ({found.keeper})" if found is not None else "locked"
-    show(f"{format_account_key(key)}\n{state}", {"key": format_account_key(key), **_state(found)})
+    drive = None if found is None else _last_copy(found.keys)
+    show(
+        f"{format_account_key(key)}\n{state}\n{_drive_text(found, drive)}",
+        {"key": format_account_key(key), **_state(found), "drive": None if drive is None else _drive_fields(drive)},
+    )
+
+
+def _last_copy(keys: AccountKeys) -> CachedDrive | None:
+    """The drive as it was last seen here, without asking the network; None: it never was, or the copy is damaged."""
+    network = Network(settings().config().network).id
+    path = own_home().drive(network)
+    if not path.exists():
+        return None
+    try:
+        return DriveCache(path, keys.cache_key, network, secrets.token_bytes).load()
+    except MachineError as exc:  # what else there is to show is shown
+        note(f"note: {exc}")
+        return None
+
+
+def _drive_text(found: Held | None, drive: CachedDrive | None) -> str:
+    if found is None:
+        return "drive: not shown while the account is locked"
+    if drive is None:
+        return "drive: not seen on this machine"
+    counts = _drive_fields(drive)
+    kinds = [("deposit", "deposits"), ("name", "names"), ("link", "links"), ("share", "shares")]
+    there = ", ".join(count_text(int(str(counts[many])), one) for one, many in kinds)
+    return f"drive: {there}; as it was {seen_text(drive.seen, drive.unsent)}"
+
+
+def _drive_fields(drive: CachedDrive) -> dict[str, object]:
+    live = Counter(entry.kind for entry in drive.drive.entries if entry.live)
+    return {
+        "deposits": live[EntryKind.DEPOSIT],
+        "names": live[EntryKind.NAME],
+        "links": live[EntryKind.LINK],
+        "shares": live[EntryKind.SHARE],
+        "seen": drive.seen or None,
+        "unsent": drive.unsent,
+    }
 
 
 def _state(found: Held | None) -> dict[str, object]:
@@ -197,7 +238,7 @@ def unlock(lasting: str, passphrase_file: str | None) -> None:
     """
     seconds = parsed("--for", parse_duration, lasting)
     check_seconds(seconds)
-    home = _home()
+    home = own_home()
     keys = Vault.of(home).open(get_passphrase(passphrase_file))
     found = hold(home, keys, seconds)
     show(f"unlocked until {clock_text(found.until)} ({found.keeper})", _state(found))
@@ -212,7 +253,7 @@ def lock() -> None:
     Example:
       archipel account lock
     """
-    was = let_go(_home())
+    was = let_go(own_home())
     show("locked" if was else "it was locked", {"was_unlocked": was})
 
 
@@ -227,7 +268,7 @@ def passwd(new_passphrase_file: str | None, passphrase_file: str | None) -> None
     Example:
       archipel account passwd
     """
-    vault = Vault.of(_home())
+    vault = Vault.of(own_home())
     keys = vault.open(get_passphrase(passphrase_file))
     vault.change(keys, new_passphrase(new_passphrase_file, "--new-passphrase-file"))
     text = format_account_key(keys.identity.key)

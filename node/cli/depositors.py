@@ -30,6 +30,7 @@ def depositors(refuse: str | None, admit: str | None, data: str | None) -> None:
     Examples:
       archipel node depositors
       archipel node depositors --refuse 9a...   (64 digits)
+      archipel node depositors --admit archipel-key:...
     """
     if refuse is not None and admit is not None:
         raise ConfigError("--refuse and --admit are two commands")

@@ -16,9 +16,10 @@ from pathlib import Path
 import click
 import trio
 
+from node.cli.links import Led, check_version, follow, read_unsealed, version_option
 from node.cli.options import common_options, settings
 from node.cli.output import note, progress_shown, show
-from node.cli.running import read_link, run_async
+from node.cli.running import run_async
 from node.cli.text import date_text, size_text, visible
 from node.client import open_client
 from node.errors import ConfigError
@@ -27,7 +28,8 @@ from node.fetching.reader import Wanted, WholeFiles, read_contents, read_runs, s
 from node.fetching.restore import Target, choose_target, restore
 from node.keeping.lifetime import runs_until
 from node.progress import Progress
-from protocol.links import Link
+from protocol.ids import SegmentId
+from protocol.links import Link, NameLink
 from protocol.manifest import Entry, Kind, Manifest
 
 _LINES = 1_000
@@ -37,7 +39,9 @@ _LINES = 1_000
 class _Order:
     """What the user asked to fetch."""
 
-    link: Link
+    link: Link | NameLink
+    version: int | None
+    """Of a name; None: the newest."""
     dest: Path | None
     stdout: bool
     path: bytes | None
@@ -52,23 +56,29 @@ class _Order:
 @click.option("--path", metavar="SUB", help="Only this file or folder of the deposit, as `archipel ls` shows it.")
 @click.option("--range", "span", metavar="A-B", help="Only bytes A to B (inclusive) of one file.")
 @click.option("--force", is_flag=True, help="Replace what is at the destination.")
+@version_option
 @common_options
-def fetch(link: str, output: str | None, path: str | None, span: str | None, force: bool) -> None:
+def fetch(link: str, output: str | None, path: str | None, span: str | None, force: bool, version: int | None) -> None:
     """Fetch what LINK leads to; run it again after an interruption and it goes on.
 
     LINK may be - (read from standard input) or @FILE. The destination appears when all of it is there and verified.
+    Of a name's link it is the newest version, or version N; a link that was sealed for your account is opened with it.
 
     \b
     Examples:
       archipel fetch archipel:... -o copy
+      archipel fetch archipel:... --version 3 -o as-it-was
       archipel fetch @link.txt --path site/index.html -o - | less
       archipel fetch archipel:... --range 0-1023 -o head.bin
     """
     stdout = output == "-"
     if stdout and settings().json:
         raise ConfigError("-o - and --json both want standard output", hint="name a file with -o, or leave out --json")
+    opened = read_unsealed(link)
+    check_version(opened, version)
     order = _Order(
-        link=read_link(link),
+        link=opened,
+        version=version,
         dest=None if stdout or output is None else Path(output),
         stdout=stdout,
         path=None if path is None else os.fsencode(path),
@@ -91,6 +101,7 @@ def fetch(link: str, output: str | None, path: str | None, span: str | None, for
             "received_bytes": result.received,
             "resumed_bytes": result.kept,
             "seconds": round(seconds, 3),
+            **result.led.fields,
         },
     )
 
@@ -106,6 +117,7 @@ def _span(text: str | None) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Fetched:
+    led: Led
     places: tuple[Path, ...]
     size: int
     received: int
@@ -114,16 +126,18 @@ class _Fetched:
 
 async def _fetch(order: _Order, progress: Progress) -> _Fetched:
     async with open_client(settings().config(), hints=order.link.hints) as client:
+        led = await follow(client, order.link, order.version)
         downloader = Downloader(client, progress)
-        manifest = await read_contents(downloader, order.link)
-        choice = await client.world.blocking(_choose, manifest, order)
+        manifest = await read_contents(downloader, led.link)
+        choice = await client.world.blocking(_choose, manifest, led.link.root, order)
         progress.total = choice.size
         if choice.target is None:
             await _to_stdout(downloader, manifest, choice.wanted)
-            return _Fetched((), choice.size, downloader.received_bytes, 0)
+            return _Fetched(led, (), choice.size, downloader.received_bytes, 0)
         chosen, target = choice.entries, choice.target
-        kept = await restore(downloader, order.link, manifest, choice.wanted, chosen, target, force=order.force)
-        return _Fetched(tuple(place for _, place in target.moves), choice.size, downloader.received_bytes, kept)
+        kept = await restore(downloader, led.link, manifest, choice.wanted, chosen, target, force=order.force)
+        places = tuple(place for _, place in target.moves)
+        return _Fetched(led, places, choice.size, downloader.received_bytes, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +152,14 @@ class _Choice:
     """None: standard output."""
 
 
-def _choose(manifest: Manifest, order: _Order) -> _Choice:
+def _choose(manifest: Manifest, root: SegmentId, order: _Order) -> _Choice:
     """A second's work, in a million of files."""
     chosen = select(manifest, order.path)
     wanted = _wanted(manifest, chosen, order)
     size = sum(stop - start for _, start, stop in wanted)
     if order.stdout:
         return _Choice(chosen, wanted, size, None)
-    target = choose_target(manifest, chosen, order.dest, order.link.root, force=order.force)
+    target = choose_target(manifest, chosen, order.dest, root, force=order.force)
     return _Choice(chosen, wanted, size, target)
 
 
@@ -171,23 +185,27 @@ async def _to_stdout(downloader: Downloader, manifest: Manifest, wanted: Iterabl
 
 @click.command()
 @click.argument("link")
+@version_option
 @common_options
-def ls(link: str) -> None:
+def ls(link: str, version: int | None) -> None:
     """List what LINK leads to: sizes, times and paths, without fetching it. Says until when it is kept, too.
 
     \b
-    Example:
+    Examples:
       archipel ls archipel:...
+      archipel ls archipel:... --version 3
     """
-    opened = read_link(link)
+    opened = read_unsealed(link)
+    check_version(opened, version)
 
-    async def work() -> tuple[Manifest, int]:
+    async def work() -> tuple[Led, Manifest, int]:
         async with open_client(settings().config(), hints=opened.hints) as client:
-            manifest = await read_contents(Downloader(client, Progress()), opened)
-            return manifest, await runs_until(client, opened.root)
+            led = await follow(client, opened, version)
+            manifest = await read_contents(Downloader(client, Progress()), led.link)
+            return led, manifest, await runs_until(client, led.link.root)
 
-    manifest, expiry = run_async(work)
-    for text in _listing_json(manifest, expiry) if settings().json else _listing(manifest):
+    led, manifest, expiry = run_async(work)
+    for text in _listing_json(led, manifest, expiry) if settings().json else _listing(manifest):
         click.echo(text, nl=False)
     if not settings().json:
         note(f"leases run until {date_text(expiry)}" if expiry else "leases run until: unknown, no holder says")
@@ -205,13 +223,14 @@ def _listing(manifest: Manifest) -> Iterator[str]:
         yield "".join(f"{_line(entry)}\n" for entry in batch)
 
 
-def _listing_json(manifest: Manifest, expiry: int) -> Iterator[str]:
+def _listing_json(led: Led, manifest: Manifest, expiry: int) -> Iterator[str]:
     """One object, a piece at a time."""
     between = '{"entries": ['
     for batch in _batches(manifest.entries):
         yield between + ", ".join(json.dumps(_fields(entry)) for entry in batch)
         between = ", "
-    yield f'], "bytes": {manifest.content_bytes}, "expires": {json.dumps(expiry or None)}}}\n'
+    rest = {"bytes": manifest.content_bytes, "expires": expiry or None, **led.fields}
+    yield f"], {json.dumps(rest)[1:]}\n"
 
 
 def _fields(entry: Entry) -> dict[str, object]:

@@ -3,19 +3,23 @@
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from functools import partial
 
 import click
 
-from node.account.depositor import open_signer
+from node.account.depositor import Known, open_signer
+from node.cli.links import Led, check_version, follow, read_link, read_unsealed, version_option
 from node.cli.options import common_options, parsed, settings
 from node.cli.output import note, progress_shown, show, survival_fields, survival_text
 from node.cli.passphrase import ask_passphrase
+from node.cli.recorded import recorded_fields, tell_recorded
 from node.cli.refusals import refusal_fields, refusals_told
-from node.cli.running import read_link, run_async
+from node.cli.running import run_async
 from node.cli.text import count_text, date_text
 from node.client import Client, open_client
 from node.config import parse_duration
+from node.drive.stored import Recorded
 from node.errors import NotFoundError
 from node.home import Home, Signer
 from node.journal import Journal
@@ -32,8 +36,9 @@ from protocol.links import Link
 
 @click.command()
 @click.argument("link")
+@version_option
 @common_options
-def check(link: str) -> None:
+def check(link: str, version: int | None) -> None:
     """Count the live chunks of every segment of LINK, each proved by an audit of a random block.
 
     A verify link is enough, and reads nothing. Exit code 3: some segment has fewer than k live chunks.
@@ -42,20 +47,23 @@ def check(link: str) -> None:
     Example:
       archipel check archipel:...
     """
-    opened = read_link(link)
+    opened = read_unsealed(link)
+    check_version(opened, version)
 
-    async def work(progress: Progress) -> Health:
+    async def work(progress: Progress) -> tuple[Led, Health]:
         async with open_client(settings().config(), hints=opened.hints) as client:
-            return await check_deposit(client, opened, progress)
+            led = await follow(client, opened, version)
+            return led, await check_deposit(client, led.link, progress)
 
     with progress_shown("checking") as progress:
-        health = run_async(partial(work, progress))
+        led, health = run_async(partial(work, progress))
     show(
         _health_text(health),
         {
             "segments": [_segment_fields(segment) for segment in health.segments],
             "survives": survival_fields(health.survives),
             "healthy": health.healthy,
+            **led.fields,
         },
     )
     if not health.readable:
@@ -109,7 +117,9 @@ def _repair_text(live: int, k: int, n: int, noticed: int) -> str:
 @click.option("--lease", default="180d", show_default=True, metavar="D", help="How long from now: 30d, 12h.")
 @common_options
 def renew(link: str, lease: str) -> None:
-    """Extend the leases of a deposit that this home published.
+    """Extend the leases of a deposit that this home published. The drive of an account learns of it.
+
+    What another machine of your account has published: archipel drive renew.
 
     \b
     Example:
@@ -117,27 +127,27 @@ def renew(link: str, lease: str) -> None:
     """
     seconds = parsed("--lease", parse_duration, lease)
     with refusals_told() as refusals:
-        changed = _change(read_link(link), "renewing", partial(_renew, seconds), refusals)
+        changed, recorded = _change(read_link(link), "renewing", partial(_renew, seconds), refusals)
     note(f"renewed {_reached(changed)}")
-    show(f"leases run until {date_text(changed.expiry)}", _fields(changed, refusals))
+    tell_recorded(recorded)
+    show(f"leases run until {date_text(changed.expiry)}", _fields(changed, recorded, refusals))
 
 
 @click.command()
 @click.argument("link")
 @common_options
 def delete(link: str) -> None:
-    """End the leases of a deposit that this home published; other deposits of the same bytes stay whole.
+    """End the leases of a deposit that this home published; other deposits of the same bytes stay whole. It leaves the
+    drive of an account, too. What another machine of your account has published: archipel drive rm.
 
     \b
     Example:
       archipel delete archipel:...
     """
     with refusals_told() as refusals:
-        changed = _change(read_link(link), "deleting", delete_deposit, refusals)
-    show(
-        f"deleted {_reached(changed)}",
-        _fields(changed, refusals),
-    )
+        changed, recorded = _change(read_link(link), "deleting", delete_deposit, refusals, deleting=True)
+    tell_recorded(recorded)
+    show(f"deleted {_reached(changed)}", _fields(changed, recorded, refusals))
 
 
 async def _renew(
@@ -149,24 +159,33 @@ async def _renew(
 _Change = Callable[[Client, Signer, Journal, Link, Progress], Awaitable[Changed]]
 
 
-def _change(link: Link, doing: str, change: _Change, refusals: Refusals) -> Changed:
+def _change(
+    link: Link, doing: str, change: _Change, refusals: Refusals, *, deleting: bool = False
+) -> tuple[Changed, Recorded | None]:
+    """Change the leases of a deposit, then its entry in the drive if the account signed them."""
     config = settings().config()
     home = Home(config.home)
     home.create()
-    journal = Journal(home.journal, Network(config.network).id)
 
-    async def work(signer: Signer, progress: Progress) -> Changed:
+    async def work(signer: Known, progress: Progress) -> tuple[Changed, Recorded | None]:
         async with open_client(config, hints=link.hints) as client:
             client.refusals = refusals
-            return await change(client, signer, journal, link, progress)
+            changed = await change(client, signer, journal, link, progress)
+            if signer.account is None:
+                return changed, None
+            from node.drive.publishing import record_deletion, record_renewal  # noqa: PLC0415 - 40 ms, if it is used
+            from node.drive.service import open_drive  # noqa: PLC0415
 
-    try:
+            service = open_drive(client, home, signer.account, journal)
+            record = record_deletion if deleting else record_renewal
+            ours = [row.deposit for row in rows if row.depositor == signer.account.identity.key]
+            return changed, await record(service, link, ours, changed)
+
+    with closing(Journal(home.journal, Network(config.network).id)) as journal:
         rows = journal.deposits(link.root)
         signer = open_signer(home, [row.depositor for row in rows], ask_passphrase)
         with progress_shown(doing) as progress:
             return run_async(partial(work, signer, progress))
-    finally:
-        journal.close()
 
 
 def _reached(changed: Changed) -> str:
@@ -175,7 +194,7 @@ def _reached(changed: Changed) -> str:
     return f"{count_text(changed.segments, 'segment')}: {count_text(changed.holders, 'answer')} of holders{silent}"
 
 
-def _fields(changed: Changed, refusals: Refusals) -> dict[str, object]:
+def _fields(changed: Changed, recorded: Recorded | None, refusals: Refusals) -> dict[str, object]:
     return {
         "segments": changed.segments,
         "holders": changed.holders,
@@ -183,4 +202,5 @@ def _fields(changed: Changed, refusals: Refusals) -> dict[str, object]:
         "expires": changed.expiry,
         "seconds_left": max(0, changed.expiry - int(time.time())),
         "refusals": refusal_fields(refusals),
+        "drive": recorded_fields(recorded),
     }

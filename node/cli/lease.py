@@ -5,14 +5,16 @@ from functools import partial
 
 import click
 
+from node.cli.links import Led, follow, read_unsealed
 from node.cli.options import common_options, settings
 from node.cli.output import progress_shown, show
-from node.cli.running import read_link, run_async
+from node.cli.running import run_async
 from node.cli.text import count_text, date_text, size_text
 from node.client import open_client
 from node.errors import NotFoundError
 from node.keeping.leases import Shown, Spoken, Terms, show_leases
 from node.progress import Progress
+from protocol.accountkey import format_account_key
 from protocol.ids import short
 
 _DISAGREEMENTS = 20
@@ -42,15 +44,16 @@ def show_command(link: str) -> None:
     Example:
       archipel lease show archipel:...
     """
-    opened = read_link(link)
+    opened = read_unsealed(link)
 
-    async def work(progress: Progress) -> Shown:
+    async def work(progress: Progress) -> tuple[Led, Shown]:
         async with open_client(settings().config(), hints=opened.hints) as client:
-            return await show_leases(client, opened, progress)
+            led = await follow(client, opened)
+            return led, await show_leases(client, led.link, progress)
 
     with progress_shown("asking") as progress:
-        shown = run_async(partial(work, progress))
-    show(shown_text(shown), shown_fields(shown))
+        led, shown = run_async(partial(work, progress))
+    show(shown_text(shown), {**shown_fields(shown), **led.fields})
     if shown.unanswered:
         raise NotFoundError(
             f"of {len(shown.unanswered)} of {shown.segments} segments nobody said which leases there are",
@@ -69,6 +72,7 @@ def _lines(shown: Shown) -> Iterator[str]:
         if terms.depositor != depositor:
             depositor = terms.depositor
             yield f"depositor {depositor.hex()}"
+            yield f"  as an account {format_account_key(depositor)}"
         yield f"  deposit {terms.deposit.hex()}: {_lease_text(terms, spoken)}"
     if shown.more_leases:
         yield f"and {shown.more_leases} more, which fewer holders know"
@@ -111,6 +115,7 @@ def shown_fields(shown: Shown) -> dict[str, object]:
         "leases": [
             {
                 "depositor": terms.depositor.hex(),
+                "account_key": format_account_key(terms.depositor),
                 "deposit": terms.deposit.hex(),
                 "deleted": terms.deleted,
                 "expires": terms.expiry,

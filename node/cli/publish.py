@@ -3,20 +3,21 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from node.account.depositor import open_depositor
+from node.account.depositor import depositor_of, open_account, open_account_if_any
 from node.cli.options import common_options, parsed, settings
 from node.cli.output import note, progress_shown, show, survival_fields, survival_text
 from node.cli.passphrase import ask_passphrase
+from node.cli.recorded import stored_fields, tell_stored, unnamed
 from node.cli.refusals import refusal_fields, refusals_told
 from node.cli.running import StandardInput, run_async
 from node.cli.text import count_text, size_text
 from node.client import Client, open_client
 from node.config import parse_duration
+from node.drive.stored import Stored
 from node.errors import ConfigError
 from node.home import Home
 from node.journal import Journal
@@ -30,9 +31,9 @@ from node.refusals import Refusals
 from protocol.errors import LocalProtocolError
 from protocol.hashing import digest
 from protocol.identity import Network
-from protocol.ids import NetworkId
+from protocol.ids import Address, NetworkId
 from protocol.leases import MAX_AVOIDED, Policy
-from protocol.links import Link
+from protocol.links import NameLink
 from protocol.paths import path_problem
 from protocol.receipts import RECEIPTS
 from protocol.records import is_country
@@ -58,6 +59,7 @@ _NOTHING: Mapping[str, object] = {}
 @click.option("--fresh", is_flag=True, help="A new link even for bytes you published before.")
 @click.option("--hints", is_flag=True, help="Put addresses of nodes into the link, for machines that know none.")
 @click.option("--receipt", metavar="FILE", help="Write what the holders signed to a new FILE.")
+@click.option("--as", "label", metavar="LABEL", help="Let a name of your account lead to it; prints the name's link.")
 @common_options
 def publish(
     paths: tuple[str, ...],
@@ -69,14 +71,17 @@ def publish(
     fresh: bool,
     hints: bool,
     receipt: str | None,
+    label: str | None,
 ) -> None:
     """Publish files or folders, or standard input (-), and print the link.
 
-    Run it again after an interruption, or when files have changed: it sends only what the network lacks.
+    Run it again after an interruption, or when files have changed: it sends only what the network lacks. In a home
+    with an account the deposit is listed in its drive.
 
     \b
     Examples:
       archipel publish ~/Photos
+      archipel publish site/ --as blog
       tar c project | archipel publish - --name project.tar
       archipel publish thesis.pdf --avoid FR,DE --lease 365d
     """
@@ -85,27 +90,38 @@ def publish(
     home = Home(config.home)
     content = _content(paths, name)
     first = not home.has_depositor
-    depositor = open_depositor(home, ask_passphrase)
-    if first and not depositor.account:
+    account = open_account_if_any(home, ask_passphrase) if label is None else open_account(home, ask_passphrase)
+    depositor = home.depositor() if account is None else depositor_of(account)
+    if first and account is None:
         note(
             "note: this home has no account: an unnamed identity, made now, signs for it. It is in this home alone; "
             "one that 24 words restore: archipel account new"
         )
     network = Network(config.network).id
 
-    async def work(journal: Journal, book: ReceiptBook | None, progress: Progress) -> Published:
+    async def work(journal: Journal, book: ReceiptBook | None, progress: Progress) -> Stored:
         async with open_client(config) as client:
             client.refusals = refusals
-            published = await publish_content(client, depositor, journal, content, options, progress, book)
-            return replace(published, link=_with_hints(client, published.link)) if hints else published
+            if account is None:
+                stored = Stored(await publish_content(client, depositor, journal, content, options, progress, book))
+            else:
+                from node.drive.publishing import publish_to_drive  # noqa: PLC0415 - 40 ms that only an account costs
+                from node.drive.service import open_drive  # noqa: PLC0415
+
+                service = open_drive(client, home, account, journal)
+                stored = await publish_to_drive(service, content, options, progress, book, label)
+            return stored.with_hints(_hints(client)) if hints else stored
 
     with refusals_told() as refusals, _receipts(receipt, network) as book:
         with closing(Journal(home.journal, network)) as journal, progress_shown("publishing") as progress:
             progress.total = content.total_bytes
-            published = run_async(lambda: work(journal, book, progress))
+            stored = run_async(lambda: work(journal, book, progress))
         if book is not None:
             book.file.finish()
-    _show(published, receipt, book, refusals)
+    tell_stored(stored)
+    if stored.failure is not None:
+        raise unnamed(stored)
+    _show(stored, receipt, book, refusals)
 
 
 @contextmanager
@@ -153,17 +169,17 @@ def _content(paths: tuple[str, ...], name: str | None) -> Content:
     return FileContent(source, digest("local", b"files", places))
 
 
-def _with_hints(client: Client, link: Link) -> Link:
-    return replace(link, hints=tuple(contact.address for contact in client.dht.contacts()[:_HINTS]))
+def _hints(client: Client) -> tuple[Address, ...]:
+    return tuple(contact.address for contact in client.dht.contacts()[:_HINTS])
 
 
-def _show(published: Published, receipt: str | None, book: ReceiptBook | None, refusals: Refusals) -> None:
-    receipts: dict[str, object] = {}
+def _show(stored: Stored, receipt: str | None, book: ReceiptBook | None, refusals: Refusals) -> None:
+    more = stored_fields(stored)
     signed = ""
     if book is not None:
-        receipts = {"receipt": {"file": receipt, "receipts": book.receipts, "holders": len(book.holders)}}
+        more["receipt"] = {"file": receipt, "receipts": book.receipts, "holders": len(book.holders)}
         signed = f"{count_text(book.receipts, 'receipt')} of {count_text(len(book.holders), 'holder')} in {receipt}"
-    show_published("published", published, refusals, signed, receipts)
+    show_published("published", stored.published, refusals, signed, more, link=stored.name)
 
 
 def show_published(
@@ -172,6 +188,8 @@ def show_published(
     refusals: Refusals,
     last_note: str = "",
     more: Mapping[str, object] = _NOTHING,
+    *,
+    link: NameLink | None = None,
 ) -> None:
     """Print a deposit's link, and on standard error what became of it.
 
@@ -181,6 +199,7 @@ def show_published(
         refusals: Of nodes, meanwhile.
         last_note: A last line for people; empty: none.
         more: Fields of the JSON object besides.
+        link: Of a name that leads to the deposit, to be printed instead.
     """
     for text in (*published.skipped, *published.notes):
         note(f"note: {text}")
@@ -193,7 +212,7 @@ def show_published(
     if last_note:
         note(last_note)
     show(
-        str(published.link),
+        str(link or published.link),
         {
             "link": str(published.link),
             "verify_link": str(published.link.verify_link()),

@@ -1,4 +1,4 @@
-"""From a command's function to an event loop and back; links from arguments, files or standard input."""
+"""From a command's function to an event loop and back; standard input for what runs there."""
 
 import gc
 import os
@@ -6,15 +6,12 @@ import select
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TypeVar
 
 import trio
 
-from node.errors import ConfigError, machine_error
+from node.errors import ConfigError
 from node.slowsteps import instruments
-from protocol.errors import LinkError
-from protocol.links import MAX_TEXT, AnyLink, Link, NameLink, SealedLink, parse_link
 
 T = TypeVar("T")
 
@@ -65,48 +62,3 @@ class StandardInput:
         while not select.select([self._handle], [], [], _LOOK_UP_SECONDS)[0]:
             trio.from_thread.check_cancelled()
         return os.read(self._handle, min(size, _READ_BYTES))
-
-
-def read_link(text: str) -> Link:
-    """The link of a deposit, given as itself, behind a gateway's address, as ``-`` (standard input) or as ``@FILE``.
-
-    Raises:
-        ConfigError: It is not a link, or one of another kind.
-        MachineError: The file cannot be read.
-    """
-    return _of_a_deposit(read_any_link(text))
-
-
-def read_any_link(text: str) -> AnyLink:
-    """A link of any kind, given as ``read_link`` takes it. Raises ConfigError, MachineError as it does."""
-    try:
-        if text == "-":
-            if sys.stdin is None:
-                raise ConfigError("standard input is closed")
-            text = sys.stdin.read(MAX_TEXT)
-        elif text.startswith("@"):
-            with Path(text[1:]).open(encoding="utf-8", errors="replace") as handle:
-                text = handle.read(MAX_TEXT)
-    except OSError as exc:
-        raise machine_error("read the link from", exc) from exc
-    try:
-        return parse_link(text)
-    except LinkError as exc:
-        raise ConfigError(str(exc), hint="copy the whole link, from archipel: to its last character") from exc
-
-
-def _of_a_deposit(link: AnyLink) -> Link:
-    """The one place that knows what commands do with links of other kinds."""
-    match link:
-        case Link():
-            return link
-        case NameLink():
-            raise ConfigError(
-                "this link leads to a name: to whatever its owner published last, not to one deposit",
-                hint="ask for the link of a deposit",
-            )
-        case SealedLink():
-            raise ConfigError(
-                "this link is sealed: only the account that it was made for opens it",
-                hint="ask whoever sent it for a link that is not sealed",
-            )

@@ -3,6 +3,9 @@
 import time
 from datetime import UTC, datetime
 
+_LAST = 253402300799
+"""The end of the year 9999, which is as far as dates go: strangers sign later ones."""
+
 
 def size_text(count: float) -> str:
     """``64.1 MB``: powers of 1000, as disks and lines are sold."""
@@ -16,7 +19,7 @@ def size_text(count: float) -> str:
 def date_text(seconds: int) -> str:
     """A date and how far off it is, as ``2027-05-20 (in 179 days)``."""
     days = (seconds - time.time()) / 86400
-    when = datetime.fromtimestamp(min(seconds, 253402300799), UTC).strftime("%Y-%m-%d")
+    when = datetime.fromtimestamp(min(seconds, _LAST), UTC).strftime("%Y-%m-%d")
     if days < 0:
         return f"{when} (expired)"
     return f"{when} (in {days:.0f} days)" if days >= 2 else f"{when} (in {days * 24:.0f} hours)"
@@ -24,7 +27,18 @@ def date_text(seconds: int) -> str:
 
 def clock_text(seconds: int) -> str:
     """A moment as ``2027-05-20 14:05 UTC``."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return datetime.fromtimestamp(min(seconds, _LAST), UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def seen_text(seconds: int, unsent: bool) -> str:
+    """When a copy of the drive was the newest, as ``at 2027-05-20 14:05 UTC``.
+
+    Args:
+        seconds: Since 1970-01-01 UTC; 0: it was never read from the network.
+        unsent: Whether it holds changes that the network has not.
+    """
+    when = f"at {clock_text(seconds)}" if seconds else "on this machine"
+    return f"{when}, with changes that the network has not" if unsent else when
 
 
 def duration_text(seconds: float) -> str:

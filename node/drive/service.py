@@ -32,6 +32,7 @@ from protocol.drive import MAX_DRIVE_BYTES, Content, Drive, DriveEntry, EntryKin
 from protocol.drivecache import CachedDrive
 from protocol.errors import RemoteProtocolError
 from protocol.hashing import digest
+from protocol.ids import NetworkId
 from protocol.links import Link, link_payload
 from protocol.names import MAX_LIFE_SECONDS, NameKeys
 
@@ -53,9 +54,15 @@ _PATH = b"drive"
 
 def open_drive(client: Client, home: Home, account: AccountKeys, journal: Journal) -> "DriveService":
     """The drive of an account on the client's network, as this home knows it."""
-    network = client.network.id
-    cache = DriveCache(home.drive(network), account.cache_key, network, client.world.random_bytes)
-    return DriveService(client, account, cache, journal, Seen(home.names, network))
+    cache = open_cache(home, account, client.network.id, client.world.random_bytes)
+    return DriveService(client, account, cache, journal, Seen(home.names, client.network.id))
+
+
+def open_cache(
+    home: Home, account: AccountKeys, network: NetworkId, random_bytes: Callable[[int], bytes]
+) -> DriveCache:
+    """What this home remembers of the account's drive on a network: all there is while that cannot be reached."""
+    return DriveCache(home.drive(network), account.cache_key, network, random_bytes)
 
 
 @dataclass(slots=True)
@@ -102,14 +109,43 @@ class DriveService:
             await self._save(replace(cached, drive=changed, unsent=True))
             return await self._send()
 
+    async def amend(self, change: Change) -> CachedDrive:
+        """Change the newest drive there is, or nothing: what cannot be sent now is not remembered here.
+
+        ``change`` is called again, with what is there then, if another machine was quicker: so it can refuse because of
+        what the other one did, and must do nothing to a drive that has its change already.
+
+        Raises:
+            NodeError: As :meth:`change`; the drive is as it was, here and there. But an answer may have been lost.
+        """
+        async with self.cache.locked():
+            for left in reversed(range(TRIES)):
+                head = await self._head()
+                cached = await self._load() if head is None else await self._with(head)
+                changed = change(cached.drive, self._now_ms())
+                if changed == cached.drive and not cached.unsent and head is not None and not head.forks:
+                    return cached
+                try:
+                    return await self._publish(replace(cached, drive=changed), head)
+                except NameConflictError:
+                    if not left:
+                        raise
+        raise AssertionError("the last try returns or raises")
+
     async def keep(self) -> CachedDrive:
-        """Have the drive kept: sent if it holds what the network has not, and anew if its leases end soon.
+        """Have the drive kept: sent if it holds what the network has not, and anew if its leases end soon. One that
+        the network has lost is brought back, as this machine remembers it.
 
         Raises:
             NodeError: As :meth:`read` and :meth:`change`.
         """
         async with self.cache.locked():
-            cached = await self.read()
+            try:
+                cached = await self.read()
+            except NotFoundError:
+                if not (await self._load()).drive.entries:
+                    raise
+                return await self._send()
             if not cached.unsent and ends(cached.drive) - self.client.world.clock.wall() > FRESH_SECONDS:
                 return cached
             return await self._send()

@@ -67,6 +67,20 @@ class Tree:
             raise NotFoundError(f"there is nothing at {_text(path)} in the drive", hint="archipel drive lists it")
         return Item(path, self.shown[path])
 
+    def split(self, path: bytes) -> tuple[DriveEntry, bytes]:
+        """What is shown at ``path``, or at the longest part of it, and the rest: a path in what that leads to.
+
+        Raises:
+            NotFoundError: Nothing is shown there.
+            RefusedError: It is a folder of the drive.
+        """
+        if path in self.folders:
+            raise RefusedError(f"{_text(path)} is a folder of the drive", hint="name one of the things that lie in it")
+        for start in (path, *parents(path)):
+            if start in self.shown:
+                return self.shown[start], path[len(start) + 1 :]
+        raise NotFoundError(f"there is nothing at {_text(path)} in the drive", hint="archipel drive lists it")
+
     def items(self, path: bytes = b"") -> list[Item]:
         """What lies in a folder, in order of name; of anything else, the thing itself. Raises NotFoundError."""
         item = self.find(path)

@@ -240,6 +240,8 @@ def begin(
     options: Options,
     progress: Progress,
     book: ReceiptBook | None = None,
+    *,
+    deposit: bytes | None = None,
 ) -> Run:
     """Start a publish, or take it up again.
 
@@ -251,8 +253,10 @@ def begin(
         options: How to publish.
         progress: Told of all that is stored.
         book: As for :func:`publish`.
+        deposit: The deposit id of its leases, 16 bytes, where other machines publish it as well; each publish of one
+            ``identity`` names the same. None: one that this home makes up.
     """
-    attempt = _attempt(client, depositor, journal, identity, options)
+    attempt = _attempt(client, depositor, journal, identity, options, deposit)
     secret = depositor.convergence_secret
     if attempt.salt:
         secret = fresh_secret(secret, attempt.salt)
@@ -261,13 +265,15 @@ def begin(
     return Run(client, journal, attempt, uploader, secret, Sealer(client.world.blocking, journal, options.shares))
 
 
-def _attempt(client: Client, depositor: Depositor, journal: Journal, identity: bytes, options: Options) -> Attempt:
+def _attempt(
+    client: Client, depositor: Depositor, journal: Journal, identity: bytes, options: Options, deposit: bytes | None
+) -> Attempt:
     how = f"{options.shares} {options.fresh}".encode()
     if depositor.account:  # another deposit id than the unnamed identity's: it would tell that both are one person
         how += b" " + depositor.identity.key
     source = digest("local", plain_digest(how), identity)
     salt = client.world.random_bytes(SALT_BYTES) if options.fresh else b""
-    return journal.begin(source, client.world.random_bytes(DEPOSIT_ID_BYTES), salt)
+    return journal.begin(source, deposit or client.world.random_bytes(DEPOSIT_ID_BYTES), salt)
 
 
 def _terms(client: Client, journal: Journal, attempt: Attempt, options: Options, *, never_shorter: bool) -> Terms:

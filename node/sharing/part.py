@@ -45,6 +45,23 @@ class Part:
         return [(self.origins[piece.entry], piece.offset, piece.offset + piece.size) for piece in pieces]
 
 
+def find_part(manifest: Manifest, rest: bytes) -> bytes:
+    """The path of what somebody calls ``rest``: that is it, or it goes on from the one folder in which all of it lies.
+
+    As a rule a deposit is one folder, which has in the drive the name that it has in the deposit.
+
+    Raises:
+        NotFoundError: There is no such path.
+    """
+    paths = {entry.path for entry in manifest.entries}
+    top = {path.partition(b"/")[0] for path in paths}
+    for path in (rest, *(b"%b/%b" % (folder, rest) for folder in top if len(top) == 1)):
+        if path in paths and {path} != top:
+            return path
+    select(manifest, rest)
+    return rest
+
+
 def choose_part(manifest: Manifest, path: bytes | None) -> Part:
     """Lay out what is at and beneath ``path``.
 

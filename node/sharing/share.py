@@ -17,9 +17,10 @@ from node.publishing.content import Room
 from node.publishing.publish import Options, Published, begin
 from node.publishing.sealing import Sealer, Segment
 from node.sharing.part import Part, choose_part
+from protocol.drive import Content, DriveEntry, EntryKind, deposit_entry
 from protocol.hashing import digest
 from protocol.leases import Policy
-from protocol.links import Link
+from protocol.links import Link, link_payload
 from protocol.manifest import Manifest, SegmentRef
 from protocol.seal import commitment
 from protocol.segment import Descriptor
@@ -73,6 +74,29 @@ async def share_part(
 def inherited_policy(journal: Journal, link: Link) -> Policy:
     """Where a part should be kept, unless its depositor says otherwise: as the whole, if this home published that."""
     return next((row.policy for row in journal.deposits(link.root)), Policy())
+
+
+def share_entry(journal: Journal, depositor: Depositor, shared: Published, path: bytes, now: int) -> DriveEntry:
+    """What the drive of an account remembers of a part that was shared just now, so that its leases are renewed.
+
+    Args:
+        journal: With the deposit in it.
+        depositor: The account, which signs the leases.
+        shared: The part.
+        path: Where it was found: a path in the drive, or in what some link opens.
+        now: Seconds since 1970-01-01 UTC.
+    """
+    rows = journal.deposits(shared.link.root)
+    row = next(row for row in rows if row.depositor == depositor.identity.key)
+    content = Content(
+        link=link_payload(shared.link),
+        size=shared.bytes,
+        time=now,
+        expiry=row.expiry,
+        spread=row.policy.spread_countries,
+        avoid=row.policy.avoid,
+    )
+    return deposit_entry(EntryKind.SHARE, row.deposit, path, content, now * 1000)
 
 
 def _room(size: int) -> memoryview:

@@ -90,6 +90,7 @@ def test_unlocked_locked_and_changed_at_a_terminal(tmp_path: Path) -> None:
         "unlocked": True,
         "until": held.until,
         "keeper": "agent",
+        "drive": None,
     }
     assert person.json("account", "lock") == {"was_unlocked": True}
     assert not (person.home / SOCKET_FILE).exists()

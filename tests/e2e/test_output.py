@@ -92,7 +92,7 @@ def test_fetch_ls_check_renew_and_delete(alice: Person, bob: Person, tmp_path: P
     check_fields("lease show", shown, wanted)
     (leases,) = shown["leases"]
     check_fields("lease show", leases, {
-        "depositor", "deposit", "deleted", "expires", "spread", "avoid",
+        "depositor", "account_key", "deposit", "deleted", "expires", "spread", "avoid",
         "segments", "bytes", "holders", "answers", "asked",
     })  # fmt: skip
     assert (leases["segments"], leases["expires"]) == (len(checked["segments"]), listed["expires"])

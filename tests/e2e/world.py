@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from node import devnet as local
 from node.intervals import Intervals
-from protocol.links import Link, LinkKind, parse_link
+from protocol.links import Link, LinkKind, NameLink, parse_link
 
 COMMAND = (sys.executable, "-P", "-m", "node.cli")
 COMMAND_SECONDS = 60.0
@@ -33,8 +33,11 @@ _secrets: set[str] = set()
 def learn_secret(link: str) -> None:
     """From now on the word of ``link``, and the key in it, must not be seen where logs and messages go."""
     opened = parse_link(link)
-    assert isinstance(opened, Link)
     _secrets.add(link.partition(":")[2])
+    if isinstance(opened, NameLink):
+        _secrets.add(opened.read_key.hex())
+        return
+    assert isinstance(opened, Link)
     _secrets.add(opened.key.hex())
     if opened.kind is LinkKind.READ:
         _secrets.add(opened.verify_key.hex())

@@ -5,9 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from node.config import Config, load_config, parse_duration, parse_share, parse_size, resolve, split_host_port
+from node.config import (
+    Config,
+    load_config,
+    parse_duration,
+    parse_key,
+    parse_share,
+    parse_size,
+    resolve,
+    split_host_port,
+)
 from node.errors import ConfigError
+from protocol.accountkey import format_account_key
 from protocol.ids import Address
+from tests.strategies import IDENTITY
 
 
 def load(home: Path, environ: Mapping[str, str] | None = None, **flags: object) -> Config:
@@ -145,3 +156,12 @@ def test_durations(text: str, seconds: int) -> None:
 def test_no_durations(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_duration(text)
+
+
+def test_a_depositor_s_key_in_either_form() -> None:
+    text = format_account_key(IDENTITY.key)
+    for given in (IDENTITY.key.hex(), IDENTITY.key.hex().upper(), text, text.upper(), f" {text}\n"):
+        assert parse_key(given) == IDENTITY.key
+    for given, why in ((text[:-1], "mistyped or cut short"), ("archipel-key:", "."), ("ab" * 31, "64 hexadecimal")):
+        with pytest.raises(ConfigError, match=why):
+            parse_key(given)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from node.errors import ConfigError, IntegrityFailure, NotFoundError
 from node.publishing.stream import cut, lay_out
 from node.sharing import part as part_module
-from node.sharing.part import Part, choose_part
+from node.sharing.part import Part, choose_part, find_part
 from protocol.ids import SegmentId
 from protocol.manifest import Entry, Kind, Manifest, SegmentRef, check_entries, extents
 from protocol.segment import SEGMENT_BYTES
@@ -235,3 +235,20 @@ def test_a_part_that_shares_too_many_bytes() -> None:
     check_entries(whole)
     with pytest.raises(IntegrityFailure, match="share too many bytes"):
         choose_part(whole, b"r/s")
+
+
+def test_a_part_is_called_with_or_without_the_folder_that_has_all() -> None:
+    def manifest(*paths: bytes) -> Manifest:
+        return Manifest(entries=tuple(Entry(path=path, kind=Kind.FOLDER) for path in paths))
+
+    photos = manifest(b"photos", b"photos/2028", b"photos/2028/best", b"photos/photos")
+    assert find_part(photos, b"2028") == b"photos/2028"
+    assert find_part(photos, b"2028/best") == b"photos/2028/best"
+    assert find_part(photos, b"photos/2028") == b"photos/2028"
+    assert find_part(photos, b"photos") == b"photos/photos", "all of it is no part of it"
+    assert find_part(manifest(b"photos", b"photos/2028"), b"photos") == b"photos", "and is told to be all of it later"
+    several = manifest(b"films", b"films/2028", b"photos")
+    assert find_part(several, b"films") == b"films"
+    for where, path in ((several, b"2028"), (photos, b"2029"), (photos, b"2028/b")):
+        with pytest.raises(NotFoundError, match="no such path"):
+            find_part(where, path)

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from node.cli import options
+from node.account import depositor
+from node.account.held import Held
+from node.account.vault import Vault
+from node.cli import account, options
 from node.cli.root import run
+from node.home import Home
+from tests.vectors.make_account import CHEAP, KEYS, PASSPHRASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +44,20 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Told(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """The home of :func:`cli`, with an account."""
+    found = Home(tmp_path / "home")
+    found.create()
+    Vault.of(found).create(KEYS, PASSPHRASE, CHEAP)
+    return found
+
+
+@pytest.fixture
+def unlocked(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """The same, as if somebody kept the account unlocked."""
+    for module in (depositor, account):
+        monkeypatch.setattr(module, "held", lambda home, key: Held(KEYS, 2**31, "agent"))
+    return home

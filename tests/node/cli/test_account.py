@@ -1,27 +1,26 @@
 """`archipel account` where no terminal is needed, and what it says when one is missing."""
 
+import json
 import resource
 from pathlib import Path
 
 import pytest
 
 from node.account.phrase import phrase_of
-from node.account.vault import Vault
+from node.config import DEFAULT_NETWORK
+from node.drive.cache import DriveCache
 from node.home import Home
 from protocol.accountkey import format_account_key
+from protocol.drive import Content, Drive, EntryKind, deposit_entry, name_entry
+from protocol.drivecache import CachedDrive
+from protocol.identity import Network
+from protocol.ids import SegmentId
+from protocol.links import Link, LinkKind, NameLink, link_payload
+from protocol.names import NameKeys
 from tests.node.cli.conftest import Cli
-from tests.vectors.make_account import CHEAP, KEYS, PASSPHRASE
+from tests.vectors.make_account import KEYS, PASSPHRASE
 
 WORDS = phrase_of(KEYS.secret)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    """The home of :func:`cli`, with an account."""
-    found = Home(tmp_path / "home")
-    found.create()
-    Vault.of(found).create(KEYS, PASSPHRASE, CHEAP)
-    return found
 
 
 @pytest.fixture
@@ -40,7 +39,8 @@ def test_a_home_without_an_account(cli: Cli, command: str, file: str) -> None:
 
 
 def test_locked(cli: Cli, home: Home) -> None:
-    assert cli("account", "show").out == f"{format_account_key(KEYS.identity.key)}\nlocked\n"
+    shown = cli("account", "show").out
+    assert shown.startswith(f"{format_account_key(KEYS.identity.key)}\nlocked\ndrive: not shown while")
     assert cli("account", "lock").out == "it was locked\n"
     told = cli("account", "unlock")
     assert told.code == 4
@@ -49,6 +49,33 @@ def test_locked(cli: Cli, home: Home) -> None:
     assert told.code == 4
     assert "archipel: error: the account is locked\nhint: archipel account unlock\n" in told.err
     assert not home.has_depositor
+
+
+def test_the_drive_as_it_was_last_seen(cli: Cli, unlocked: Home) -> None:
+    """Without a network."""
+    assert cli("account", "show").out.endswith("\ndrive: not seen on this machine\n")
+    link = link_payload(Link(LinkKind.READ, SegmentId(bytes(32)), bytes(32)))
+    name = NameKeys(KEYS.name_secret("blog")).reader
+    entries = [
+        deposit_entry(EntryKind.DEPOSIT, b"1" * 16, b"one", Content(link=link), 1),
+        deposit_entry(EntryKind.DEPOSIT, b"2" * 16, b"two", Content(link=link), 1).removed(2),
+        deposit_entry(EntryKind.SHARE, b"3" * 16, b"one", Content(link=link), 1),
+        name_entry(NameLink(name.key, name.read_key), "blog", b"blog", Content(), 1),
+    ]
+    network = Network(DEFAULT_NETWORK).id
+    cache = DriveCache(unlocked.drive(network), KEYS.cache_key, network, bytes)
+    cache.save(CachedDrive(drive=Drive.of(entries), seen=1_900_000_000, unsent=True))
+    assert cli("account", "show").out.endswith(
+        "\ndrive: 1 deposit, 1 name, 0 links, 1 share; as it was at 2030-03-17 17:46 UTC, "
+        "with changes that the network has not\n"
+    )
+    shown = json.loads(cli("account", "show", "--json").out)
+    counts = {"deposits": 1, "names": 1, "links": 0, "shares": 1}
+    assert shown["drive"] == {**counts, "seen": 1_900_000_000, "unsent": True}
+    unlocked.drive(network).write_bytes(b"damaged")
+    told = cli("account", "show")
+    assert (told.code, told.out.splitlines()[0]) == (0, format_account_key(KEYS.identity.key))
+    assert "note: cannot use the drive's last copy" in told.err
 
 
 def test_refused(cli: Cli, home: Home, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_version(cli: Cli) -> None:
     assert cli("--version").out.startswith("archipel, version 0.")
 
 
-@pytest.mark.parametrize("group", [(), ("account",), ("devnet",), ("receipt",)])
+@pytest.mark.parametrize("group", [(), ("account",), ("devnet",), ("name",), ("receipt",)])
 def test_no_command_at_all_shows_the_help(cli: Cli, group: tuple[str, ...]) -> None:
     told = cli(*group)
     assert (told.code, told.out) == (2, "")
@@ -83,7 +83,25 @@ MANY = ",".join(f"A{letter},B{letter}" for letter in "ABCDEFGHIJKLMNOPQ")
         ((*PUBLISH, "--avoid", MANY), "at most 32 countries can be avoided, got 34"),
         ((*PUBLISH, "--spread", "sky"), "'sky' is not one of 'country', 'none'"),
         ((*PUBLISH, "--name", "x"), "--name goes with standard input only"),
-        (("share", LINK), "Missing argument 'PATH'"),
+        (("share",), "Missing argument 'LINK|DRIVE-PATH'"),
+        (("share", LINK), "LINK itself opens all of it"),
+        (("share", LINK.removeprefix("archipel:")), "LINK itself opens all of it"),
+        (("share", LINK, "--to", "somebody"), "--to: the account key is mistyped or cut short"),
+        (("share", LINK, "--verify", "--lease", "3d"), "--lease is for a part"),
+        (("share", ""), "a path is empty"),
+        (("share", "/"), "a path is empty"),
+        (("share", "a//b"), "'a//b' cannot be a path in the drive"),
+        (("share", "archipel:Photos"), "the link is mistyped or cut short"),
+        (("fetch", LINK, "--version", "0"), "0 is not in the range"),
+        (("fetch", LINK, "--version", "2"), "this link leads to one deposit, which has no versions"),
+        (("ls", LINK, "--version", "2"), "this link leads to one deposit, which has no versions"),
+        (("check", LINK, "--version", "2"), "this link leads to one deposit, which has no versions"),
+        (("name", "new", ""), "'' cannot be a label"),
+        (("name", "new", "a/../b"), "'a/../b' cannot be a label"),
+        (("name", "new", "\udcff"), "cannot be a label: it is not UTF-8"),
+        (("name", "new", "archipel:blog"), "a label does not look like a link"),
+        (("name", "new", "--", "-"), "a label does not look like a link"),
+        (("name", "log", LINK), "this link leads to one deposit, which has no versions"),
         (("share", LINK, ""), "a path is empty"),
         (("share", LINK, "/"), "a path is empty"),
         (("share", LINK, "a", "--lease", "soon"), "--lease: "),

@@ -268,3 +268,28 @@ def _done(done: list[tuple[str, bytes, bytes]], first: int) -> Drive:
         except NodeError:
             continue
     return drive
+
+
+@pytest.mark.parametrize(
+    ("path", "number", "rest"),
+    [
+        (b"letter", 5, b""),
+        (b"letter/page/1", 5, b"page/1"),
+        (b"photos/2028", 1, b""),
+        (b"photos/2028/a", 1, b"a"),
+        (b"photos/2029 (2)/a/b", 3, b"a/b"),
+        (b"photos (2)/2028", 4, b"2028"),
+    ],
+)
+def test_a_path_that_goes_on_in_a_deposit(path: bytes, number: int, rest: bytes) -> None:
+    entry, behind = Tree(DRIVE).split(path)
+    assert (entry.id[0], behind) == (number, rest)
+
+
+def test_a_path_that_leads_to_no_deposit() -> None:
+    for path in (b"photos", b"photos/best", b"empty", b""):
+        with pytest.raises(RefusedError, match="is a folder of the drive"):
+            Tree(DRIVE).split(path)
+    for path in (b"gone", b"photos/2030", b"empty/x", b"let"):
+        with pytest.raises(NotFoundError, match="there is nothing at"):
+            Tree(DRIVE).split(path)

@@ -1,0 +1,150 @@
+"""A drive as far as it can be known and changed now: on the network, or else by this machine's last copy."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from node.client import Client, World, open_client
+from node.config import Config
+from node.drive.cache import DriveCache
+from node.drive.service import Change, DriveService, open_cache, open_drive
+from node.errors import MachineError, NetworkError, NodeError, NotFoundError, told
+from node.home import Home
+from node.journal import Journal
+from protocol.account import AccountKeys
+from protocol.drive import Drive, DriveEntry, listed
+from protocol.drivecache import CachedDrive
+from protocol.identity import Network
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a drive."""
+
+    cached: CachedDrive
+    why: NodeError | None = None
+    """Why the network's newest could not be read, or what was changed here not be sent."""
+
+    @property
+    def drive(self) -> Drive:
+        return self.cached.drive
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no machine that we know of has written a drive yet."""
+        return not self.cached.sequence and not self.drive.entries
+
+    @property
+    def unsent(self) -> list[DriveEntry]:
+        """What was changed here since the network was last heard, and has not been sent."""
+        since = self.cached.seen * 1000
+        entries = self.drive.entries if self.cached.unsent else ()
+        return [entry for entry in entries if max(entry.place.stamp, entry.content.stamp) > since]
+
+    def shown_at(self, identifier: bytes) -> bytes | None:
+        """Where an entry is shown."""
+        return next((path for path, entry in listed(self.drive).items() if entry.id == identifier), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """An account in its home, on one network: what commands on its drive begin with."""
+
+    config: Config
+    home: Home
+    account: AccountKeys
+    journal: Journal
+    world: World = field(default_factory=World)
+
+    @property
+    def cache(self) -> DriveCache:
+        """What this home remembers of the drive."""
+        return open_cache(self.home, self.account, Network(self.config.network).id, self.world.random_bytes)
+
+    def service(self, client: Client) -> DriveService:
+        return open_drive(client, self.home, self.account, self.journal)
+
+    async def online(self, work: Callable[[DriveService], Awaitable[T]]) -> T:
+        """Do something with the drive and the network.
+
+        Raises:
+            NodeError: As ``work`` does, out of all groups; NetworkError: nobody to join by, or nobody answered.
+        """
+        try:
+            async with open_client(self.config, world=self.world) as client:
+                return await work(self.service(client))
+        except (NodeError, ExceptionGroup) as exc:
+            raise told(exc) from exc
+
+    async def change(self, change: Change) -> Known:
+        """Change the newest drive there is; without the network, the last copy, to be sent with the next change.
+
+        Raises:
+            NodeError: As ``change``. The drive is as it was.
+            MachineError: As :class:`DriveCache`.
+        """
+        try:
+            return await self.online(lambda service: _read_and_change(service, change))
+        except NetworkError as exc:
+            return Known(await self._remember(change), exc)
+
+    async def _remember(self, change: Change) -> CachedDrive:
+        blocking, now_ms = self.world.blocking, int(self.world.clock.wall() * 1000)
+        async with self.cache.locked():
+            cached: CachedDrive = await blocking(self.cache.load)
+            cached = replace(cached, drive=change(cached.drive, now_ms), unsent=True)
+            await blocking(self.cache.save, cached)
+        return cached
+
+
+async def read_known(service: DriveService) -> Known:
+    """The newest drive there is, kept alive; or the last copy, and why it is that.
+
+    Raises:
+        MachineError: As :class:`DriveCache`.
+    """
+    try:
+        return Known(await service.keep())
+    except (NodeError, ExceptionGroup) as exc:
+        why = told(exc)
+    if isinstance(why, MachineError):
+        raise why
+    return Known(await _copy(service), why)
+
+
+async def change_known(service: DriveService, change: Change) -> Known:
+    """Change the drive. That it cannot be sent now is no failure: it is remembered here.
+
+    Raises:
+        NodeError: As ``change``: nothing was changed.
+        MachineError: It could not be remembered.
+    """
+    changed = False
+
+    def once(drive: Drive, now_ms: int) -> Drive:
+        nonlocal changed
+        found = change(drive, now_ms)
+        changed = True
+        return found
+
+    try:
+        return Known(await service.change(once))
+    except (NodeError, ExceptionGroup) as exc:
+        why = told(exc)
+    if not changed or isinstance(why, MachineError):
+        raise why
+    return Known(await _copy(service), why)
+
+
+async def _read_and_change(service: DriveService, change: Change) -> Known:
+    with suppress(NotFoundError):  # the network has none, or none that is newer than ours
+        await service.read()
+    return await change_known(service, change)
+
+
+async def _copy(service: DriveService) -> CachedDrive:
+    cached: CachedDrive = await service.client.world.blocking(service.cache.load)
+    return cached
