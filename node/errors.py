@@ -50,6 +50,20 @@ class MachineError(NodeError):
     exit_code = 7
 
 
+def expected(exc: NodeError | ExceptionGroup[Exception]) -> NodeError | None:
+    """Why work failed that others do not depend on, be it alone or as a group of side by side failures.
+
+    Returns:
+        The first error that a person is told; None: something else is among them, which is a bug.
+    """
+    if isinstance(exc, NodeError):
+        return exc
+    found: list[NodeError | None] = [
+        expected(inner) if isinstance(inner, NodeError | ExceptionGroup) else None for inner in exc.exceptions
+    ]
+    return found[0] if None not in found else None
+
+
 def machine_error(doing: str, exc: OSError) -> MachineError:
     """An OSError in a person's words: what we were doing, to which file, and the system's reason."""
     where = f" {os.fsdecode(exc.filename)!r}" if isinstance(exc.filename, str | bytes) else ""

@@ -13,6 +13,7 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 from trio.testing import MockClock
 
+from node.drive.caretaker import CaretakerTally
 from node.errors import MachineError
 from node.healing.tally import Tally
 from node.metrics import ANSWER_SECONDS, HEALING, MAX_CLIENTS, metrics_text, serve_metrics
@@ -49,6 +50,7 @@ def status() -> dict[str, Any]:
         "contacts": {"total": 6, "countries": {"": 1, "FR": 2}, "unknown": 3},
         "connections": {"accepted": next(numbers), "dialled": next(numbers)},
         "healing": asdict(tally),
+        "tending": asdict(CaretakerTally(**{field.name: next(numbers) for field in fields(CaretakerTally)})),
         "traffic": {
             "datagrams": {way: next(numbers) for way in ways},
             "served": {kind: asdict(count) for kind, count in traffic.served.by_kind.items()},

@@ -57,6 +57,7 @@ async def looked_at(path: Path) -> AsyncIterator[tuple[Bench, Status]]:
                 reachability=Reachability(dht, it.peers, it.statements, counter(), advertised=True, ways_in=[ADDRESS]),
                 claimed={HOLDER: "IS"}.get,
                 tally=Tally(audits_passed=7, co_holders=3, missing_nodes=1, repairs_pending=4, beyond_repair=2),
+                tending=lambda: None,
                 traffic=Traffic(it.server._traffic, it.peers._traffic),
                 clock=it.clock,
                 blocking=InlineBlocking(),
