@@ -16,7 +16,7 @@ from trio.testing import MockClock
 from node.drive.caretaker import CaretakerTally
 from node.errors import MachineError
 from node.healing.tally import Tally
-from node.metrics import ANSWER_SECONDS, HEALING, MAX_CLIENTS, metrics_text, serve_metrics
+from node.metrics import ANSWER_SECONDS, HEALING, MAX_CLIENTS, TENDING, metrics_text, serve_metrics
 from node.traffic import KINDS, Traffic
 from protocol.ids import Address
 
@@ -92,6 +92,12 @@ def test_every_number_of_the_status_is_a_metric() -> None:
 
 def test_nothing_that_healing_counts_is_left_out() -> None:
     assert set(HEALING) == {field.name for field in fields(Tally)}
+    assert set(TENDING) == {field.name for field in fields(CaretakerTally)}
+
+
+def test_a_node_without_an_account() -> None:
+    assert "archipel_tending_" in metrics_text(status())
+    assert "archipel_tending_" not in metrics_text({**status(), "tending": None})
 
 
 def test_names_and_help_are_as_prometheus_wants_them() -> None:
