@@ -118,6 +118,7 @@ def _wanted(
         down_bytes_per_second=parsed_if_given("--down", _rate, down),
         network=config.network,
         join=_joined(config),
+        home=Home(config.home),
         metrics=parsed_if_given("--metrics", _one, metrics),
     )
 
