@@ -53,11 +53,10 @@ class Keys:
     looks: int = 0
     made: list[Caretaker] = field(default_factory=list)
 
-    def held(self, home: Home, key: bytes) -> Held | None:
+    def ask(self, home: Home) -> Held | None:
         self.looks += 1
         if self.error is not None:
             raise self.error
-        assert key == ACCOUNT.identity.key
         return None if self.locked else Held(ACCOUNT, 2**40, "agent")
 
     @property
@@ -79,7 +78,8 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> Keys:
         return made
 
     monkeypatch.setattr("node.app.Caretaker", make)
-    monkeypatch.setattr(caretaker, "held", keys.held)
+    monkeypatch.setattr("node.account.unlocked.ask_agent", keys.ask)
+    monkeypatch.setattr("node.account.unlocked.find_backend", lambda: None)
     monkeypatch.setattr(caretaker, "LEASE_SECONDS", 180 * DAY)
     monkeypatch.setattr(caretaker, "MAX_LIFE_SECONDS", 400 * DAY)
     monkeypatch.setattr(caretaker, "NAME_FRESH_SECONDS", 200 * DAY)
