@@ -21,7 +21,7 @@ from node.drive import caretaker, service
 from node.drive.caretaker import Caretaker
 from node.drive.service import DriveService, ends, open_drive
 from node.drive.tree import put
-from node.errors import NetworkError
+from node.errors import NetworkError, NotFoundError
 from node.home import Depositor, Home
 from node.keeping.tender import LOCKED_SECONDS
 from node.names.reading import read_version, resolve
@@ -262,3 +262,27 @@ async def test_what_fails_is_told_and_ends_nothing(
         assert keys.told["rounds"] > rounds
         async with owner(islands, "alice") as alice:
             assert (await alice.user.check(film)).healthy
+
+
+async def test_a_drive_that_the_network_has_forgotten(
+    autojump_clock: MockClock, base: Path, keys: Keys, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record ended while the account was locked: it comes back from the node's last copy, once it is unlocked."""
+    monkeypatch.setattr(service, "MAX_LIFE_SECONDS", 20 * DAY)
+    async with archipelago(base, 14, intervals=replace(STILL, tend=INTERVAL)) as islands:
+        async with owner(islands, "alice") as alice:
+            await alice.publish("film", 500)
+        await islands.start(home=node_home(islands))
+        await trio.sleep(INTERVAL / 2)
+        assert keys.told["rounds"] == 1
+        keys.locked = True
+        await trio.sleep(3 * INTERVAL)
+        async with owner(islands, "restored") as again:
+            with pytest.raises(NotFoundError):
+                await again.drive.read()
+            keys.locked = False
+            await trio.sleep(INTERVAL)
+            assert set(by_path((await again.drive.read()).drive)) == {b"film"}
+        assert (keys.told["failed_drive"], keys.told["failed"]) == (0, 0)
+        forgotten = "nobody has the newest version of the drive any more: its last copy is published again"
+        assert forgotten in lines(caplog)
