@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import trio
 
 from dht.service import Dht
-from node.account.unlocked import held
+from node.account.unlocked import Watch
 from node.account.vault import Vault
 from node.client import Client, World
 from node.drive.service import DriveService, open_drive
@@ -106,7 +106,7 @@ class Caretaker:
         while not await self._has_account(self.home):  # noqa: ASYNC110 - a file does not tell that it was made
             await trio.sleep(LOCKED_SECONDS)
         log.info("this home has an account: what is in its drive is kept while it is unlocked")
-        at_work = _AtWork(self, self.home, self._client())
+        at_work = _AtWork(self, self.home, Watch(self.home), self._client())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(at_work.client.peers.run)
             while True:
@@ -142,13 +142,6 @@ def _has_account(home: Home) -> bool:
     return Vault.of(home).exists
 
 
-def _unlocked(home: Home) -> AccountKeys | None:
-    """The account's keys, of who keeps it unlocked. Blocks."""
-    vault = Vault.of(home)
-    found = held(home, vault.key) if vault.exists else None
-    return None if found is None else found.keys
-
-
 def _where(exc: BaseException) -> str:
     """What kind of error, and where: its message may hold anything."""
     while isinstance(exc, BaseExceptionGroup):
@@ -166,6 +159,7 @@ class _AtWork:
 
     caretaker: Caretaker
     home: Home
+    watch: Watch
     client: Client
 
     @property
@@ -186,7 +180,7 @@ class _AtWork:
         await tender.run()
 
     async def _keys(self) -> AccountKeys | None:
-        return await self.client.world.blocking(_unlocked, self.home)
+        return await self.client.world.blocking(self.watch.keys)
 
     async def _depositor(self) -> Depositor | None:
         keys = await self._keys()
