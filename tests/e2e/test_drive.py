@@ -56,8 +56,8 @@ def test_a_session_on_two_machines(alice: Person, net: Net, tmp_path: Path) -> N
     net.devnet("kill", "3", "--seed", "5")
     bob = _restored(net, tmp_path)
     try:
-        _see_everything(alice, bob, name, first, tmp_path)
-        _keep(bob)
+        seen = _see_everything(bob, name, first, tmp_path)
+        _keep(bob, seen)
         _sync_back(alice, bob, tmp_path)
         _remove(alice, bob)
         _without_network(bob, net)
