@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from node.account.depositor import open_account
 from node.cli.options import settings
-from node.cli.passphrase import ask_passphrase
+from node.cli.own import own_account, own_home
 from node.drive.known import Owner
-from node.home import Home
 from node.journal import Journal
 from protocol.identity import Network
 
@@ -21,8 +19,6 @@ def open_owner() -> Iterator[Owner]:
         RefusedError: It is locked, and nobody can be asked for the passphrase, or it is wrong.
         MachineError: A file cannot be used.
     """
-    config = settings().config()
-    home = Home(config.home)
-    account = open_account(home, ask_passphrase)
+    config, home, account = settings().config(), own_home(), own_account()
     with closing(Journal(home.journal, Network(config.network).id)) as journal:
         yield Owner(config, home, account, journal)

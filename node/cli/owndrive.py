@@ -2,8 +2,9 @@
 
 from node.cli.output import note
 from node.cli.text import seen_text
+from node.drive.known import change_known
 from node.drive.service import Change, DriveService
-from node.errors import IntegrityFailure, MachineError, NetworkError, NodeError, NotFoundError
+from node.errors import IntegrityFailure, NetworkError, NotFoundError
 from protocol.drive import Drive
 from protocol.drivecache import CachedDrive
 
@@ -38,21 +39,9 @@ async def change_drive(service: DriveService, change: Change) -> bool:
         NodeError: What ``change`` raises: nothing has changed.
         MachineError: This machine's disk.
     """
-    made = False
-
-    def noticed(drive: Drive, now_ms: int) -> Drive:
-        nonlocal made
-        changed = change(drive, now_ms)
-        made = True
-        return changed
-
-    try:
-        await service.change(noticed)
-    except MachineError:
-        raise
-    except NodeError as exc:
-        if not made:
-            raise
-        note(f"note: the drive on the network is as it was: {exc}; the change is kept here, and goes with the next one")
-        return False
-    return True
+    known = await change_known(service, change)
+    if known.why is None:
+        return True
+    why = known.why
+    note(f"note: the drive on the network is as it was: {why}; the change is kept here, and goes with the next one")
+    return False

@@ -48,7 +48,9 @@ def test_publish(alice: Person, tmp_path: Path) -> None:
     fields = alice.publish(tmp_path / "folder", "--avoid", "DE,NZ,IS")
     numbers = {"bytes", "stored_bytes", "sent_bytes", "segments", "chunks", "placed"}
     check_fields(
-        "publish", fields, numbers | {"link", "verify_link", "seconds", "survives", "skipped", "notes", "refusals"}
+        "publish",
+        fields,
+        numbers | {"link", "verify_link", "seconds", "survives", "skipped", "notes", "refusals", "drive"},
     )
     assert all(type(fields[name]) is int for name in numbers)
     assert type(fields["seconds"]) is float
@@ -102,7 +104,9 @@ def test_fetch_ls_check_renew_and_delete(alice: Person, bob: Person, tmp_path: P
 
     for command in ("renew", "delete"):
         changed = alice.json(command, link)
-        check_fields(command, changed, {"segments", "holders", "silent", "expires", "seconds_left", "refusals"})
+        check_fields(
+            command, changed, {"segments", "holders", "silent", "expires", "seconds_left", "refusals", "drive"}
+        )
         assert 0 < changed["expires"] - time.time() - changed["seconds_left"] + 5 < 10
 
 
