@@ -8,7 +8,7 @@ import click
 from node.cli.drivekeep import renew, sync
 from node.cli.drivelist import known_fields, listing_fields, listing_text, path_text, tell_ending, tell_known
 from node.cli.driveowner import open_owner
-from node.cli.links import read_any_link
+from node.cli.links import read_unsealed
 from node.cli.options import common_options, settings
 from node.cli.output import note, progress_shown, show
 from node.cli.running import run_async
@@ -19,10 +19,7 @@ from node.drive.known import Known
 from node.drive.listing import list_drive
 from node.drive.service import Change
 from node.drive.tree import add_folder, drive_path, move
-from node.errors import ConfigError, RefusedError
-from protocol.account import AccountKeys
-from protocol.errors import LinkError, SealedLinkError
-from protocol.links import AnyLink, Link, NameLink, SealedLink, open_link
+from node.errors import ConfigError
 
 
 @click.group(invoke_without_command=True)
@@ -90,9 +87,8 @@ def add(link: str, path: str | None) -> None:
     if path is not None and not path.strip("/"):  # an unset variable
         raise ConfigError("a path is empty")
     wanted = None if path is None else drive_path(path)
-    given = read_any_link(link)
+    opened = read_unsealed(link)
     with open_owner() as owner:
-        opened = _opened(given, owner.account)
 
         async def work() -> tuple[Known, bytes]:
             if wanted is None:
@@ -104,17 +100,6 @@ def add(link: str, path: str | None) -> None:
 
         known, place = run_async(work)
     _changed(known, f"added {path_text(place)}", {"path": os.fsdecode(place)})
-
-
-def _opened(link: AnyLink, account: AccountKeys) -> Link | NameLink:
-    if not isinstance(link, SealedLink):
-        return link
-    try:
-        return open_link(link, account.identity)
-    except SealedLinkError as exc:
-        raise RefusedError(str(exc), hint="only the account that it was made for opens it") from exc
-    except LinkError as exc:
-        raise ConfigError(str(exc)) from exc
 
 
 @drive.command()

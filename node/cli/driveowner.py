@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from node.cli.options import settings
-from node.cli.own import own_account
+from node.cli.own import own_account, own_home
 from node.drive.known import Owner
-from node.home import Home
 from node.journal import Journal
 from protocol.identity import Network
 
@@ -20,8 +19,6 @@ def open_owner() -> Iterator[Owner]:
         RefusedError: It is locked, and nobody can be asked for the passphrase, or it is wrong.
         MachineError: A file cannot be used.
     """
-    config = settings().config()
-    home = Home(config.home)
-    account = own_account()
+    config, home, account = settings().config(), own_home(), own_account()
     with closing(Journal(home.journal, Network(config.network).id)) as journal:
         yield Owner(config, home, account, journal)

@@ -22,7 +22,7 @@ _COMMANDS = {
     "publish": ("node.cli.publish", "Publish files or folders; prints the link."),
     "fetch": ("node.cli.fetch", "Fetch what a link leads to."),
     "ls": ("node.cli.fetch", "List what a link leads to, without fetching it."),
-    "drive": ("node.cli.drive", "Your drive: all you published, names, links; synced folders."),
+    "drive": ("node.cli.drive", "Your drive: deposits, names, links; synced folders."),
     "share": ("node.cli.share", "A link to a deposit or a part of it, which opens nothing else."),
     "check": ("node.cli.keep", "Count the live chunks of a deposit, by audit."),
     "renew": ("node.cli.keep", "Extend the leases of a deposit of yours."),

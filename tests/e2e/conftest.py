@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.world import Net, Nodes, Person, local_network, processes_of
+from tests.e2e.processes import processes_of
+from tests.e2e.world import Net, Nodes, Person, local_network
 
 
 @pytest.fixture(scope="session", autouse=True)

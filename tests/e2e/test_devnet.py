@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from node import devnet as local
-from tests.e2e.world import Net, Person, local_network, processes_of
+from tests.e2e.processes import processes_of
+from tests.e2e.world import Net, Person, local_network
 
 DEVNET = re.compile(r"(node-\d)  +(\d+)  (\w+) +([A-Z]{2})  ([0-9a-f]{16})  (127\.0\.0\.1:\d+)  (/.+)")
 

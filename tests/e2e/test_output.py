@@ -1,5 +1,6 @@
 """What goes to standard output and what does not; the fields of ``--json`` as docs/operations.md lists them."""
 
+import dataclasses
 import os
 import pty
 import re
@@ -8,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from node.drive.caretaker import CaretakerTally
 from tests.e2e.trees import random_bytes, write
 from tests.e2e.world import (
     COMMAND,
@@ -46,7 +48,9 @@ def test_publish(alice: Person, tmp_path: Path) -> None:
     fields = alice.publish(tmp_path / "folder", "--avoid", "DE,NZ,IS")
     numbers = {"bytes", "stored_bytes", "sent_bytes", "segments", "chunks", "placed"}
     check_fields(
-        "publish", fields, numbers | {"link", "verify_link", "seconds", "survives", "skipped", "notes", "refusals"}
+        "publish",
+        fields,
+        numbers | {"link", "verify_link", "seconds", "survives", "skipped", "notes", "refusals", "drive"},
     )
     assert all(type(fields[name]) is int for name in numbers)
     assert type(fields["seconds"]) is float
@@ -100,7 +104,9 @@ def test_fetch_ls_check_renew_and_delete(alice: Person, bob: Person, tmp_path: P
 
     for command in ("renew", "delete"):
         changed = alice.json(command, link)
-        check_fields(command, changed, {"segments", "holders", "silent", "expires", "seconds_left", "refusals"})
+        check_fields(
+            command, changed, {"segments", "holders", "silent", "expires", "seconds_left", "refusals", "drive"}
+        )
         assert 0 < changed["expires"] - time.time() - changed["seconds_left"] + 5 < 10
 
 
@@ -145,8 +151,9 @@ def test_the_status_of_a_node_that_runs(alice: Person, calm: Net, tmp_path: Path
     assert fields["held"]["chunks"] in (before, _held(calm, node.name))
     who = {"node_id", "key", "address", "country", "network", "software", "started", "uptime_seconds"}
     does = {"storing", "why_not_storing", "full", "quota", "held", "contacts", "connections", "healing", "traffic"}
-    check_fields("node status", fields, who | does)
+    check_fields("node status", fields, who | does | {"tending"})
     inner = {name for part in ("quota", "held", "contacts", "connections", "healing") for name in fields[part]}
+    inner |= {field.name for field in dataclasses.fields(CaretakerTally)}
     inner |= {name for side in ("served", "asked") for name in fields["traffic"][side]}
     told = set(re.findall(r"\w+", OPERATIONS.read_text().partition("### A running node")[2].partition("\n### ")[0]))
     assert inner <= told, f"docs/operations.md does not tell of {inner - told}"

@@ -4,8 +4,9 @@ import shlex
 from pathlib import Path
 
 from node.intervals import Intervals
+from tests.e2e.processes import processes_of
 from tests.e2e.trees import make_island, snapshot, write
-from tests.e2e.world import Person, end_network, learn_secret, processes_of
+from tests.e2e.world import Person, end_network, learn_secret
 
 
 def test_a_session(tmp_path: Path) -> None:

@@ -115,6 +115,11 @@ class Running:
                     continue
 
 
+def without_notes(err: str) -> str:
+    """What a command said on standard error besides notes, such as that it has made an identity."""
+    return "".join(line for line in err.splitlines(True) if not line.startswith("archipel: note: ")).lstrip("\n")
+
+
 def check_result(result: Result, code: int, arguments: object) -> None:
     """The exit code is the one expected; nothing was said that never may be."""
     told = f"{arguments}\nexit code {result.code}, not {code}\n{result.out[-2000:]!r}\n{result.err}"
@@ -391,16 +396,3 @@ def _first_line(process: "subprocess.Popen[bytes]", log: Path) -> bytes:
     line = process.stdout.readline()
     assert line, log.read_text(errors="replace")
     return line
-
-
-def processes_of(folder: Path) -> list[int]:
-    """The pids of processes that were started for something in ``folder``."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes()
-        except OSError:
-            continue
-        if os.fsencode(folder) in command and b"node.cli" in command and int(path.parent.name) != os.getpid():
-            found.append(int(path.parent.name))
-    return found
