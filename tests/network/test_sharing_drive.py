@@ -8,6 +8,7 @@ from trio.testing import MockClock
 from node.drive.sharing import record_share
 from node.drive.stored import Recorded
 from node.drive.tree import Tree
+from node.errors import NetworkError, NotFoundError
 from node.keeping.kept import Kept, renew_kept
 from node.progress import Progress
 from node.publishing.publish import Options, Published
@@ -55,3 +56,19 @@ async def test_another_machine_renews_what_was_shared(autojump_clock: MockClock,
             changed = await renew_kept(two.user.client, two.service.depositor, kept, 90 * DAY, Progress())
             assert changed.expiry > entry.content.expiry + 49 * DAY
             assert await expiries(account, islands.nodes, entry.deposit) == {0, changed.expiry}
+
+
+async def test_a_share_that_the_drive_cannot_say_yet_is_remembered(autojump_clock: MockClock, base: Path) -> None:
+    async with archipelago(base, 8) as islands:
+        islands.file("album/songs/one", 90_000)
+        islands.file("album/cover", 90_000)
+        async with machine(islands, "one") as one:
+            whole = (await one.user.publish(islands.base / "source" / "album")).link
+            part = await shared(one, whole, 30)
+            apart = one.user.host.ip
+            islands.net.partition = lambda source, other: apart in (source, other)
+            islands.net.changed()
+            recorded = await record_share(one.service, part, b"elsewhere")
+            assert recorded.path == b"elsewhere"
+            assert isinstance(recorded.why, NetworkError | NotFoundError)
+            assert one.cached().unsent
