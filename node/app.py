@@ -17,8 +17,10 @@ from node.blocking import Blocking, ThreadBlocking
 from node.client import Client, World
 from node.clock import Clock, SystemClock
 from node.control import Control
+from node.drive.caretaker import Caretaker
 from node.errors import ConfigError
 from node.healing.service import Healing
+from node.home import Home
 from node.intervals import Intervals
 from node.metrics import serve_metrics
 from node.net.binding import bind, reachable_at
@@ -90,6 +92,8 @@ class NodeConfig:
     """Nodes to join by."""
     intervals: Intervals = field(default_factory=Intervals)
     """How often it does what it does unasked."""
+    home: Home | None = None
+    """Of whose account the drive is kept (node/drive/caretaker.py); None: nobody's."""
     metrics: Address | None = None
     """Where /metrics is served, by HTTP; None: nowhere."""
 
@@ -165,20 +169,9 @@ async def run_node(
             sockets = limited(
                 transport or SystemTransport(), up=config.up_bytes_per_second, down=config.down_bytes_per_second
             )
-            outside = _Outside(sockets, clock, blocking, random_bytes, router)
-            node, listener = await _build(config, identity, network, store, records, lists, outside)
+            outside = World(sockets, clock, blocking, random_bytes)
+            node, listener = await _build(config, identity, network, store, records, lists, outside, router)
             await node.run(listener, stop, task_status)
-
-
-@dataclass(frozen=True, slots=True)
-class _Outside:
-    """What a node needs of the machine."""
-
-    transport: Transport
-    clock: Clock
-    blocking: Blocking
-    random_bytes: Callable[[int], bytes]
-    router: Router | None
 
 
 async def _build(
@@ -188,7 +181,8 @@ async def _build(
     store: ChunkStore,
     records: RecordFile,
     lists: AccessLists,
-    outside: _Outside,
+    outside: World,
+    router: Router | None,
 ) -> tuple["_Node", Listener[Stream]]:
     """Bind the sockets and put the parts together; nothing runs yet."""
     random_bytes, blocking = outside.random_bytes, outside.blocking
@@ -227,7 +221,7 @@ async def _build(
         traffic=traffic.asked,
     )
     accepted = Connections(total=room_for(MAX_CONNECTIONS, _ACCEPTED))
-    client = Client(network, World(outside.transport, outside.clock, blocking, random_bytes), dht, peers)
+    client = Client(network, outside, dht, peers)
     healing = Healing(client, store, statements, config.intervals, config.data)
     requests = Requests(store, statements, blocking, DialBacks(dht, peers), healing, lists)
     ways_in = [way for way in config.join if way not in (listening, address)]
@@ -239,7 +233,7 @@ async def _build(
         advertised=config.advertise is not None or not is_unspecified(listening.host),
         ways_in=ways_in,
         remembered=remembered,
-        mapping=None if config.advertise else mapping_for(listening, outside.router),
+        mapping=None if config.advertise else mapping_for(listening, router),
     )
     node = _Node(
         config=config,
@@ -255,6 +249,7 @@ async def _build(
         traffic=traffic,
         reachability=reachability,
         healing=healing,
+        caretaker=Caretaker(config.home, network, outside, dht, traffic.asked, config.intervals),
         announcer=Announcer(
             store,
             statements,
@@ -296,6 +291,7 @@ class _Node:
     traffic: Traffic
     reachability: Reachability
     healing: Healing
+    caretaker: Caretaker
     announcer: Announcer
     republisher: Republisher
     clock: Clock
@@ -343,6 +339,7 @@ class _Node:
         await self.reachability.check()
         for service in (self.reachability.run, self.announcer.run, self.republisher.run, self.healing.run):
             services.start_soon(service)
+        services.start_soon(self.caretaker.run)
         trash = self.config.intervals.trash
         services.start_soon(run_expiry, self.store, self.records, self.clock, self.blocking, trash)
         services.start_soon(keep_contacts, self.config.data / CONTACTS_FILE, self.dht.contacts, self.blocking)
@@ -372,6 +369,7 @@ class _Node:
             reachability=self.reachability,
             claimed=self.healing.country,
             tally=self.healing.tally,
+            tending=self.caretaker.told,
             traffic=self.traffic,
             clock=self.clock,
             blocking=self.blocking,

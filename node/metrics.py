@@ -69,6 +69,29 @@ HEALING: Final[Mapping[str, tuple[str, str, Mapping[str, str]]]] = {
 """Field of the tally (node/healing/tally.py) -> (metric, help, labels)."""
 _HEALING_GAUGES: Final = frozenset({"co_holders", "missing_nodes", "repairs_pending", "beyond_repair"})
 
+TENDING: Final[Mapping[str, tuple[str, str]]] = {
+    "locked": ("locked", "1 while the account is locked, so that its drive is not kept."),
+    "deposits": ("deposits", "Deposits in its drive, the drive itself included."),
+    "weak": ("weak_deposits", "Those of them that were not whole after their last turn."),
+    "lost_segments": ("lost_segments", "Segments of them with fewer than k chunks live."),
+    "names": ("names", "Names in its drive."),
+    "last_round": ("last_round_seconds", "When all of them had had their turn, seconds since 1970; 0: not yet."),
+    "next_round": ("next_round_seconds", "When they have it next; 0: locked, or under way."),
+    "rounds": ("rounds", "Times that all had their turn."),
+    "tended": ("tended_deposits", "Deposits counted, once for each time."),
+    "restored_chunks": ("restored_chunks", "Chunks of them made again and placed."),
+    "renewed_segments": ("renewed_segments", "Segments of them that were given a new lease."),
+    "renewed_names": ("renewed_names", "Records of names that were given a later expiry."),
+    "failed": ("failed_deposits", "Deposits that could not be counted."),
+    "failed_names": ("failed_names", "Names that could not be kept."),
+    "failed_drive": ("failed_drive", "Times that the drive could not be read, renewed or written."),
+    "failed_rounds": ("failed_rounds", "Rounds that a bug has ended."),
+}
+"""Field of what is told of tending (node/drive/caretaker.py) -> (metric, help). None without an account."""
+_TENDING_GAUGES: Final = frozenset(
+    ("locked", "deposits", "weak", "lost_segments", "names", "last_round", "next_round"),
+)
+
 
 def metrics_text(status: Mapping[str, Any]) -> str:
     """A node's status (node/status.py) in Prometheus' text format, version 0.0.4."""
@@ -97,6 +120,7 @@ def _families(status: Mapping[str, Any]) -> Iterator["Metric"]:
     connections = [((side,), count) for side, count in status["connections"].items()]
     yield _labelled("connections", "Open connections.", connections, labels=("side",))
     yield from _healing(status["healing"])
+    yield from _tending(status["tending"])
     yield from _traffic(status["traffic"])
 
 
@@ -131,6 +155,14 @@ def _healing(tally: Mapping[str, int]) -> Iterator["Metric"]:
         samples[tuple(labels.values())] = tally[name]
     for metric, (text, labels, samples) in metrics.items():
         yield _labelled(metric, text, samples.items(), labels=tuple(labels), counter=metric not in _HEALING_GAUGES)
+
+
+def _tending(told: Mapping[str, int] | None) -> Iterator["Metric"]:
+    if told is None:
+        return
+    for name, (metric, text) in TENDING.items():
+        samples: list[tuple[tuple[str, ...], float]] = [((), float(told[name]))]
+        yield _labelled(f"tending_{metric}", text, samples, labels=(), counter=name not in _TENDING_GAUGES)
 
 
 def _traffic(traffic: Mapping[str, Any]) -> Iterator["Metric"]:

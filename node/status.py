@@ -41,6 +41,8 @@ class Status:
     claimed: Callable[[Contact], str | None]
     """What a node claims as its country, by other means than its node record; None: not known."""
     tally: Tally
+    tending: Callable[[], dict[str, Any] | None]
+    """What was done for the account of the node's home; None: it has none."""
     traffic: Traffic
     clock: Clock
     blocking: Blocking
@@ -75,6 +77,7 @@ class Status:
             "contacts": self._contacts(),
             "connections": {"accepted": self.accepted.open, "dialled": self.peers.open},
             "healing": asdict(self.tally),
+            "tending": self.tending(),
             "traffic": self._traffic(),
         }
 

@@ -1,10 +1,12 @@
 """Whether the account is unlocked, and by whom it is kept so: the operating system's keyring, else the agent."""
 
 import logging
+from dataclasses import dataclass
 
 from node.account.agent import ask_agent, end_agent, start_agent
 from node.account.held import Held
 from node.account.oskeyring import MAX_SECONDS, KeyringFailedError, OsKeyring, find_backend
+from node.account.vault import Vault
 from node.errors import ConfigError, MachineError
 from node.home import Home
 from protocol.account import AccountKeys
@@ -54,6 +56,41 @@ def held(home: Home, key: PublicKey) -> Held | None:
     except KeyringFailedError as exc:
         log.warning("the keyring does not say whether it has the account: %s", exc)
         return None
+
+
+@dataclass(slots=True)
+class Watch:
+    """Looks again and again whether a home's account is unlocked, for what runs unattended.
+
+    A keyring that does not answer waits for a person to give its own passphrase: it is not asked a second time.
+    """
+
+    home: Home
+    _no_keyring: bool = False
+
+    def keys(self) -> AccountKeys | None:
+        """The account's keys; None: it is locked, or there is none. Blocks.
+
+        Raises:
+            MachineError: The account file cannot be read; or what is there does not answer as an agent does.
+        """
+        vault = Vault.of(self.home)
+        if not vault.exists:
+            return None
+        key = vault.key
+        found = ask_agent(self.home)
+        if found is None or found.keys.identity.key != key:
+            found = self._in_keyring(key)
+        return None if found is None else found.keys
+
+    def _in_keyring(self, key: PublicKey) -> Held | None:
+        keyring = None if self._no_keyring else _keyring(self.home)
+        try:
+            return keyring.held(key) if keyring is not None else None
+        except KeyringFailedError as exc:
+            self._no_keyring = True
+            log.warning("the keyring does not say whether it has the account (%s): it is not asked again", exc)
+            return None
 
 
 def let_go(home: Home) -> bool:

@@ -130,6 +130,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         ("contacts", _contacts(status["contacts"])),
         ("connections", f"{status['connections']['accepted']} accepted, {status['connections']['dialled']} dialled"),
         *_healing(status["healing"]),
+        *_tending(status["tending"]),
     ]
     return "\n".join([*(f"{label:<12}{text}" for label, text in rows), *_traffic(status["traffic"])])
 
@@ -200,6 +201,31 @@ def _doing(pending: int, beyond: int) -> str:
         return "nothing to repair"
     text = f"{count_text(pending, 'segment')} not whole"
     return f"{text}, {beyond} of them beyond repair: fewer than k chunks live" if beyond else text
+
+
+def _tending(told: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Nothing without an account."""
+    if told is None:
+        return []
+    failed = told["failed"] + told["failed_names"] + told["failed_drive"] + told["failed_rounds"]
+    weak = f", {told['weak']} of them not whole" if told["weak"] else ""
+    lost = f"; {count_text(told['lost_segments'], 'segment')} beyond repair" if told["lost_segments"] else ""
+    last = f"last {_date(told['last_round'])} UTC" if told["last_round"] else "no round yet"
+    following = f", next {_date(told['next_round'])} UTC" if told["next_round"] else ", under way"
+    return [
+        ("account", "locked: archipel account unlock" if told["locked"] else "unlocked: its drive is kept"),
+        (
+            "drive",
+            f"{count_text(told['deposits'], 'deposit')}{weak}{lost}, {count_text(told['names'], 'name')}; {last}"
+            f"{'' if told['locked'] else following}",
+        ),
+        (
+            "tended",
+            f"{count_text(told['restored_chunks'], 'chunk')} restored, leases of "
+            f"{count_text(told['renewed_segments'], 'segment')} and {count_text(told['renewed_names'], 'record')} of "
+            f"names renewed; {count_text(failed, 'failure')}",
+        ),
+    ]
 
 
 def _traffic(traffic: Mapping[str, Any]) -> list[str]:

@@ -64,6 +64,8 @@ def node(context: click.Context, /, no_port_mapping: bool, **given: Any) -> None
     It keeps sealed chunks for others and can read none of them. Without --join it uses the peers it remembers;
     if it has none, it begins a new network.
 
+    While the account of its home is unlocked (archipel account unlock), it renews and restores what is in its drive.
+
     \b
     Examples:
       archipel node --country FR --quota 200GB --join example.org:4110
@@ -118,6 +120,7 @@ def _wanted(
         down_bytes_per_second=parsed_if_given("--down", _rate, down),
         network=config.network,
         join=_joined(config),
+        home=Home(config.home),
         metrics=parsed_if_given("--metrics", _one, metrics),
     )
 

@@ -150,6 +150,19 @@ class DriveService:
                 return cached
             return await self._send()
 
+    async def kept(self, cached: CachedDrive) -> Kept:
+        """The newest version of the drive, as the deposit it is, to be tended like any other.
+
+        Args:
+            cached: As :meth:`read`, :meth:`change` or :meth:`keep` has returned it just now.
+
+        Raises:
+            NotFoundError, NetworkError, IntegrityFailure, MachineError: Its name cannot be resolved.
+        """
+        head = await resolve(self.client, self.keys.reader, self.seen)
+        own = _versions(cached.drive)[-1]
+        return Kept(head.link.verify_link(), own.id, own.content.policy, own.content.expiry)
+
     async def _send(self) -> CachedDrive:
         """Publish what is remembered here, merged with what there is."""
         for left in reversed(range(TRIES)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import trio
 
 from node.client import Client
-from node.errors import NodeError
+from node.errors import NodeError, told
 from node.home import Depositor
 from node.keeping.kept import Kept
 from node.keeping.tend import Tended, tend
@@ -30,6 +30,8 @@ WhatIsKept = Callable[[], Awaitable[Sequence[Kept]]]
 """The deposits to tend. Raises NodeError."""
 Remember = Callable[[Kept, Tended], Awaitable[None]]
 """Told of every deposit that was tended: its leases may end later now. Raises NodeError."""
+Finish = Callable[[], Awaitable[None]]
+"""Told at the end of each round, of one that was broken off too. Raises NodeError."""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,10 @@ class TenderTally:
     """Gauge: segments with fewer than k live chunks."""
     locked: int = 0
     """Gauge: 1 while nobody is unlocked who could sign."""
+    last_round: int = 0
+    """When all deposits had had their turn last, seconds since 1970-01-01 UTC; 0: not yet."""
+    next_round: int = 0
+    """When the next round begins, likewise; 0: not known, for it is locked or under way."""
 
 
 class Tender:
@@ -65,6 +71,7 @@ class Tender:
         unlock: Unlock,
         what_is_kept: WhatIsKept,
         remember: Remember,
+        finish: Finish | None = None,
         *,
         interval: float,
         lease_seconds: int,
@@ -76,6 +83,7 @@ class Tender:
             unlock: Asked before each round, and before each deposit.
             what_is_kept: Asked at the beginning of each round.
             remember: Told of each deposit that was tended.
+            finish: Told that a round is over; None: nobody wants to know.
             interval: Seconds from one round to the next.
             lease_seconds: For how long leases are renewed.
             tally: Where it is counted.
@@ -84,40 +92,66 @@ class Tender:
         self._unlock = unlock
         self._what_is_kept = what_is_kept
         self._remember = remember
+        self._finish = finish
         self._interval = interval
         self._lease_seconds = lease_seconds
         self._tally = tally
 
     async def run(self) -> None:
         """Until cancelled. No failure of a deposit, of the account or of the network ends it."""
-        await trio.sleep(self._interval * FIRST_SHARE)
+        wait = self._interval * FIRST_SHARE
         while True:
-            wait = await self._round()
+            self._tally.next_round = 0 if self._tally.locked else int(self._client.world.clock.wall() + wait)
             await trio.sleep(wait)
+            self._tally.next_round = 0
+            wait = await self._round()
 
     async def _round(self) -> float:
         """Give every deposit its turn. Returns after how many seconds the next round is to begin."""
-        tally, began = self._tally, trio.current_time()
+        began = trio.current_time()
         soon = self._interval * FIRST_SHARE
         if await self._depositor() is None:
             return min(LOCKED_SECONDS, self._interval)
         try:
             deposits = await self._what_is_kept()
-        except NodeError as exc:
-            log.warning("the deposits to be kept are not known: %s", exc)
+        except (NodeError, ExceptionGroup) as exc:
+            log.warning("the deposits to be kept are not known: %s", told(exc))
             return soon
+        whole = await self._all(deposits)
+        if self._finish is not None:
+            try:
+                await self._finish()
+            except (NodeError, ExceptionGroup) as exc:
+                log.warning("what was done for the deposits could not be noted: %s", told(exc))
+        if not whole:
+            return min(LOCKED_SECONDS, self._interval)
+        return max(began + self._interval - trio.current_time(), soon)
+
+    async def _all(self, deposits: Sequence[Kept]) -> bool:
+        """Each deposit in its turn; False: nobody is unlocked any more."""
+        tally, began = self._tally, trio.current_time()
+        before = tally.restored_chunks, tally.renewed_segments
         tally.deposits = len(deposits)
         weak = lost = 0
         for kept in deposits:
             depositor = await self._depositor()
             if depositor is None:
-                return min(LOCKED_SECONDS, self._interval)
+                return False
             tended = await self._tend(depositor, kept)
             weak += tended is None or not tended.whole
             lost += 0 if tended is None else tended.lost
         tally.weak, tally.lost_segments = weak, lost
         tally.rounds += 1
-        return max(began + self._interval - trio.current_time(), soon)
+        tally.last_round = int(self._client.world.clock.wall())
+        log.info(
+            "all deposits had their turn in %.0f s: %d, %d of them not whole; %d chunks restored, %d segments renewed",
+            trio.current_time() - began,
+            len(deposits),
+            weak,
+            tally.restored_chunks - before[0],
+            tally.renewed_segments - before[1],
+        )
+        return True
 
     async def _depositor(self) -> Depositor | None:
         """Who signs now. That there is nobody is said once."""
@@ -127,7 +161,7 @@ class Tender:
         except NodeError as exc:
             depositor, why = None, str(exc)
         if depositor is None and not self._tally.locked:
-            log.warning("deposits are not tended until their account is unlocked (%s)", why)
+            log.info("deposits are not tended until their account is unlocked (%s)", why)
         elif depositor is not None and self._tally.locked:
             log.info("deposits are tended again")
         self._tally.locked = int(depositor is None)
@@ -138,9 +172,9 @@ class Tender:
         name = short(kept.deposit)
         try:
             tended = await tend(self._client, depositor, kept, self._lease_seconds, Progress())
-        except NodeError as exc:
+        except (NodeError, ExceptionGroup) as exc:
             self._tally.failed += 1
-            log.warning("deposit %s cannot be tended: %s", name, exc)
+            log.warning("deposit %s cannot be tended: %s", name, told(exc))
             return None
         self._tally.tended += 1
         self._tally.restored_chunks += tended.restored
@@ -155,15 +189,15 @@ class Tender:
 
 def _story(tended: Tended) -> str:
     """``22 of 24 chunks were live, 2 restored; 2 of 2 segments renewed``."""
-    told = [f"{tended.live_before} of {tended.chunks} chunks were live"]
-    told[0] += f", {tended.restored} restored" if tended.restored else ""
+    parts = [f"{tended.live_before} of {tended.chunks} chunks were live"]
+    parts[0] += f", {tended.restored} restored" if tended.restored else ""
     if tended.renewed:
-        told.append(f"{tended.renewed} of {tended.segments} segments renewed")
+        parts.append(f"{tended.renewed} of {tended.segments} segments renewed")
     if tended.lost:
-        told.append(f"segments with too few to rebuild: {tended.lost}")
+        parts.append(f"segments with too few to rebuild: {tended.lost}")
     reasons = list(dict.fromkeys(item.why for item in tended.undone))
     if reasons:
-        told.append(f"left undone: {'; '.join(reasons[:_TOLD])}")
+        parts.append(f"left undone: {'; '.join(reasons[:_TOLD])}")
     if len(reasons) > _TOLD:
-        told.append(f"and for {len(reasons) - _TOLD} more reasons")
-    return "; ".join(told)
+        parts.append(f"and for {len(reasons) - _TOLD} more reasons")
+    return "; ".join(parts)

@@ -17,7 +17,7 @@ from protocol.hashing import digest
 from protocol.identity import Network
 from protocol.ids import SegmentId
 from tests.e2e.terminal import Answer, at_a_terminal
-from tests.e2e.world import Net, Person, learn_secret, root_of
+from tests.e2e.world import Net, Nodes, Person, learn_secret, root_of, until
 
 KEYS = AccountKeys(bytes(range(100, 132)))
 WORDS = phrase_of(KEYS.secret)
@@ -100,6 +100,29 @@ def test_unlocked_locked_and_changed_at_a_terminal(tmp_path: Path) -> None:
     assert Vault.of(home).open(OTHER).secret == KEYS.secret
     for screen in (wrong.screen, unlocked.screen, changed.screen):
         assert not [secret for secret in (PASSPHRASE, OTHER) if secret in screen]
+
+
+def test_a_node_finds_the_account_of_its_home_unlocked(nodes: Nodes) -> None:
+    """It asks nobody for the passphrase, and tells how it stands."""
+    person = nodes.person("home")
+    home = cheap_account(person)
+    (home.path / "config.toml").write_text('[intervals]\ntend = "2s"\n')
+    node = nodes.start("first", "-v")
+
+    def told() -> dict[str, object]:
+        found: dict[str, object] = person.json("node", "status", "--data", node.log.with_suffix(""))["tending"]
+        return found
+
+    until(lambda: told()["locked"] is True)
+    person.run("account", "unlock", "--passphrase-file", "-", stdin=f"{PASSPHRASE}\n".encode())
+    try:
+        until(lambda: told()["rounds"] != 0)
+        assert told()["locked"] is False
+    finally:
+        end_agent(home)
+    log = node.log.read_bytes()
+    assert b"this home has an account: what is in its drive is kept while it is unlocked\n" in log
+    check_nothing(log, "the log")
 
 
 def test_each_deposit_keeps_its_signer(alice: Person, calm: Net, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What goes to standard output and what does not; the fields of ``--json`` as docs/operations.md lists them."""
 
+import dataclasses
 import os
 import pty
 import re
@@ -8,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from node.drive.caretaker import CaretakerTally
 from tests.e2e.trees import random_bytes, write
 from tests.e2e.world import (
     COMMAND,
@@ -149,8 +151,9 @@ def test_the_status_of_a_node_that_runs(alice: Person, calm: Net, tmp_path: Path
     assert fields["held"]["chunks"] in (before, _held(calm, node.name))
     who = {"node_id", "key", "address", "country", "network", "software", "started", "uptime_seconds"}
     does = {"storing", "why_not_storing", "full", "quota", "held", "contacts", "connections", "healing", "traffic"}
-    check_fields("node status", fields, who | does)
+    check_fields("node status", fields, who | does | {"tending"})
     inner = {name for part in ("quota", "held", "contacts", "connections", "healing") for name in fields[part]}
+    inner |= {field.name for field in dataclasses.fields(CaretakerTally)}
     inner |= {name for side in ("served", "asked") for name in fields["traffic"][side]}
     told = set(re.findall(r"\w+", OPERATIONS.read_text().partition("### A running node")[2].partition("\n### ")[0]))
     assert inner <= told, f"docs/operations.md does not tell of {inner - told}"

@@ -228,6 +228,7 @@ class Archipelago:
         advertise: Address | None = None,
         clock_error: float = 0.0,
         deny: Path | None = None,
+        home: Home | None = None,
     ) -> Node:
         """One more node, joined through the first ones; ready when it returns.
 
@@ -237,6 +238,7 @@ class Archipelago:
             advertise: Where it says it is reached; None: where it is.
             clock_error: Seconds by which its clock is ahead.
             deny: Its operator's denylist.
+            home: Of whose account it keeps the drive.
         """
         number = self.started
         self.started += 1
@@ -250,6 +252,7 @@ class Archipelago:
             quota_bytes=quota,
             depositor_share=1.0,
             deny=deny,
+            home=home,
             network=NETWORK.name,
             join=tuple(node.info.address for node in self.nodes[:WAYS_IN]),
             intervals=self.intervals,

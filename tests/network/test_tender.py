@@ -18,7 +18,7 @@ from node.keeping.tender import LOCKED_SECONDS, Tender, TenderTally
 from node.publishing.publish import Options
 from protocol.ids import SegmentId
 from tests.network.archipelago import User, archipelago
-from tests.network.swarm import wall_clock
+from tests.network.swarm import START, wall_clock
 from tests.network.tending import DAY, HALF_A_YEAR, MIB, kept_by, lose
 
 INTERVAL = 900.0
@@ -82,11 +82,18 @@ async def test_round_after_round(autojump_clock: MockClock, base: Path, caplog: 
         names = [kept.deposit[:4].hex() for kept in account.kept]
         async with tending(account):
             await trio.sleep(INTERVAL / 2)
-            assert account.tally == TenderTally(rounds=1, tended=2, renewed_segments=2, deposits=2)
-            assert lines(caplog) == [
+            tally = account.tally
+            assert 0 < tally.last_round - START < INTERVAL / 4
+            assert 0 < tally.next_round - tally.last_round <= INTERVAL
+            expected = TenderTally(rounds=1, tended=2, renewed_segments=2, deposits=2)
+            assert tally == replace(expected, last_round=tally.last_round, next_round=tally.next_round)
+            *each, last = lines(caplog)
+            assert each == [
                 f"deposit {names[0]}: 17 of 17 chunks were live; 2 of 2 segments renewed",
                 f"deposit {names[1]}: 17 of 17 chunks were live",
             ]
+            assert last.startswith("all deposits had their turn in ")
+            assert last.endswith(": 2, 0 of them not whole; 0 chunks restored, 2 segments renewed")
             assert account.kept[0].expiry > wall_clock() + HALF_A_YEAR - INTERVAL
             lose(islands, 2)
             await trio.sleep(INTERVAL)
@@ -131,7 +138,7 @@ async def test_a_failure_ends_nothing(autojump_clock: MockClock, base: Path, cap
             account.kept = [gone, good]
             caplog.clear()
             await trio.sleep(INTERVAL / 4)
-            failed, done = lines(caplog)
+            failed, done, _ = lines(caplog)
             assert failed.startswith("deposit 67676767 cannot be tended: ")
             assert done.endswith("17 of 17 chunks were live")
             tally = account.tally

@@ -13,9 +13,10 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 from trio.testing import MockClock
 
+from node.drive.caretaker import CaretakerTally
 from node.errors import MachineError
 from node.healing.tally import Tally
-from node.metrics import ANSWER_SECONDS, HEALING, MAX_CLIENTS, metrics_text, serve_metrics
+from node.metrics import ANSWER_SECONDS, HEALING, MAX_CLIENTS, TENDING, metrics_text, serve_metrics
 from node.traffic import KINDS, Traffic
 from protocol.ids import Address
 
@@ -49,6 +50,7 @@ def status() -> dict[str, Any]:
         "contacts": {"total": 6, "countries": {"": 1, "FR": 2}, "unknown": 3},
         "connections": {"accepted": next(numbers), "dialled": next(numbers)},
         "healing": asdict(tally),
+        "tending": asdict(CaretakerTally(**{field.name: next(numbers) for field in fields(CaretakerTally)})),
         "traffic": {
             "datagrams": {way: next(numbers) for way in ways},
             "served": {kind: asdict(count) for kind, count in traffic.served.by_kind.items()},
@@ -90,6 +92,12 @@ def test_every_number_of_the_status_is_a_metric() -> None:
 
 def test_nothing_that_healing_counts_is_left_out() -> None:
     assert set(HEALING) == {field.name for field in fields(Tally)}
+    assert set(TENDING) == {field.name for field in fields(CaretakerTally)}
+
+
+def test_a_node_without_an_account() -> None:
+    assert "archipel_tending_" in metrics_text(status())
+    assert "archipel_tending_" not in metrics_text({**status(), "tending": None})
 
 
 def test_names_and_help_are_as_prometheus_wants_them() -> None:

@@ -18,6 +18,7 @@ from dht.service import Dht
 from node.blocking import InlineBlocking
 from node.cli.control import status_text
 from node.control import ask
+from node.drive.caretaker import CaretakerTally
 from node.errors import MachineError, NotFoundError
 from node.healing.tally import Tally
 from node.metrics import metrics_text
@@ -57,6 +58,7 @@ async def looked_at(path: Path) -> AsyncIterator[tuple[Bench, Status]]:
                 reachability=Reachability(dht, it.peers, it.statements, counter(), advertised=True, ways_in=[ADDRESS]),
                 claimed={HOLDER: "IS"}.get,
                 tally=Tally(audits_passed=7, co_holders=3, missing_nodes=1, repairs_pending=4, beyond_repair=2),
+                tending=lambda: None,
                 traffic=Traffic(it.server._traffic, it.peers._traffic),
                 clock=it.clock,
                 blocking=InlineBlocking(),
@@ -196,6 +198,26 @@ async def test_a_status_for_a_person(autojump_clock: MockClock, tmp_path: Path) 
     table = [line.split() for line in lines[lines.index(next(line for line in lines if line[:7] == "traffic")) :]]
     assert ["served", "put", "1"] in [row[:3] for row in table]
     assert not any("audit" in row for row in table), "what did not occur is not told"
+
+
+async def test_what_is_said_of_the_account(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with looked_at(tmp_path) as (_, status):
+        said = await status.look()
+        assert said["tending"] is None
+        assert "\ntended " not in status_text(said)
+        tally = CaretakerTally(deposits=12, weak=1, names=2, restored_chunks=3, renewed_segments=1, failed_names=1)
+        status.tending = lambda: asdict(tally) | {"locked": False}
+        lines = status_text(await status.look()).splitlines()
+        assert "account     unlocked: its drive is kept" in lines
+        assert "drive       12 deposits, 1 of them not whole, 2 names; no round yet, under way" in lines
+        told = "3 chunks restored, leases of 1 segment and 0 records of names renewed; 1 failure"
+        assert f"tended      {told}" in lines
+        tally.last_round, tally.next_round, tally.lost_segments = 86_400, 2 * 86_400, 1
+        lines = status_text(await status.look()).splitlines()
+        times = "last 1970-01-02 00:00 UTC, next 1970-01-03 00:00 UTC"
+        assert f"drive       12 deposits, 1 of them not whole; 1 segment beyond repair, 2 names; {times}" in lines
+        status.tending = lambda: asdict(tally) | {"locked": True}
+        assert "account     locked: archipel account unlock" in status_text(await status.look()).splitlines()
 
 
 # Traffic

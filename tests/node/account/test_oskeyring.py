@@ -11,10 +11,11 @@ import pytest
 
 from node.account import oskeyring, unlocked
 from node.account.oskeyring import SERVICE, KeyringFailedError, OsKeyring, find_backend
+from node.account.vault import Vault
 from node.errors import ConfigError, MachineError
 from node.home import Home
 from protocol.account import AccountKeys
-from tests.vectors.make_account import KEYS
+from tests.vectors.make_account import CHEAP, KEYS, PASSPHRASE
 
 NOW = 1_800_000_000
 
@@ -107,6 +108,25 @@ def test_one_that_does_not_answer_is_not_waited_for(
 
 
 # --- which keyring is used, and what when it fails ---
+
+
+def test_who_watches_does_not_ask_a_keyring_twice_that_waits_for_a_person(
+    tmp_path: Path, backend: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path)
+    watch = unlocked.Watch(home)
+    monkeypatch.setattr(unlocked, "find_backend", lambda: backend)
+    OsKeyring(backend, home).keep(KEYS, 3600)
+    assert watch.keys() is None, "the home has no account"
+    Vault.of(home).create(KEYS, PASSPHRASE, CHEAP)
+    found = watch.keys()
+    assert found is not None
+    assert found.secret == KEYS.secret
+    backend.fails = True
+    assert watch.keys() is None
+    backend.fails = False
+    assert watch.keys() is None, "it is not asked again"
+    assert unlocked.Watch(home).keys() is not None
 
 
 def _install(monkeypatch: pytest.MonkeyPatch, chosen: object) -> None:
