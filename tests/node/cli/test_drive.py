@@ -25,17 +25,17 @@ VALUE = NameValue(number=2, kind=1, root=link(1).root, key=bytes(32), time=NOW -
 FORKED = Shown(2, VALUE, 2, NOW + 86_400 * 390, (VALUE,), True)
 
 
-def listing(known: Known | None = None, **conditions: Condition) -> Listing:
+def listing(conditions: dict[str, Condition], known: Known | None = None) -> Listing:
     known = known or Known(SEEN)
     items = below(Tree(known.drive), b"")
     ids = {item.path.rpartition(b"/")[2].decode(): item.entry.id for item in items if item.entry is not None}
-    found = {ids[name.lstrip("_")]: condition for name, condition in conditions.items()}
+    found = {ids[name]: condition for name, condition in conditions.items()}
     return Listing(known, items, tuple(ending(known.drive, NOW)), found)
 
 
 CONDITIONS = {
-    "_2028": Condition(live=12, chunks=12),
-    "_2029": Condition(live=7, chunks=24, lost=1),
+    "2028": Condition(live=12, chunks=12),
+    "2029": Condition(live=7, chunks=24, lost=1),
     "theirs": Condition(why="not counted within 30 seconds"),
     "blog": Condition(newest=FORKED, live=4, chunks=5),
     "new": Condition(why="nothing was published under it yet"),
@@ -43,10 +43,8 @@ CONDITIONS = {
 
 
 def test_a_list_for_people() -> None:
-    lines = dict(
-        line.split(None, 1) if " " in line else (line, "")
-        for line in listing_text(listing(**CONDITIONS), links=False).split("\n")
-    )
+    text = listing_text(listing(CONDITIONS), links=False)
+    lines = {line.split()[0]: line for line in text.splitlines()}
     assert set(lines) == {"blog", "empty/", "new", "photos/", "photos/2028", "photos/2029", "theirs"}
     assert "12 of 12 chunks live; until 2030-06" in lines["photos/2028"]
     assert "7 of 24 chunks live, 1 segment with too few" in lines["photos/2029"]
@@ -54,12 +52,12 @@ def test_a_list_for_people() -> None:
     assert "name, version 2 of 2030-03-17 16:23 UTC, and it has forked; 4 of 5 chunks live; until 2031" in lines["blog"]
     assert lines["new"].endswith("name; health unknown: nothing was published under it yet")
     assert not any("archipel:" in line for line in lines.values())
-    shown = listing_text(listing(**CONDITIONS), links=True)
+    shown = listing_text(listing(CONDITIONS), links=True)
     assert str(link(1)) in shown
 
 
 def test_a_list_for_programs() -> None:
-    fields = json.loads(json.dumps(listing_fields(listing(**CONDITIONS))))
+    fields = json.loads(json.dumps(listing_fields(listing(CONDITIONS))))
     found = {entry["path"]: entry for entry in fields["entries"]}
     states = {path: entry["health"]["state"] for path, entry in found.items() if entry["kind"] != "folder"}
     assert states == {
@@ -81,7 +79,7 @@ def test_what_is_said_of_the_last_copy(capsys: pytest.CaptureFixture[str]) -> No
     told = capsys.readouterr().err
     assert "could not be read or written: nobody to join; this is the last copy of 2030-03-17 17:45 UTC" in told
     assert told.endswith("sent with the next change: what was changed here since: a\\nb\n")
-    assert "health unknown: offline" in listing_text(listing(known), links=False)
+    assert "health unknown: offline" in listing_text(listing({}, known), links=False)
     tell_known(Known(CachedDrive(drive=Drive()), NotFoundError("nobody has this name")))
     assert "no drive of this account was found, on the network or here: nobody has" in capsys.readouterr().err
     tell_known(Known(SEEN))
