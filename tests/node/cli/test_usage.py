@@ -14,7 +14,9 @@ from tests.node.cli.conftest import Cli
 NODE = ("status", "leave")
 ACCOUNT = ("new", "restore", "show", "unlock", "lock", "passwd")
 DEVNET = ("up", "status", "kill", "freeze", "thaw", "raid", "down")
+DRIVE = ("ls", "add", "rm", "mv", "mkdir", "renew", "sync")
 GROUPED = (
+    *(("drive", name) for name in DRIVE),
     *(("devnet", name) for name in DEVNET),
     *(("account", name) for name in ACCOUNT),
     ("receipt", "verify"),
