@@ -57,17 +57,18 @@ def told(exc: Exception) -> NodeError:
     Raises:
         Exception: ``exc`` itself, if there is anything else in it: that is a bug.
     """
-    found = list(_leaves(exc))
+    found = list(leaves(exc))
     errors = [leaf for leaf in found if isinstance(leaf, NodeError)]
     if len(errors) < len(found):
         raise exc
     return errors[0]
 
 
-def _leaves(exc: BaseException) -> Iterator[BaseException]:
+def leaves(exc: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group of groups, or the one that it is."""
     if isinstance(exc, BaseExceptionGroup):
         for inner in exc.exceptions:
-            yield from _leaves(inner)
+            yield from leaves(inner)
     else:
         yield exc
 

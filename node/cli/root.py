@@ -15,7 +15,7 @@ import click
 from node.cli import INTERRUPTED
 from node.cli.options import common_options, settings
 from node.cli.text import visible
-from node.errors import NodeError, machine_error
+from node.errors import NodeError, leaves, machine_error
 
 _COMMANDS = {
     "node": ("node.cli.node", "Run a storage node, ask it how it is, or let it leave."),
@@ -120,7 +120,7 @@ def _leave_no_core_files() -> None:
 
 
 def _report(exc: BaseException) -> int:
-    causes = list(_leaves(exc))
+    causes = list(leaves(exc))
     for cause in causes:
         if isinstance(cause, KeyboardInterrupt | click.Abort):
             _say("interrupted", "what was done is kept: run the same command again to go on")
@@ -152,15 +152,6 @@ def _report(exc: BaseException) -> int:
         return error.exit_code
     _say(f"this is a bug: {type(causes[0]).__name__}: {causes[0]}", _keep_traceback(exc))
     return 1
-
-
-def _leaves(exc: BaseException) -> Iterator[BaseException]:
-    """The exceptions in a group of groups."""
-    if isinstance(exc, BaseExceptionGroup):
-        for inner in exc.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield exc
 
 
 def _say(message: str, hint: str | None) -> None:

@@ -6,7 +6,7 @@ the disk, and clients opened as the command line opens them.
 
 import os
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +22,7 @@ from node.app import NodeConfig, NodeInfo, run_node
 from node.blocking import InlineBlocking
 from node.client import Client, World, open_client
 from node.config import Config
-from node.errors import NodeError
+from node.errors import NodeError, leaves
 from node.fetching.download import Downloader
 from node.fetching.reader import Wanted, read_contents, select
 from node.fetching.restore import choose_target, restore
@@ -394,17 +394,9 @@ async def failure(work: Awaitable[object]) -> NodeError:
     try:
         await work
     except (NodeError, ExceptionGroup) as exc:
-        found = list(_leaves(exc))
+        found = list(leaves(exc))
         assert all(isinstance(leaf, NodeError) for leaf in found), found
         (first, *_) = found
         assert isinstance(first, NodeError)
         return first
     raise AssertionError("it did not fail")
-
-
-def _leaves(exc: BaseException) -> Iterator[BaseException]:
-    if isinstance(exc, BaseExceptionGroup):
-        for inner in exc.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield exc
