@@ -5,7 +5,7 @@ is told to lock, or by a signal. One request to a connection: a line, ``open`` o
 JSON object: ``{"key", "secret", "until"}`` in hex and seconds since 1970, or ``{"locked": true}``. Whoever runs as the
 same user may ask; nobody else can reach the socket, and if they could they would not be answered.
 
-This module does not import trio: the agent stays small, and has one thing to do at a time.
+This module does not import trio: the agent stays small.
 """
 
 import ctypes
@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -36,12 +37,15 @@ SOCKET_FILE = "agent"
 LOCK_FILE = "agent.lock"
 KEEPER = "agent"
 REQUEST_SECONDS = 2.0
-"""For a request to come and its reply to be taken: all who ask are of our own."""
+"""For a request to come: all who ask are of our own."""
+MAX_CALLERS = 64
+"""Connected at once; one more, and the one that has said nothing for the longest is dropped."""
 ASK_SECONDS = 10.0
 """How long a command waits for the agent, which may be serving others."""
 START_SECONDS = 20.0
 _LOCK_SECONDS = 5.0
 """For the agent before us to end."""
+_AGAIN_SECONDS = 0.02
 _LOOK_SECONDS = 20.0
 """How often the clock is looked at: a machine that slept wakes up with its timers where they were."""
 _BACKLOG = 8
@@ -76,21 +80,68 @@ class Agent:
         self._end = clock() + seconds
         self._until = int(time.time()) + seconds
         self._locked = False
+        self._callers: dict[socket.socket, _Caller] = {}
 
     def run(self) -> None:
         """Answer until the time is over or somebody locks; then nobody listens any more."""
-        with self._listener:
+        self._listener.setblocking(False)
+        try:
             while not self._locked and (left := self._end - self._clock()) > 0:
-                if select.select([self._listener], [], [], min(left, _LOOK_SECONDS))[0]:
-                    connection, _ = self._listener.accept()
-                    with connection, suppress(OSError):  # who hangs up or is too slow has no answer
-                        self._answer(connection)
+                self._step(min(left, _LOOK_SECONDS))
+        finally:
+            self._listener.close()
+            for connection in list(self._callers):
+                self._drop(connection)
 
-    def _answer(self, connection: socket.socket) -> None:
-        if peer_of(connection)[1] != os.geteuid():
+    def _step(self, seconds: float) -> None:
+        """Wait until somebody comes or says something, and hear them all: who says nothing holds nobody up."""
+        now = time.monotonic()
+        waits = min((caller.deadline - now for caller in self._callers.values()), default=seconds)
+        ready = select.select([*self._callers, self._listener], [], [], max(0.0, min(seconds, waits)))[0]
+        for connection in ready:
+            if self._locked:
+                return
+            if connection is self._listener:
+                self._accept()
+            else:
+                self._hear(connection)
+        now = time.monotonic()
+        for connection in [one for one, caller in self._callers.items() if caller.deadline <= now]:
+            self._drop(connection)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except BlockingIOError:  # it has gone again
             return
-        request = _receive_line(connection, _MAX_REQUEST_BYTES, REQUEST_SECONDS)
-        if self._clock() >= self._end:
+        connection.setblocking(False)
+        if len(self._callers) >= MAX_CALLERS:
+            self._drop(next(iter(self._callers)))
+        self._callers[connection] = _Caller(time.monotonic() + REQUEST_SECONDS)
+
+    def _hear(self, connection: socket.socket) -> None:
+        caller = self._callers[connection]
+        try:
+            more = connection.recv(_MAX_REQUEST_BYTES + 1 - len(caller.said))
+            caller.said += more
+            whole = caller.said.endswith(b"\n")
+            if more and not whole and len(caller.said) <= _MAX_REQUEST_BYTES:
+                return
+            if whole:
+                self._answer(connection, caller.said[:-1])
+        except BlockingIOError:
+            return
+        except OSError:  # who hangs up has no answer
+            pass
+        self._drop(connection)
+
+    def _drop(self, connection: socket.socket) -> None:
+        del self._callers[connection]
+        connection.close()
+
+    def _answer(self, connection: socket.socket, request: bytes) -> None:
+        """A reply is so short that a connection takes it at once. Raises OSError."""
+        if peer_of(connection)[1] != os.geteuid() or self._clock() >= self._end:
             return
         if request == b"open":
             key, secret = self._keys.identity.key.hex(), self._keys.secret.hex()
@@ -99,6 +150,14 @@ class Agent:
             self._locked = True
             self._listener.close()  # who asks from now on finds nobody, and need not wait to be told
             connection.sendall(b'{"locked": true}\n')
+
+
+@dataclass(slots=True)
+class _Caller:
+    """One who has connected."""
+
+    deadline: float
+    said: bytes = b""
 
 
 def peer_of(connection: socket.socket) -> tuple[int, int]:
@@ -187,7 +246,7 @@ def _ask(home: Home, request: bytes) -> dict[str, Any] | None:
         connection.settimeout(ASK_SECONDS)
         try:
             with socket_address(path) as address:
-                connection.connect(address)
+                _connect(connection, address)
             if peer_of(connection)[1] != os.geteuid():
                 raise _no_agent(home)
             connection.sendall(request)
@@ -207,10 +266,24 @@ def _ask(home: Home, request: bytes) -> dict[str, Any] | None:
     return reply
 
 
+def _connect(connection: socket.socket, address: str) -> None:
+    """Wait for room while others are waiting to be let in, as a socket with a timeout does not. Raises OSError."""
+    deadline = time.monotonic() + ASK_SECONDS
+    while True:
+        try:
+            connection.connect(address)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_AGAIN_SECONDS)
+        else:
+            return
+
+
 def _no_agent(home: Home) -> MachineError:
     return MachineError(
         f"what listens at {str(home.path / SOCKET_FILE)!r} does not answer as an agent does",
-        hint="end it, remove that file, and unlock again",
+        hint="end that process, then unlock again: an agent shows as node.account.agent in the list of processes",
     )
 
 
@@ -267,7 +340,7 @@ def _take_over(path: Path) -> None:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise OSError(0, "another agent of this home does not end") from None
-            time.sleep(0.02)
+            time.sleep(_AGAIN_SECONDS)
         else:
             return
 

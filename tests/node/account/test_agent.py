@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -105,12 +105,24 @@ def test_nonsense_gets_nothing(tmp_path: Path, request_bytes: bytes) -> None:
         assert ask_agent(home) is not None
 
 
-def test_who_says_nothing_holds_nobody_up_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent, "REQUEST_SECONDS", 0.05)
+def test_who_says_nothing_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are; nor do they stay."""
     home = Home(tmp_path)
-    with running(home, Clock()), socket.socket(socket.AF_UNIX) as silent:
-        silent.connect(str(tmp_path / SOCKET_FILE))
+    with running(home, Clock()), ExitStack() as stack:
+        silent = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(agent.MAX_CALLERS + 6)]
+        for number, connection in enumerate(silent):
+            connection.connect(str(tmp_path / SOCKET_FILE))
+            connection.send(b"op" if number % 2 else b"x")
+        started = time.monotonic()
         assert ask_agent(home) is not None
+        assert time.monotonic() - started < agent.REQUEST_SECONDS / 2
+        silent[0].settimeout(10)
+        assert silent[0].recv(1) == b"", "the first has made room"
+        monkeypatch.setattr(agent, "REQUEST_SECONDS", 0.05)
+        late = stack.enter_context(socket.socket(socket.AF_UNIX))
+        late.settimeout(10)
+        late.connect(str(tmp_path / SOCKET_FILE))
+        assert late.recv(1) == b"", "its time was over"
 
 
 def test_other_users_are_not_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
