@@ -35,6 +35,7 @@ from protocol.account import SECRET_BYTES, AccountKeys, Secret
 
 SOCKET_FILE = "agent"
 LOCK_FILE = "agent.lock"
+START_FILE = "agent.start"
 KEEPER = "agent"
 REQUEST_SECONDS = 2.0
 """For a request to come: all who ask are of our own."""
@@ -210,14 +211,30 @@ def end_agent(home: Home) -> bool:
 
 
 def start_agent(home: Home, keys: AccountKeys, seconds: int) -> Held:
-    """Start an agent for this home, in place of one that runs. It goes on when this process has ended.
+    """Start an agent for this home, in place of one that runs. It goes on when this process has ended. Of several who
+    do so at once the last one's stays.
 
     The secret goes to it through a pipe: neither arguments nor environment of a process hold it.
 
     Raises:
         MachineError: It does not start.
     """
-    end_agent(home)
+    try:
+        handle = _locked(home.path / START_FILE, START_SECONDS)
+    except OSError as exc:
+        raise MachineError(f"cannot start the agent: {reason(exc)}") from exc
+    try:
+        end_agent(home)
+        said = _start(home, keys, seconds)
+    finally:
+        os.close(handle)
+    if said != b"ready":
+        raise MachineError(f"cannot start the agent: {said[:500].decode(errors='replace') or 'it said nothing'}")
+    return Held(keys, int(time.time()) + seconds, KEEPER)
+
+
+def _start(home: Home, keys: AccountKeys, seconds: int) -> bytes:
+    """What it says when it has started, or why it has not. Raises MachineError."""
     command = [sys.executable, "-P", "-m", "node.account.agent", str(home.path.resolve())]
     try:
         with subprocess.Popen(
@@ -235,9 +252,7 @@ def start_agent(home: Home, keys: AccountKeys, seconds: int) -> Held:
                 process.kill()
     except OSError as exc:
         raise MachineError(f"cannot start the agent: {reason(exc)}") from exc
-    if said != b"ready":
-        raise MachineError(f"cannot start the agent: {said[:500].decode(errors='replace') or 'it said nothing'}")
-    return Held(keys, int(time.time()) + seconds, KEEPER)
+    return said
 
 
 def _ask(home: Home, request: bytes) -> dict[str, Any] | None:
@@ -298,7 +313,7 @@ def main() -> NoReturn:
     try:
         seconds, secret = sys.stdin.buffer.readline(200).split()
         keys = AccountKeys(bytes.fromhex(secret.decode("ascii")))
-        _take_over(path / LOCK_FILE)
+        _locked(path / LOCK_FILE, _LOCK_SECONDS)  # held for as long as this process and its child live
         listener = listening_socket(path / SOCKET_FILE, _BACKLOG)
         if os.fork():
             os.write(1, b"ready")
@@ -330,19 +345,27 @@ def _hide_memory() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def _take_over(path: Path) -> None:
-    """Hold the lock of a home's agent for as long as this process and its child live. Raises OSError."""
+def _locked(path: Path, seconds: float) -> int:
+    """A handle that holds the lock of this file, until it is closed by this process and its children.
+
+    Raises:
+        OSError: It cannot be used, or somebody else has had it for so long.
+    """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise OSError(0, "another agent of this home does not end") from None
-            time.sleep(_AGAIN_SECONDS)
-        else:
-            return
+    deadline = time.monotonic() + seconds
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise OSError(0, f"another process holds {str(path)!r}") from None
+                time.sleep(_AGAIN_SECONDS)
+            else:
+                return handle
+    except BaseException:  # whatever it was, the file must not stay open
+        os.close(handle)
+        raise
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Who keeps an account unlocked for a while: the agent (node/account/agent.py)."""
 
+import fcntl
 import json
 import os
 import signal
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from node.account import agent
-from node.account.agent import LOCK_FILE, SOCKET_FILE, Agent, ask_agent, end_agent, start_agent
+from node.account.agent import LOCK_FILE, SOCKET_FILE, START_FILE, Agent, ask_agent, end_agent, start_agent
+from node.account.held import Held
 from node.errors import MachineError
 from node.home import Home
 from node.unixsockets import listening_socket, socket_address
@@ -207,7 +209,7 @@ def test_a_real_one(tmp_path: Path) -> None:
         assert time.monotonic() < deadline, "its time was over long ago"
         time.sleep(0.01)
     assert ask_agent(home) is None
-    assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK_FILE, START_FILE}
 
     start_agent(home, KEYS, 60)
     third = _pid(home)
@@ -215,7 +217,35 @@ def test_a_real_one(tmp_path: Path) -> None:
     while _runs(third):
         assert time.monotonic() < deadline, "SIGTERM ends it"
         time.sleep(0.01)
-    assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK_FILE, START_FILE}
+
+
+def test_several_start_one_at_once(tmp_path: Path) -> None:
+    """None fails, and one agent is left: the last one's."""
+    home = Home(tmp_path)
+    found: list[Held] = []
+    threads = [threading.Thread(target=lambda: found.append(start_agent(home, KEYS, 60))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(found) == 3
+    last = _pid(home)
+    assert end_agent(home)
+    deadline = time.monotonic() + 10
+    while _runs(last):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with pytest.raises(AssertionError, match="no agent runs"):
+        _pid(home)
+
+
+def test_one_that_waits_in_vain_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "START_SECONDS", 0.05)
+    with (tmp_path / START_FILE).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(MachineError, match=r"cannot start the agent: another process holds '.*agent\.start'"):
+            start_agent(Home(tmp_path), KEYS, 60)
 
 
 def test_it_hides_its_memory() -> None:
