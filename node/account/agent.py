@@ -16,7 +16,6 @@ import resource
 import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -30,7 +29,7 @@ from typing import Any, NoReturn
 from node.account.held import Held
 from node.errors import MachineError, reason
 from node.home import Home
-from node.unixsockets import listening_socket, socket_address
+from node.unixsockets import listening_socket, peer_uid, socket_address
 from protocol.account import SECRET_BYTES, AccountKeys, Secret
 
 SOCKET_FILE = "agent"
@@ -48,33 +47,64 @@ _LOCK_SECONDS = 5.0
 """For the agent before us to end."""
 _AGAIN_SECONDS = 0.02
 _LOOK_SECONDS = 20.0
-"""How often the clock is looked at: a machine that slept wakes up with its timers where they were."""
+"""How often the clock is looked at: a machine that slept wakes up with its timers where they were; and the place."""
 _BACKLOG = 8
 _MAX_REQUEST_BYTES = 16
 _MAX_REPLY_BYTES = 1024
-_CREDENTIALS = struct.Struct("3i")
 _PR_SET_DUMPABLE = 4
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def seconds_since_boot() -> float:
     """Goes on while the machine sleeps, and is not changed by setting the clock."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))  # the latter does so on macOS
+
+
+class Place:
+    """The socket file that was just made in a home folder, wherever that is moved to."""
+
+    def __init__(self, home: Path) -> None:
+        """Raises OSError."""
+        self._folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._made = self._look()
+
+    def _look(self) -> os.stat_result:
+        return os.stat(SOCKET_FILE, dir_fd=self._folder, follow_symlinks=False)
+
+    @property
+    def there(self) -> bool:
+        """Whether anybody still finds it."""
+        try:
+            return os.path.samestat(self._look(), self._made)
+        except OSError:
+            return False
+
+    def clear(self) -> None:
+        """Remove it, if it is still there."""
+        if self.there:
+            os.unlink(SOCKET_FILE, dir_fd=self._folder)
 
 
 class Agent:
     """The agent's side, in the process that is it."""
 
     def __init__(
-        self, listener: socket.socket, keys: AccountKeys, seconds: int, clock: Callable[[], float] = seconds_since_boot
+        self,
+        place: Place,
+        listener: socket.socket,
+        keys: AccountKeys,
+        seconds: int,
+        clock: Callable[[], float] = seconds_since_boot,
     ) -> None:
         """
         Args:
+            place: Where it is found.
             listener: Where it is asked.
             keys: What it holds.
             seconds: For how long, from now.
             clock: Seconds that only go up.
         """
+        self._place = place
         self._listener = listener
         self._keys = keys
         self._clock = clock
@@ -84,10 +114,10 @@ class Agent:
         self._callers: dict[socket.socket, _Caller] = {}
 
     def run(self) -> None:
-        """Answer until the time is over or somebody locks; then nobody listens any more."""
+        """Answer until the time is over, somebody locks, or nobody finds it; then nobody listens any more."""
         self._listener.setblocking(False)
         try:
-            while not self._locked and (left := self._end - self._clock()) > 0:
+            while not self._locked and self._place.there and (left := self._end - self._clock()) > 0:
                 self._step(min(left, _LOOK_SECONDS))
         finally:
             self._listener.close()
@@ -142,7 +172,7 @@ class Agent:
 
     def _answer(self, connection: socket.socket, request: bytes) -> None:
         """A reply is so short that a connection takes it at once. Raises OSError."""
-        if peer_of(connection)[1] != os.geteuid() or self._clock() >= self._end:
+        if peer_uid(connection) != os.geteuid() or self._clock() >= self._end:
             return
         if request == b"open":
             key, secret = self._keys.identity.key.hex(), self._keys.secret.hex()
@@ -159,13 +189,6 @@ class _Caller:
 
     deadline: float
     said: bytes = b""
-
-
-def peer_of(connection: socket.socket) -> tuple[int, int]:
-    """(pid, uid) of the process at the other end, as the system knows it."""
-    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _ = _CREDENTIALS.unpack(data)
-    return pid, uid
 
 
 def _receive_line(connection: socket.socket, limit: int, seconds: float) -> bytes:
@@ -262,7 +285,7 @@ def _ask(home: Home, request: bytes) -> dict[str, Any] | None:
         try:
             with socket_address(path) as address:
                 _connect(connection, address)
-            if peer_of(connection)[1] != os.geteuid():
+            if peer_uid(connection) != os.geteuid():
                 raise _no_agent(home)
             connection.sendall(request)
             line = _receive_line(connection, _MAX_REPLY_BYTES, ASK_SECONDS)
@@ -315,6 +338,7 @@ def main() -> NoReturn:
         keys = AccountKeys(bytes.fromhex(secret.decode("ascii")))
         _locked(path / LOCK_FILE, _LOCK_SECONDS)  # held for as long as this process and its child live
         listener = listening_socket(path / SOCKET_FILE, _BACKLOG)
+        place = Place(path)
         if os.fork():
             os.write(1, b"ready")
             os._exit(0)  # who started us need not wait for us; what is open belongs to the child now
@@ -328,9 +352,9 @@ def main() -> NoReturn:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for handle in (0, 1, 2):
             os.dup2(nowhere, handle)
-        Agent(listener, keys, int(seconds)).run()
+        Agent(place, listener, keys, int(seconds)).run()
     finally:
-        (path / SOCKET_FILE).unlink(missing_ok=True)
+        place.clear()
     sys.exit(0)
 
 

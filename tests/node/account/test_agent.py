@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -16,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from node.account import agent
-from node.account.agent import LOCK_FILE, SOCKET_FILE, START_FILE, Agent, ask_agent, end_agent, start_agent
+from node.account.agent import LOCK_FILE, SOCKET_FILE, START_FILE, Agent, Place, ask_agent, end_agent, start_agent
 from node.account.held import Held
 from node.errors import MachineError
 from node.home import Home
-from node.unixsockets import listening_socket, socket_address
+from node.unixsockets import listening_socket, peer_uid, socket_address
 from tests.vectors.make_account import KEYS
 
 UNTIL_SECONDS = 3600
@@ -40,7 +41,7 @@ class Clock:
 def running(home: Home, clock: Callable[[], float]) -> Iterator[threading.Thread]:
     """An agent in a thread; it has ended when the ``with`` does."""
     listener = listening_socket(home.path / SOCKET_FILE, 8)
-    thread = threading.Thread(target=Agent(listener, KEYS, UNTIL_SECONDS, clock).run, daemon=True)
+    thread = threading.Thread(target=Agent(Place(home.path), listener, KEYS, UNTIL_SECONDS, clock).run, daemon=True)
     thread.start()
     try:
         yield thread
@@ -218,6 +219,48 @@ def test_a_real_one(tmp_path: Path) -> None:
         assert time.monotonic() < deadline, "SIGTERM ends it"
         time.sleep(0.01)
     assert {path.name for path in tmp_path.iterdir()} == {LOCK_FILE, START_FILE}
+
+
+def test_it_is_found_where_its_home_is_moved_to_and_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "_LOOK_SECONDS", 0.05)
+    home, moved = Home(tmp_path / "home"), Home(tmp_path / "moved")
+    home.create()
+    with running(home, Clock()) as thread:
+        home.path.rename(moved.path)
+        assert ask_agent(home) is None
+        assert ask_agent(moved) is not None
+        (moved.path / SOCKET_FILE).unlink()
+        thread.join(10)
+        assert not thread.is_alive(), "what nobody can ask, nor lock, holds nothing"
+
+
+def test_whose_process_it_is_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As its struct xucred tells, which is not Linux's."""
+
+    class Peer(socket.socket):
+        def getsockopt(self, *arguments: int) -> bytes:  # type: ignore[override]
+            assert arguments == (0, 1, 76)  # SOL_LOCAL, LOCAL_PEERCRED, its size
+            return struct.pack("IIh2x16I", 0, 501, 1, 20, *bytes(15))
+
+    with Peer(socket.AF_UNIX) as peer:
+        monkeypatch.delattr(socket, "SO_PEERCRED")
+        assert peer_uid(peer) == 501
+
+
+def test_it_clears_away_no_socket_but_its_own(tmp_path: Path) -> None:
+    path = tmp_path / SOCKET_FILE
+    with listening_socket(path, 1):
+        first = Place(tmp_path)
+        path.rename(tmp_path / "elsewhere")
+        with listening_socket(path, 1):
+            second = Place(tmp_path)
+            first.clear()
+            assert path.exists()
+            second.clear()
+            assert not path.exists()
+            second.clear()
 
 
 def test_several_start_one_at_once(tmp_path: Path) -> None:
