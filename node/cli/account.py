@@ -129,7 +129,7 @@ def restore(hidden: bool, passphrase_file: str | None) -> None:
     vault = Vault.of(home)
     vault.refuse_another()
     passphrase = new_passphrase("-") if passphrase_file == "-" else None  # noqa: S105 - no password
-    keys = AccountKeys(secret_of(_read_phrase(hidden)))
+    keys = AccountKeys(secret_of(_read_phrase(hidden), hidden=hidden))
     passphrase = passphrase or new_passphrase(passphrase_file)
     home.create()
     vault.create(keys, passphrase)

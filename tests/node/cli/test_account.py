@@ -197,6 +197,15 @@ def test_words_that_restore_nothing(cli: Cli, tmp_path: Path, file: str, monkeyp
     assert not (tmp_path / "home" / "account").exists()
 
 
+def test_hidden_words_are_not_repeated(cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was pasted."""
+    monkeypatch.setattr("node.cli.account.typed_unseen", lambda prompt: "hunter2 " + " ".join(WORDS[1:]))
+    told = cli("account", "restore", "--hidden", "--passphrase-file", file)
+    assert told.code == 2
+    assert "not of the word list: word 1\n" in told.err
+    assert "hunter" not in told.err
+
+
 def test_no_command_leaves_core_files(cli: Cli) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
