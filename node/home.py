@@ -140,8 +140,14 @@ def _write_secret(path: Path, secret: bytes) -> None:
         sync_folder(path.parent)  # what it made is used from now on
 
 
-def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
-    """Write a file of mode 0600, whole or not at all; on disk when this returns. Several may at once.
+def write_private(path: Path, data: bytes, *, replace: bool = False, mode: int = 0o600) -> None:
+    """Write a file that only its owner can read, whole or not at all; on disk when this returns. Several may at once.
+
+    Args:
+        path: Where to.
+        data: All of it.
+        replace: Whether it may take the place of another.
+        mode: Who may read it, if it is to be others as well.
 
     Raises:
         FileExistsError: It is there already, and not to be replaced.
@@ -151,6 +157,7 @@ def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
     part, handle = _new_part(path)
     try:
         write_all(handle, data)
+        os.fchmod(handle, mode)
         os.fsync(handle)
         if replace:
             part.replace(path)
