@@ -1,7 +1,7 @@
 """Contacts remembered between runs: how a node finds back when those it first joined through are gone."""
 
-import os
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from dht.contact import Contact, unpack_contact
@@ -12,25 +12,9 @@ _MAX_LINE = 2 * 50
 """Hex digits of a contact with an IPv6 address."""
 
 
-def write_contacts(path: Path, contacts: Iterable[Contact]) -> None:
-    """Replace the file: one contact to a line, hex of key and address. Afterwards it is the old or the new
-    one, whole.
-
-    Raises:
-        OSError: The disk is full, or the folder is not ours.
-    """
-    lines = [contact.pack().hex() for contact in contacts][:MAX_CONTACTS]
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="ascii") as file:
-        file.write("".join(f"{line}\n" for line in lines))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def pack_contacts(contacts: Iterable[Contact]) -> bytes:
+    """The content of the file: one contact to a line, hex of key and address; of the first MAX_CONTACTS."""
+    return b"".join(b"%s\n" % contact.pack().hex().encode() for contact in islice(contacts, MAX_CONTACTS))
 
 
 def read_contacts(path: Path) -> list[Contact]:

@@ -11,12 +11,12 @@ import trio
 
 from dht.contact import Contact
 from dht.service import Dht
-from dht.state import read_contacts, write_contacts
+from dht.state import pack_contacts, read_contacts
 from node.blocking import Blocking, ThreadBlocking
 from node.clock import Clock, SystemClock
 from node.config import Config, resolve, split_host_port
 from node.errors import ConfigError, MachineError, NetworkError
-from node.home import Home
+from node.home import Home, write_private
 from node.net.descriptors import room_for
 from node.net.peers import CONNECTIONS, PeerError, Peers
 from node.net.transport import SystemTransport, Transport
@@ -127,7 +127,7 @@ def _remember(home: Home, contacts: Sequence[Contact]) -> None:
     if contacts:
         with suppress(OSError, MachineError):
             home.create()
-            write_contacts(home.contacts, contacts)
+            write_private(home.contacts, pack_contacts(contacts), replace=True)
 
 
 async def _resolve_all(names: Sequence[str]) -> list[Address]:

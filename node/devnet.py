@@ -20,6 +20,7 @@ from dht.routing import K
 from node.client import open_client
 from node.config import CONFIG_FILE, Config, split_host_port
 from node.errors import ConfigError, MachineError, NotFoundError, RefusedError, machine_error
+from node.home import write_private
 from node.intervals import Intervals
 from node.slowsteps import SWITCH
 from protocol.ids import Address
@@ -78,9 +79,8 @@ class Devnet:
     nodes: tuple[DevNode, ...]
 
     def save(self) -> None:
-        part = self.folder / f".{_STATE}"
-        part.write_text(json.dumps({"network": self.network, "nodes": [asdict(node) for node in self.nodes]}, indent=1))
-        part.replace(self.folder / _STATE)
+        state = {"network": self.network, "nodes": [asdict(node) for node in self.nodes]}
+        write_private(self.folder / _STATE, json.dumps(state, indent=1).encode(), replace=True)
 
 
 def load(folder: Path) -> Devnet:

@@ -1,18 +1,23 @@
 """The home folder: who this depositor is, and what it remembers between commands."""
 
+import fcntl
+import glob
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from node.errors import MachineError, RefusedError, machine_error
+from node.store.chunkfile import sync_folder, write_all
 from protocol.identity import SEED_BYTES, Identity
 from protocol.ids import NetworkId, PublicKey
 
 SECRET_BYTES = 32
 _IDENTITY_FILE = "identity.key"
+_PART = ".part"
 
 
 class Signer(Protocol):
@@ -115,8 +120,7 @@ def secret_file(path: Path, size: int, make: Callable[[int], bytes] = secrets.to
             doing = "write"
             _write_secret(path, make(size))
         found = path.read_bytes()
-        for part in path.parent.glob(f".{path.name}.*"):  # of a process that was killed while it made one
-            part.unlink(missing_ok=True)
+        _clear_parts(path)  # of a process that was killed while it made one
     except OSError as exc:
         exc.filename = exc.filename or str(path)  # a disk that is full does not say where
         raise machine_error(doing, exc) from exc
@@ -132,35 +136,70 @@ def _write_secret(path: Path, secret: bytes) -> None:
     """Whole or not at all, and never over one that another process made in the meantime."""
     try:
         write_private(path, secret)
-    except (FileExistsError, FileNotFoundError):  # another was quicker, and may have cleared our part away
-        _sync(path.parent)  # what it made is used from now on
+    except FileExistsError:  # another was quicker
+        sync_folder(path.parent)  # what it made is used from now on
 
 
-def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
-    """Write a file of mode 0600, whole or not at all; on disk when this returns.
+def write_private(path: Path, data: bytes, *, replace: bool = False, mode: int = 0o600) -> None:
+    """Write a file that only its owner can read, whole or not at all; on disk when this returns. Several may at once.
+
+    Args:
+        path: Where to.
+        data: All of it.
+        replace: Whether it may take the place of another.
+        mode: Who may read it, if it is to be others as well.
 
     Raises:
         FileExistsError: It is there already, and not to be replaced.
         OSError: It cannot be written; what was there is as it was.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    _clear_parts(path)
+    part, handle = _new_part(path)
     try:
-        os.write(handle, data)
+        write_all(handle, data)
+        os.fchmod(handle, mode)
         os.fsync(handle)
         if replace:
             part.replace(path)
         else:
             path.hardlink_to(part)
     finally:
-        os.close(handle)
         part.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
         os.close(handle)
+    sync_folder(path.parent)
+
+
+def _new_part(path: Path) -> tuple[Path, int]:
+    """A new file beside ``path``, open for writing; locked, so that nobody takes it for one that was left behind."""
+    while True:
+        part = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_PART}")
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            if _lock(handle) and os.fstat(handle).st_nlink:
+                return part, handle
+        except OSError:
+            os.close(handle)
+            part.unlink(missing_ok=True)
+            raise
+        os.close(handle)  # it was cleared away before it was locked
+
+
+def _clear_parts(path: Path) -> None:
+    """Remove what writers of ``path`` left who were killed: it may be all of a secret, under an old passphrase."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*{_PART}"):
+        with suppress(FileNotFoundError):  # its writer has ended, or another has cleared it away
+            handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if _lock(handle):
+                    part.unlink()
+            finally:
+                os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file until it is closed; False: somebody else has. Raises OSError."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -3,12 +3,19 @@
 import os
 import socket
 import stat
+import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PATH_BYTES = 100
 """What a unix socket's address can hold: 108 bytes on Linux, 104 on macOS, one of them a zero."""
+
+_UCRED = struct.Struct("iII")
+"""Process, user, group: SO_PEERCRED of Linux."""
+_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_BYTES = 0, 1, 76
+"""Of macOS: version (4), user (4), groups."""
 
 
 def listening_socket(path: Path, backlog: int) -> socket.socket:
@@ -32,6 +39,15 @@ def listening_socket(path: Path, backlog: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """The user of the process at the other end, as the system knows it. Raises OSError."""
+    if hasattr(socket, "SO_PEERCRED"):
+        found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        return int(_UCRED.unpack(found)[1])
+    found = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_BYTES)
+    return int.from_bytes(found[4:8], sys.byteorder)
 
 
 @contextmanager

@@ -1,16 +1,19 @@
 """Who signs: the home's account if it has one, else its unnamed identity."""
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from node.account.unlocked import held
 from node.account.vault import Vault
-from node.errors import RefusedError
+from node.errors import MachineError, RefusedError
 from node.home import Depositor, Home
 from protocol.account import AccountKeys
 from protocol.accountkey import format_account_key
 from protocol.identity import Identity
 from protocol.ids import PublicKey
+
+log = logging.getLogger(__name__)
 
 Ask = Callable[[], str]
 """Gets the account's passphrase from a person. Raises RefusedError where nobody can be asked."""
@@ -25,7 +28,12 @@ def open_account(home: Home, ask: Ask) -> AccountKeys:
         MachineError: The account file is damaged or cannot be read.
     """
     vault = Vault.of(home)
-    found = held(home, vault.key)
+    key = vault.key
+    try:
+        found = held(home, key)
+    except MachineError as exc:
+        log.warning("%s: the passphrase opens the account all the same", exc)
+        found = None
     return found.keys if found is not None else vault.open(ask())
 
 

@@ -25,13 +25,11 @@ def hold(home: Home, keys: AccountKeys, seconds: int) -> Held:
     check_seconds(seconds)
     keyring = _keyring(home)
     if keyring is not None:
+        end_agent(home)
         try:
-            found = keyring.keep(keys, seconds)
+            return keyring.keep(keys, seconds)
         except KeyringFailedError as exc:
             log.warning("the keyring does not keep the account (%s): the agent does", exc)
-        else:
-            end_agent(home)
-            return found
     return start_agent(home, keys, seconds)
 
 
@@ -99,10 +97,22 @@ def let_go(home: Home) -> bool:
     Raises:
         MachineError: The keyring has it, or may have it, and does not give it up; the agent has.
     """
-    was = end_agent(home)
+    was, failed = False, list[MachineError]()
+    for forget in (end_agent, _forget):  # the second also where the first fails
+        try:
+            was |= forget(home)
+        except MachineError as exc:
+            failed.append(exc)
+    if failed:
+        raise MachineError("; ".join(map(str, failed)), hint=failed[0].hint)
+    return was
+
+
+def _forget(home: Home) -> bool:
+    """As :func:`let_go`, of the keyring alone."""
     keyring = _keyring(home)
     try:
-        return (keyring is not None and keyring.forget()) or was
+        return keyring is not None and keyring.forget()
     except KeyringFailedError as exc:
         raise MachineError(
             f"the keyring does not say whether it has the account: {exc}",

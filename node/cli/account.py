@@ -12,7 +12,7 @@ from node.account.phrase import MAX_PHRASE_CHARACTERS, WORDS, phrase_of, secret_
 from node.account.unlocked import check_seconds, held, hold, let_go
 from node.account.vault import Vault
 from node.cli.options import common_options, parsed, settings
-from node.cli.output import note, show
+from node.cli.output import hand_over, note, refuse_nowhere, show
 from node.cli.own import own_home
 from node.cli.passphrase import (
     get_passphrase,
@@ -55,6 +55,8 @@ def account() -> None:
 def new(passphrase_file: str | None) -> None:
     """Make an account, and show its 24 words this once. Write them down: nothing else restores it.
 
+    The words come first: if they cannot be written there is no account.
+
     \b
     Example:
       archipel account new
@@ -62,18 +64,17 @@ def new(passphrase_file: str | None) -> None:
     home = own_home()
     vault = Vault.of(home)
     vault.refuse_another()
+    refuse_nowhere()
     passphrase = new_passphrase(passphrase_file)
     keys = AccountKeys(secrets.token_bytes(SECRET_BYTES))
     words = phrase_of(keys.secret)
-    shown = not settings().json and _person_watches()
-    if shown:  # before there is an account: one whose words nobody has noted is none
-        click.echo(_table(words))
-        _ask_back(words)
     home.create()
+    # Before there is an account: one whose words nobody has is none.
+    hand_over(_table(words), {"words": words, "key": format_account_key(keys.identity.key)})
+    if not settings().json and _person_watches():
+        _ask_back(words)
     vault.create(keys, passphrase)
     note(f"made the account {format_account_key(keys.identity.key)}; the words are not shown again")
-    if not shown:
-        show(_table(words), {"words": words, "key": format_account_key(keys.identity.key)})
 
 
 def _person_watches() -> bool:
@@ -128,7 +129,7 @@ def restore(hidden: bool, passphrase_file: str | None) -> None:
     vault = Vault.of(home)
     vault.refuse_another()
     passphrase = new_passphrase("-") if passphrase_file == "-" else None  # noqa: S105 - no password
-    keys = AccountKeys(secret_of(_read_phrase(hidden)))
+    keys = AccountKeys(secret_of(_read_phrase(hidden), hidden=hidden))
     passphrase = passphrase or new_passphrase(passphrase_file)
     home.create()
     vault.create(keys, passphrase)

@@ -1,14 +1,18 @@
 """How results, notes and progress are shown: results to standard output and nothing else there."""
 
 import json
+import os
+import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TextIO
 
 import click
 
 from node.cli.options import settings
 from node.cli.text import visible
+from node.errors import ConfigError, MachineError, reason
 from node.keeping.survival import Survival
 from node.progress import Progress
 
@@ -16,6 +20,41 @@ from node.progress import Progress
 def show(text: str, fields: Mapping[str, object]) -> None:
     """Print a result: the text, or with ``--json`` the fields as one object."""
     click.echo(json.dumps(fields) if settings().json else text)
+
+
+def hand_over(text: str, fields: Mapping[str, object]) -> None:
+    """Print what exists nowhere else, as :func:`show` does; it has been taken when this returns, and is on the disk if
+    it goes into a file.
+
+    Raises:
+        MachineError: It cannot be written, or nobody reads it any more.
+    """
+    try:
+        show(text, fields)
+        sys.stdout.flush()
+        if (handle := _handle(sys.stdout)) is not None and stat.S_ISREG(os.fstat(handle).st_mode):
+            os.fsync(handle)
+    except OSError as exc:  # also a pipe that is closed, which ends other commands without a word
+        with suppress(OSError):  # so that what is left of it is not tried again in the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise MachineError(
+            f"cannot write to standard output: {reason(exc)}",
+            hint="nothing was made; what was printed counts for nothing",
+        ) from exc
+
+
+def refuse_nowhere() -> None:
+    """Make sure that what is printed goes somewhere. Raises ConfigError: standard output is closed, or /dev/null."""
+    handle = _handle(sys.stdout)
+    if handle is not None and os.path.samestat(os.fstat(handle), os.stat(os.devnull)):
+        raise ConfigError("standard output is closed, or leads nowhere", hint="what is printed exists nowhere else")
+
+
+def _handle(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except OSError:  # it is in memory
+        return None
 
 
 def note(text: str) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from node.drive.plan import Item
 from node.errors import machine_error
-from node.store.chunkfile import replace_file
+from node.home import write_private
 from protocol.codec import Flag, Int, Raw, Seq, Struct, Uint, decode, encode
 from protocol.errors import RemoteProtocolError
 from protocol.hashing import DIGEST_BYTES, digest
@@ -105,9 +105,7 @@ class SyncState:
         body = _HEAD + self._encode(inode, base)
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            part = self.path.with_suffix(".part")
-            part.unlink(missing_ok=True)  # of a process that was killed
-            replace_file(part, body + digest("file", body), self.path)
+            write_private(self.path, body + digest("file", body), replace=True)
         except OSError as exc:
             exc.filename = exc.filename or str(self.path)  # a disk that is full does not say where
             raise machine_error("write", exc) from exc

@@ -7,8 +7,9 @@ from pathlib import Path
 import trio
 
 from dht.contact import Contact
-from dht.state import read_contacts, write_contacts
+from dht.state import pack_contacts, read_contacts
 from node.blocking import Blocking
+from node.home import write_private
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def remember_contacts(path: Path, contacts: Sequence[Contact]) -> None:
     """Write down whom we know; an empty table is no reason to forget."""
     if contacts:
         try:
-            write_contacts(path, contacts)
+            write_private(path, pack_contacts(contacts), replace=True)
         except OSError as exc:
             log.warning("could not remember contacts: %s", exc)
 

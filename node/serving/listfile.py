@@ -12,7 +12,7 @@ from pathlib import Path
 
 from node.config import parse_share
 from node.errors import ConfigError, machine_error, reason
-from node.store.chunkfile import Draft
+from node.home import write_private
 from protocol.ids import ID_BYTES
 
 
@@ -133,20 +133,9 @@ class ListFile:
     def _write(self, lines: list[str]) -> None:
         """Replace the file, whole or not at all, and heed it."""
         path = Path(os.path.realpath(self.path))  # a link to the list stays one
-        draft = path.with_name(f".{path.name}.part")
         text = "".join(f"{line}\n" for line in lines)
         try:
-            mode = stat.S_IMODE(path.stat().st_mode)
-            draft.unlink(missing_ok=True)
-            file = Draft(draft)
-            try:
-                file.write(text.encode())
-                draft.chmod(mode)
-                file.sync()
-                file.place(path)
-            except OSError:
-                file.discard()
-                raise
+            write_private(path, text.encode(), replace=True, mode=stat.S_IMODE(path.stat().st_mode))
         except OSError as exc:
             raise machine_error(f"write the list {str(self.path)!r}, by way of", exc) from exc
         self.refresh()

@@ -105,6 +105,13 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def write_all(handle: int, data: bytes | bytearray | memoryview) -> None:
+    """Write all of ``data``, of which the system may take a part at a time. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
 class Draft:
     """A file being written in tmp/, to be renamed into place or thrown away."""
 
@@ -113,9 +120,7 @@ class Draft:
         self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._handle, view) :]
+        write_all(self._handle, data)
 
     def sync(self) -> None:
         """Bring the content to the disk."""

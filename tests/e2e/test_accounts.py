@@ -197,7 +197,7 @@ def _check_files(folder: Path) -> None:
     assert {"account", "agent.lock", "deposits.sqlite"} <= {path.name for path in paths}
     for path in paths:
         check_nothing(path.read_bytes(), str(path))
-        assert path.stat().st_mode & 0o077 == 0 or path.name in ("contacts",), path
+        assert path.stat().st_mode & 0o077 == 0, path
 
 
 def test_programs_give_files(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from dht.state import MAX_CONTACTS, read_contacts, write_contacts
+from dht.state import MAX_CONTACTS, pack_contacts, read_contacts
 from node.config import load_config, parse_duration, parse_size, split_host_port
 from node.drive.plan import Item, make_plan
 from node.drive.syncstate import SyncState
@@ -158,7 +158,7 @@ def _run_contacts(data: bytes) -> None:
     path.write_bytes(data)
     found = read_contacts(path)
     assert len(found) <= MAX_CONTACTS
-    write_contacts(path, found)
+    path.write_bytes(pack_contacts(found))
     assert read_contacts(path) == found
 
 

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from dht.calls import GIVE_UP_SECONDS
 from dht.lookup import LOOKUP_SECONDS
 from dht.service import JOIN_SECONDS
-from dht.state import read_contacts, write_contacts
+from dht.state import pack_contacts, read_contacts
 from protocol.datagrams import Kind, parse
 from protocol.identity import Identity, Network
 from protocol.ids import Address, SegmentId
@@ -172,7 +172,7 @@ async def test_a_node_comes_back_when_its_way_in_is_gone(
     swarm = Swarm(nursery)
     nodes = await swarm.grow(8)
     door, node = nodes[0], nodes[4]
-    write_contacts(tmp_path / "contacts", node.dht.contacts())
+    (tmp_path / "contacts").write_bytes(pack_contacts(node.dht.contacts()))
     node.kill()
     door.kill()
     back = await swarm.start(ip=node.host.ip, identity=node.identity)

@@ -168,7 +168,7 @@ async def test_a_list_that_is_malformed_or_cannot_be_written_stays(store: ChunkS
         await said(asked, "refuse", key=ALICE.key.hex())
     assert (tmp_path / "deny").read_text() == f"{BOBS}nonsense\n"
     (tmp_path / "deny").write_text(BOBS)
-    (tmp_path / ".deny.part").mkdir()
+    (tmp_path / ".deny.0123456789abcdef.part").mkdir()
     with pytest.raises(MachineError, match="cannot write the list"):
         await said(asked, "refuse", key=ALICE.key.hex())
     assert (tmp_path / "deny").read_text() == BOBS

@@ -1,24 +1,27 @@
 """Who keeps an account unlocked for a while: the agent (node/account/agent.py)."""
 
+import fcntl
 import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from node.account import agent
-from node.account.agent import LOCK_FILE, SOCKET_FILE, Agent, ask_agent, end_agent, start_agent
+from node.account.agent import LOCK_FILE, SOCKET_FILE, START_FILE, Agent, Place, ask_agent, end_agent, start_agent
+from node.account.held import Held
 from node.errors import MachineError
 from node.home import Home
-from node.unixsockets import listening_socket, socket_address
+from node.unixsockets import listening_socket, peer_uid, socket_address
 from tests.vectors.make_account import KEYS
 
 UNTIL_SECONDS = 3600
@@ -38,7 +41,7 @@ class Clock:
 def running(home: Home, clock: Callable[[], float]) -> Iterator[threading.Thread]:
     """An agent in a thread; it has ended when the ``with`` does."""
     listener = listening_socket(home.path / SOCKET_FILE, 8)
-    thread = threading.Thread(target=Agent(listener, KEYS, UNTIL_SECONDS, clock).run, daemon=True)
+    thread = threading.Thread(target=Agent(Place(home.path), listener, KEYS, UNTIL_SECONDS, clock).run, daemon=True)
     thread.start()
     try:
         yield thread
@@ -105,12 +108,24 @@ def test_nonsense_gets_nothing(tmp_path: Path, request_bytes: bytes) -> None:
         assert ask_agent(home) is not None
 
 
-def test_who_says_nothing_holds_nobody_up_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent, "REQUEST_SECONDS", 0.05)
+def test_who_says_nothing_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are; nor do they stay."""
     home = Home(tmp_path)
-    with running(home, Clock()), socket.socket(socket.AF_UNIX) as silent:
-        silent.connect(str(tmp_path / SOCKET_FILE))
+    with running(home, Clock()), ExitStack() as stack:
+        silent = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(agent.MAX_CALLERS + 6)]
+        for number, connection in enumerate(silent):
+            connection.connect(str(tmp_path / SOCKET_FILE))
+            connection.send(b"op" if number % 2 else b"x")
+        started = time.monotonic()
         assert ask_agent(home) is not None
+        assert time.monotonic() - started < agent.REQUEST_SECONDS / 2
+        silent[0].settimeout(10)
+        assert silent[0].recv(1) == b"", "the first has made room"
+        monkeypatch.setattr(agent, "REQUEST_SECONDS", 0.05)
+        late = stack.enter_context(socket.socket(socket.AF_UNIX))
+        late.settimeout(10)
+        late.connect(str(tmp_path / SOCKET_FILE))
+        assert late.recv(1) == b"", "its time was over"
 
 
 def test_other_users_are_not_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +210,7 @@ def test_a_real_one(tmp_path: Path) -> None:
         assert time.monotonic() < deadline, "its time was over long ago"
         time.sleep(0.01)
     assert ask_agent(home) is None
-    assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK_FILE, START_FILE}
 
     start_agent(home, KEYS, 60)
     third = _pid(home)
@@ -203,7 +218,77 @@ def test_a_real_one(tmp_path: Path) -> None:
     while _runs(third):
         assert time.monotonic() < deadline, "SIGTERM ends it"
         time.sleep(0.01)
-    assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK_FILE, START_FILE}
+
+
+def test_it_is_found_where_its_home_is_moved_to_and_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "_LOOK_SECONDS", 0.05)
+    home, moved = Home(tmp_path / "home"), Home(tmp_path / "moved")
+    home.create()
+    with running(home, Clock()) as thread:
+        home.path.rename(moved.path)
+        assert ask_agent(home) is None
+        assert ask_agent(moved) is not None
+        (moved.path / SOCKET_FILE).unlink()
+        thread.join(10)
+        assert not thread.is_alive(), "what nobody can ask, nor lock, holds nothing"
+
+
+def test_whose_process_it_is_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As its struct xucred tells, which is not Linux's."""
+
+    class Peer(socket.socket):
+        def getsockopt(self, *arguments: int) -> bytes:  # type: ignore[override]
+            assert arguments == (0, 1, 76)  # SOL_LOCAL, LOCAL_PEERCRED, its size
+            return struct.pack("IIh2x16I", 0, 501, 1, 20, *bytes(15))
+
+    with Peer(socket.AF_UNIX) as peer:
+        monkeypatch.delattr(socket, "SO_PEERCRED")
+        assert peer_uid(peer) == 501
+
+
+def test_it_clears_away_no_socket_but_its_own(tmp_path: Path) -> None:
+    path = tmp_path / SOCKET_FILE
+    with listening_socket(path, 1):
+        first = Place(tmp_path)
+        path.rename(tmp_path / "elsewhere")
+        with listening_socket(path, 1):
+            second = Place(tmp_path)
+            first.clear()
+            assert path.exists()
+            second.clear()
+            assert not path.exists()
+            second.clear()
+
+
+def test_several_start_one_at_once(tmp_path: Path) -> None:
+    """None fails, and one agent is left: the last one's."""
+    home = Home(tmp_path)
+    found: list[Held] = []
+    threads = [threading.Thread(target=lambda: found.append(start_agent(home, KEYS, 60))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(found) == 3
+    last = _pid(home)
+    assert end_agent(home)
+    deadline = time.monotonic() + 10
+    while _runs(last):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with pytest.raises(AssertionError, match="no agent runs"):
+        _pid(home)
+
+
+def test_one_that_waits_in_vain_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "START_SECONDS", 0.05)
+    with (tmp_path / START_FILE).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(MachineError, match=r"cannot start the agent: another process holds '.*agent\.start'"):
+            start_agent(Home(tmp_path), KEYS, 60)
 
 
 def test_it_hides_its_memory() -> None:

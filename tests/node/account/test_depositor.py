@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from node.account import agent
 from node.account.agent import end_agent, start_agent
 from node.account.depositor import open_account, open_depositor, open_signer
 from node.account.vault import Vault
 from node.errors import MachineError, NotFoundError, RefusedError
 from node.home import Home
+from node.unixsockets import listening_socket
 from protocol.account import AccountKeys
 from protocol.ids import PublicKey
 from tests.vectors.make_account import CHEAP, KEYS, PASSPHRASE
@@ -66,6 +68,16 @@ def test_unlocked_it_is_not_asked_for(home: Home) -> None:
             open_depositor(home, never)  # what the agent holds is another account
     finally:
         end_agent(home)
+
+
+def test_who_has_the_passphrase_needs_no_agent(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Be whatever it may at its socket."""
+    monkeypatch.setattr(agent, "ASK_SECONDS", 0.05)
+    with listening_socket(home.path / agent.SOCKET_FILE, 8):
+        assert open_account(home, lambda: PASSPHRASE).secret == KEYS.secret
+    assert "does not answer as an agent does: the passphrase opens the account all the same" in caplog.text
 
 
 def test_each_deposit_is_changed_by_who_published_it(home: Home) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from node.account import oskeyring, unlocked
+from node.account import agent, oskeyring, unlocked
 from node.account.oskeyring import SERVICE, KeyringFailedError, OsKeyring, find_backend
 from node.account.vault import Vault
 from node.errors import ConfigError, MachineError
 from node.home import Home
+from node.unixsockets import listening_socket
 from protocol.account import AccountKeys
 from tests.vectors.make_account import CHEAP, KEYS, PASSPHRASE
 
@@ -195,6 +196,25 @@ def test_when_the_keyring_fails_the_agent_keeps_it(tmp_path: Path, monkeypatch: 
     with pytest.raises(MachineError, match="the keyring does not say"):
         unlocked.let_go(home)  # the agent is gone all the same
     assert unlocked.held(home, KEYS.identity.key) is None
+
+
+def test_the_keyring_forgets_it_also_when_the_agent_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, chosen = Home(tmp_path), _backend("keyring.backends.SecretService")
+    _install(monkeypatch, chosen)
+    unlocked.hold(home, KEYS, 60)
+    monkeypatch.setattr(agent, "ASK_SECONDS", 0.05)
+    with listening_socket(tmp_path / agent.SOCKET_FILE, 8):
+        with pytest.raises(MachineError, match=r"does not answer as an agent does$"):
+            unlocked.let_go(home)
+        assert not chosen.entries
+        with pytest.raises(MachineError, match=r"does not answer as an agent does$"):
+            unlocked.hold(home, KEYS, 60)
+        assert not chosen.entries, "what is told to have failed has kept nothing"
+        chosen.fails = True
+        with pytest.raises(MachineError, match="as an agent does; the keyring does not say"):
+            unlocked.let_go(home)
 
 
 @pytest.mark.parametrize("seconds", [0, 30 * 86400 + 1])

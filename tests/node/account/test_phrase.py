@@ -57,6 +57,14 @@ def test_what_was_pasted_by_mistake_is_not_repeated() -> None:
         secret_of("x" * 10_000_000)
 
 
+def test_of_hidden_words_the_places_are_told() -> None:
+    wrong = [*WORDS[:6], "abandn", *WORDS[7:23], "hunter2hunter2"]
+    with pytest.raises(ConfigError) as caught:
+        secret_of(" ".join(wrong), hidden=True)
+    assert str(caught.value) == "not of the word list: word 7; word 24"
+    assert secret_of(" ".join(WORDS), hidden=True) == bytes(range(32))
+
+
 @pytest.mark.parametrize("change", [(0, 1), (22, 23)])
 def test_right_words_are_not_told(change: tuple[int, int]) -> None:
     words = list(WORDS)

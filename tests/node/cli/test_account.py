@@ -1,15 +1,19 @@
 """`archipel account` where no terminal is needed, and what it says when one is missing."""
 
 import json
+import os
 import resource
+import sys
 from pathlib import Path
 
 import pytest
 
 from node.account.phrase import phrase_of
+from node.account.vault import Vault
 from node.config import DEFAULT_NETWORK
 from node.drive.cache import DriveCache
 from node.home import Home
+from protocol.account import AccountKeys
 from protocol.accountkey import format_account_key
 from protocol.drive import Content, Drive, EntryKind, deposit_entry, name_entry
 from protocol.drivecache import CachedDrive
@@ -78,6 +82,60 @@ def test_the_drive_as_it_was_last_seen(cli: Cli, unlocked: Home) -> None:
     assert "note: cannot use the drive's last copy" in told.err
 
 
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+@pytest.mark.parametrize(
+    ("target", "code", "message"),
+    [
+        ("closed", 2, "standard output is closed, or leads nowhere"),
+        ("/dev/null", 2, "standard output is closed, or leads nowhere"),
+        ("/dev/full", 7, "cannot write to standard output: No space left on device"),
+        ("no reader", 7, "cannot write to standard output: Broken pipe"),
+    ],
+)
+def test_without_its_words_there_is_no_account(
+    cli: Cli,
+    tmp_path: Path,
+    file: str,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    code: int,
+    message: str,
+    as_json: list[str],
+) -> None:
+    if target == "closed":
+        monkeypatch.setattr("sys.stdout", None)
+    elif target == "no reader":
+        reader, writer = os.pipe()
+        os.close(reader)
+        monkeypatch.setattr("sys.stdout", os.fdopen(writer, "w"))
+    else:
+        monkeypatch.setattr("sys.stdout", open(target, "w"))  # noqa: SIM115 - until the test ends
+    told = cli("account", "new", "--passphrase-file", file, *as_json)
+    sys.stdout.close()
+    assert told.code == code
+    assert message in told.err
+    assert not Vault.of(Home(tmp_path / "home")).exists
+
+
+def test_the_words_are_there_before_the_account(
+    cli: Cli, tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the disk, where they go into a file."""
+    path = tmp_path / "words"
+    synced: list[str] = []
+
+    def create(vault: Vault, keys: AccountKeys, passphrase: str) -> None:
+        assert json.loads(path.read_text())["words"] == list(phrase_of(keys.secret))
+        assert synced == [str(path)]
+
+    monkeypatch.setattr(Vault, "create", create)
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    with path.open("w") as stream:
+        monkeypatch.setattr("sys.stdout", stream)
+        assert cli("account", "new", "--passphrase-file", file, "--json").code == 0
+    assert synced
+
+
 def test_refused(cli: Cli, home: Home, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_text("not the passphrase")
@@ -137,6 +195,15 @@ def test_words_that_restore_nothing(cli: Cli, tmp_path: Path, file: str, monkeyp
         assert (told.code, told.out) == (2, "")
         assert message in told.err
     assert not (tmp_path / "home" / "account").exists()
+
+
+def test_hidden_words_are_not_repeated(cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was pasted."""
+    monkeypatch.setattr("node.cli.account.typed_unseen", lambda prompt: "hunter2 " + " ".join(WORDS[1:]))
+    told = cli("account", "restore", "--hidden", "--passphrase-file", file)
+    assert told.code == 2
+    assert "not of the word list: word 1\n" in told.err
+    assert "hunter" not in told.err
 
 
 def test_no_command_leaves_core_files(cli: Cli) -> None:

@@ -76,7 +76,7 @@ def test_too_large_it_is_none(state: SyncState, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_write_that_was_killed_is_cleared_away(state: SyncState) -> None:
     state.write(INODE, BASE)
-    state.path.with_suffix(".part").write_bytes(b"half")
+    state.path.with_name(f".{state.path.name}.0123456789abcdef.part").write_bytes(b"half")
     assert state.read(INODE) == BASE
     state.write(INODE, {})
     assert [path.name for path in state.path.parent.iterdir()] == [state.path.name]
