@@ -87,6 +87,11 @@ class RecordKeeper:
         await done.wait()
         return replies[0]
 
+    def drop(self, name: NameId) -> None:
+        """Let a name go; the disk follows when it can."""
+        self._store.drop(name)
+        self._wake.set()
+
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
@@ -101,7 +106,9 @@ class RecordKeeper:
         safe = await persist(batch)
         waiting, self._current, self._writing = self._current, [], frozenset()
         if not safe:  # it is tried again with the next put; until then nobody is told that it is kept
-            self._store.unsaved.update(name for name in batch if self._store.touched(name) is not None)
+            again = (name for name, kept in batch.items() if not kept.records or self._store.touched(name) is not None)
+            self._store.unsaved.update(again)
         for one in waiting:
-            refused = RecordPut(code=PutCode.REFUSED, sequence=one.reply.sequence)
-            await one.answer(one.reply if safe else refused)
+            gave_way = one.name in batch and not batch[one.name].records
+            refused = RecordPut(code=PutCode.REFUSED, sequence=0 if gave_way else one.reply.sequence)
+            await one.answer(one.reply if safe and not gave_way else refused)

@@ -12,7 +12,7 @@ from dht.keeping import OURSELVES, RecordKeeper
 from dht.records import Kept, RecordStore
 from protocol.datagrams import ANY_SEQUENCE, PutCode, RecordPut
 from protocol.ids import NameId
-from tests.dht.test_records import BY, NETWORK, NOW, record
+from tests.dht.test_records import BY, NETWORK, NOW, record, where
 
 
 @dataclass
@@ -136,6 +136,29 @@ async def test_what_ended_while_the_disk_failed_is_not_tried_again(bench: Bench)
     bench.store.purge(NOW + 10**6)
     await bench.write()
     assert (bench.answers, bench.store.unsaved) == ([PutCode.REFUSED], set())
+
+
+async def test_what_gave_way_before_it_was_written_is_not_kept(bench: Bench) -> None:
+    await bench.put(record(name=0))
+    await bench.put(record(name=1))
+    bench.store.drop(where(1))
+    await bench.write()
+    await bench.write()
+    assert bench.answers == [PutCode.KEPT, PutCode.REFUSED]
+
+
+async def test_what_is_let_go_goes_from_the_disk_also_if_that_fails_at_first(bench: Bench) -> None:
+    await bench.put(record())
+    await bench.write()
+    bench.disk.broken = True
+    bench.keeper.drop(where())
+    await wait_all_tasks_blocked()
+    await bench.write()
+    bench.disk.broken = False
+    await bench.put(record(name=1))
+    await bench.write()
+    assert bench.disk.written[-1][where()] == ()
+    assert len(bench.disk.written[-1]) == 2
 
 
 async def test_only_so_many_wait(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,17 @@ def test_what_has_ended_goes(tmp_path: Path) -> None:
         assert file._db.execute("SELECT data FROM record").fetchall() == [(long,)]
 
 
+def test_what_was_let_go_goes(tmp_path: Path) -> None:
+    path = tmp_path / RECORDS_FILE
+    saved(path, record(), record(name=1))
+    store = RecordStore(NETWORK)
+    with closing(RecordFile.open(path)) as file:
+        file.load_into(store, NOW)
+        store.drop(name())
+        file.save(store.take_unsaved())
+    assert loaded(path).names() == [name(1)]
+
+
 def test_a_commit_is_on_the_disk(tmp_path: Path) -> None:
     with closing(RecordFile.open(tmp_path / RECORDS_FILE)) as file:
         assert file._db.execute("PRAGMA synchronous").fetchone() == (2,)
