@@ -10,6 +10,7 @@ from typing import Protocol
 
 import trio
 
+from dht.calls import CLOSE_SECONDS
 from dht.records import Kept, RecordStore
 from protocol.datagrams import PutCode, RecordPut
 from protocol.ids import Address, NameId
@@ -73,7 +74,7 @@ class RecordKeeper:
         await answer(verdict.reply)
 
     async def put(self, data: bytes, cas: int, by: Address) -> RecordPut | None:
-        """The same for whoever waits for it; None: too many are waiting."""
+        """The same for whoever waits for it; None: too many are waiting, or the disk takes more than CLOSE_SECONDS."""
         done = trio.Event()
         replies: list[RecordPut] = []
 
@@ -84,8 +85,14 @@ class RecordKeeper:
         if len(self._next) + len(self._current) >= MAX_WAITING:
             return None
         await self.take(data, cas, by, answer)
-        await done.wait()
-        return replies[0]
+        with trio.move_on_after(CLOSE_SECONDS):
+            await done.wait()
+        return replies[0] if replies else None
+
+    def drop(self, name: NameId) -> None:
+        """Let a name go; the disk follows when it can."""
+        self._store.drop(name)
+        self._wake.set()
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -101,7 +108,9 @@ class RecordKeeper:
         safe = await persist(batch)
         waiting, self._current, self._writing = self._current, [], frozenset()
         if not safe:  # it is tried again with the next put; until then nobody is told that it is kept
-            self._store.unsaved.update(name for name in batch if self._store.touched(name) is not None)
+            again = (name for name, kept in batch.items() if not kept.records or self._store.touched(name) is not None)
+            self._store.unsaved.update(again)
         for one in waiting:
-            refused = RecordPut(code=PutCode.REFUSED, sequence=one.reply.sequence)
-            await one.answer(one.reply if safe else refused)
+            gave_way = one.name in batch and not batch[one.name].records
+            refused = RecordPut(code=PutCode.REFUSED, sequence=0 if gave_way else one.reply.sequence)
+            await one.answer(one.reply if safe and not gave_way else refused)

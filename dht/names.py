@@ -12,6 +12,7 @@ from dht.core import Core
 from dht.keeping import OURSELVES, RecordKeeper
 from dht.lookup import LOOKUP_SECONDS, advance, lookup, take
 from dht.records import RecordStore
+from dht.routing import K
 from dht.search import Found
 from protocol.datagrams import ANY_SEQUENCE, GetRecord, GotRecord, PutCode, PutRecord, RecordPut
 from protocol.errors import RemoteProtocolError
@@ -224,6 +225,8 @@ async def republish(
 ) -> int:
     """Bring what this node keeps of a name to the nodes near it; if they have something newer, keep that.
 
+    If K of them keep it that are all nearer than this node, and it is far by all it knows, this node lets it go.
+
     Returns:
         How many nodes keep it now.
     """
@@ -233,4 +236,14 @@ async def republish(
         for signed in (await get_records(core, name, (), wall_clock)).newest:
             await keeper.put(signed.data, ANY_SEQUENCE, OURSELVES)
     store.touch(name, wall_clock())
+    if store.is_far(name) and results and all(_kept_nearer(core, name, result) >= K for result in results):
+        keeper.drop(name)
     return max((result.count(PutCode.KEPT, PutCode.FORKED) for result in results), default=0)
+
+
+def _kept_nearer(core: Core, name: NameId, result: PutResult) -> int:
+    """How many nodes nearer to a name than this one keep what they were told."""
+    number = int.from_bytes(name, "big")
+    ours = int.from_bytes(core.identity.node_id, "big") ^ number
+    kept = (node for node, reply in result.replies.items() if reply.code in (PutCode.KEPT, PutCode.FORKED))
+    return sum(int.from_bytes(node, "big") ^ number < ours for node in kept)

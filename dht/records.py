@@ -4,15 +4,17 @@ A signature is checked before a record is kept: unlike a provider record it repl
 the disk.
 """
 
+from bisect import bisect_left, insort
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from dht.contact import subnet
+from dht.routing import K
 from protocol.datagrams import ANY_SEQUENCE, MAX_RECORDS, PutCode, RecordPut
 from protocol.errors import RemoteProtocolError
 from protocol.identity import Network
-from protocol.ids import Address, NameId
+from protocol.ids import ID_BYTES, Address, NameId, NodeId
 from protocol.names import MAX_LIFE_SECONDS, open_record
 
 SLACK_SECONDS = 2 * 86_400
@@ -21,6 +23,20 @@ MAX_NAMES = 50_000
 """In all: about 45 MB; some 110 MB if somebody fills it with forks of the longest records."""
 PER_SUBNET = 5_000
 """Names first put from one public /24 or /48. Loopback and private sources share the total alone."""
+NEAR = 2 * K
+"""A new name is taken if fewer nodes that we know of are nearer to it: twice as many as a writer tells, since some of
+them may be gone."""
+CHANGE_SECONDS = 5.0
+"""How often the records of one name may change in the long run: each change is some 10 kB of writing."""
+CHANGE_BURST = 100
+"""So many changes may come at once: of a script that publishes file after file."""
+SOURCE_SECONDS = 0.05
+"""How often one public /24 or /48 may have us write, whatever the name."""
+SOURCE_BURST = PER_SUBNET
+MAX_SOURCES = 4096
+"""Sources whose pace is remembered; the one longest silent gives way."""
+PURGE_SECONDS = 10.0
+"""How often, at most, a full store looks for names that are over when a new one wants room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +44,28 @@ class Kept:
     """What is kept of one name."""
 
     records: tuple[bytes, ...]
-    """One, or two with the same sequence."""
+    """One, or two with the same sequence; none: it has been let go."""
     expiry: int
-    """When the last of them ends."""
+    """When the last of them ends; 0: there is none."""
     source: bytes | None
     """The subnet that first put it, where one is counted."""
+
+
+@dataclass(slots=True)
+class _Pace:
+    """A bucket of ``burst`` tokens, one more every so many seconds, by the wall clock."""
+
+    every: float
+    burst: int
+    full: float = float("-inf")
+    """When it is full again."""
+
+    def take(self, now: float) -> bool:
+        self.full = min(max(self.full, now), now + self.every * self.burst)  # min: the clock may have been set back
+        if self.full + self.every > now + self.every * self.burst:
+            return False
+        self.full += self.every
+        return True
 
 
 @dataclass(slots=True)
@@ -40,8 +73,12 @@ class _Name:
     sequence: int
     source: bytes | None
     touched: float
+    pace: "_Pace"
     records: dict[bytes, int] = field(default_factory=dict)
     """Record -> its expiry."""
+
+    def kept(self) -> Kept:
+        return Kept(tuple(self.records), max(self.records.values()), self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +98,29 @@ class RecordStore:
         self._names: OrderedDict[NameId, _Name] = OrderedDict()
         """In the order purge() looks at them."""
         self._sources: Counter[bytes] = Counter()
+        self._paces: OrderedDict[bytes, _Pace] = OrderedDict()
+        """How often each source had us write."""
+        self._own = 0
+        self._nearer: Callable[[NameId], int] = _nobody
+        self._distances: list[int] = []
+        """Of all names from this node's id, in order."""
+        self._purged = float("-inf")
         self.unsaved: set[NameId] = set()
         """Names of which something changed since take_unsaved()."""
+
+    def settle(self, own: NodeId, nearer: Callable[[NameId], int]) -> None:
+        """Say where this node is. Until then every name is taken for a near one; what is kept already stays.
+
+        Args:
+            own: This node's id.
+            nearer: How many nodes we know of that are nearer to a name.
+        """
+        self._own = int.from_bytes(own, "big")
+        self._nearer = nearer
+        self._distances = sorted(map(self._distance, self._names))
+
+    def _distance(self, name: NameId) -> int:
+        return int.from_bytes(name, "big") ^ self._own
 
     def __len__(self) -> int:
         """Names of which a record is kept."""
@@ -99,10 +157,23 @@ class RecordStore:
             code = PutCode.REFUSED if known is None else PutCode.KEPT
         else:
             code = _judge(known, data, record.sequence, cas)
+            if code is PutCode.KEPT and record.sequence > known.sequence and not self._may_change(known, source, now):
+                code = PutCode.REFUSED
         if known is not None and code in (PutCode.KEPT, PutCode.FORKED):
             self._keep(name, known, data, record.sequence, record.expiry)
             known.touched = now
         return Verdict(name, RecordPut(code=code, sequence=0 if known is None else known.sequence))
+
+    def _may_change(self, known: _Name, source: bytes | None, now: float) -> bool:
+        """Whether the disk can be asked to write another record of a name in the place of what is there."""
+        if source is not None:
+            pace = self._paces.setdefault(source, _Pace(SOURCE_SECONDS, SOURCE_BURST))
+            self._paces.move_to_end(source)
+            if len(self._paces) > MAX_SOURCES:
+                self._paces.popitem(last=False)
+            if not pace.take(now):
+                return False
+        return known.pace.take(now)
 
     def _known(self, name: NameId, now: float) -> _Name | None:
         """What is kept of a name, without what is over."""
@@ -117,15 +188,31 @@ class RecordStore:
         return None
 
     def _first(self, name: NameId, source: bytes | None, now: float) -> _Name | None:
-        """Room for a name, if there is any."""
-        if len(self._names) >= MAX_NAMES:
-            self.purge(now)
-        if len(self._names) >= MAX_NAMES or (source is not None and self._sources[source] >= PER_SUBNET):
+        """Room for a name, if we are near it and there is any."""
+        if self.is_far(name) or (source is not None and self._sources[source] >= PER_SUBNET):
             return None
-        known = self._names[name] = _Name(0, source, now)
+        if len(self._names) >= MAX_NAMES and not self._make_room(name, now):
+            return None
+        known = self._names[name] = _Name(0, source, now, _Pace(CHANGE_SECONDS, CHANGE_BURST))
+        insort(self._distances, self._distance(name))
         if source is not None:
             self._sources[source] += 1
         return known
+
+    def _make_room(self, name: NameId, now: float) -> bool:
+        """Drop what is over, or else the farthest name, if it is farther than this one and K nodes are nearer to it."""
+        if abs(now - self._purged) >= PURGE_SECONDS:  # abs: the clock may have been set back
+            self._purged = now
+            self.purge(now)
+        if len(self._names) < MAX_NAMES:
+            return True
+        if self._distance(name) >= self._distances[-1]:
+            return False
+        farthest = NameId((self._distances[-1] ^ self._own).to_bytes(ID_BYTES, "big"))
+        if self._nearer(farthest) < K:
+            return False
+        self.drop(farthest)
+        return True
 
     def _keep(self, name: NameId, known: _Name, data: bytes, sequence: int, expiry: int) -> None:
         if sequence > known.sequence:
@@ -138,10 +225,21 @@ class RecordStore:
     def _forget(self, name: NameId) -> None:
         known = self._names.pop(name)
         self.unsaved.discard(name)
+        del self._distances[bisect_left(self._distances, self._distance(name))]
         if known.source is not None:
             self._sources[known.source] -= 1
             if not self._sources[known.source]:
                 del self._sources[known.source]
+
+    def drop(self, name: NameId) -> None:
+        """Let a name go before its time: others are nearer."""
+        if name in self._names:
+            self._forget(name)
+            self.unsaved.add(name)
+
+    def is_far(self, name: NameId) -> bool:
+        """Whether this name would not be taken if it were new."""
+        return self._nearer(name) >= NEAR
 
     def get(self, name: NameId, now: float) -> tuple[bytes, ...]:
         """The records kept of a name: none, one, or two with the same sequence."""
@@ -164,12 +262,9 @@ class RecordStore:
 
     def take_unsaved(self) -> dict[NameId, Kept]:
         """What changed since the last call. Nothing is unsaved afterwards."""
-        changed = {name: self._names[name] for name in self.unsaved}
+        changed = {name: self._names.get(name) for name in self.unsaved}
         self.unsaved.clear()
-        return {
-            name: Kept(tuple(known.records), max(known.records.values()), known.source)
-            for name, known in changed.items()
-        }
+        return {name: _LET_GO if known is None else known.kept() for name, known in changed.items()}
 
     def purge(self, now: float, most: int = 2_000) -> None:
         """Drop what has expired among the next ``most`` names, a few milliseconds; the next call goes on."""
@@ -177,6 +272,14 @@ class RecordStore:
             name = next(iter(self._names))
             self._names.move_to_end(name)
             self._known(name, now)
+
+
+_LET_GO = Kept((), 0, None)
+
+
+def _nobody(name: NameId) -> int:
+    """A node that knows nobody is the nearest to everything."""
+    return 0
 
 
 def _judge(known: _Name, data: bytes, sequence: int, cas: int) -> PutCode:
@@ -188,4 +291,4 @@ def _judge(known: _Name, data: bytes, sequence: int, cas: int) -> PutCode:
     return PutCode.CONFLICT if cas < known.sequence else PutCode.KEPT
 
 
-__all__ = ["MAX_NAMES", "PER_SUBNET", "SLACK_SECONDS", "Kept", "RecordStore", "Verdict"]
+__all__ = ["MAX_NAMES", "NEAR", "PER_SUBNET", "SLACK_SECONDS", "Kept", "RecordStore", "Verdict"]

@@ -229,6 +229,22 @@ class Table(RoutingTable):  # type: ignore[misc]  # kademlia has no types
                 break
         return found[:count]
 
+    def nearer(self, target: bytes) -> int:
+        """How many nodes we know of that are nearer to ``target`` than we are.
+
+        All of a bucket that does not hold our own id are, or none. Of the target's own bucket the replacement cache
+        counts, too: a bucket that is full says nothing of how many nodes are there.
+        """
+        number = int.from_bytes(target, "big")
+        ours = self._own ^ number
+        count = 0
+        for bucket in self.buckets:
+            if bucket.holds(self._own):
+                count += sum(entry.long_id ^ number < ours for entry in bucket.nodes.values())
+            elif bucket.range[0] ^ number < ours:
+                count += len(bucket.nodes) + (len(bucket.replacement_nodes) if bucket.holds(number) else 0)
+        return count
+
     def touch(self, target: bytes, now: float) -> None:
         """A lookup in this target's range has been made."""
         self.bucket_of(target).last_updated = now

@@ -88,6 +88,7 @@ class Dht:
         self._core = Core(identity, network, socket, random_bytes, counters=self.counters, read_only=read_only)
         self.store = ProviderStore(network)
         self.records = RecordStore(network) if records is None else records
+        self.records.settle(identity.node_id, self._core.table.nearer)
         self.on_heard: Callable[[PublicKey], None] = _ignore
         """Called with the key that signed an answer to a fresh question of ours. A request proves no life: it may have
         been recorded long ago."""

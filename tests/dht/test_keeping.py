@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from dht import keeping
+from dht.calls import CLOSE_SECONDS
 from dht.keeping import OURSELVES, RecordKeeper
 from dht.records import Kept, RecordStore
 from protocol.datagrams import ANY_SEQUENCE, PutCode, RecordPut
 from protocol.ids import NameId
-from tests.dht.test_records import BY, NETWORK, NOW, record
+from tests.dht.test_records import BY, NETWORK, NOW, record, where
 
 
 @dataclass
@@ -138,6 +139,29 @@ async def test_what_ended_while_the_disk_failed_is_not_tried_again(bench: Bench)
     assert (bench.answers, bench.store.unsaved) == ([PutCode.REFUSED], set())
 
 
+async def test_what_gave_way_before_it_was_written_is_not_kept(bench: Bench) -> None:
+    await bench.put(record(name=0))
+    await bench.put(record(name=1))
+    bench.store.drop(where(1))
+    await bench.write()
+    await bench.write()
+    assert bench.answers == [PutCode.KEPT, PutCode.REFUSED]
+
+
+async def test_what_is_let_go_goes_from_the_disk_also_if_that_fails_at_first(bench: Bench) -> None:
+    await bench.put(record())
+    await bench.write()
+    bench.disk.broken = True
+    bench.keeper.drop(where())
+    await wait_all_tasks_blocked()
+    await bench.write()
+    bench.disk.broken = False
+    await bench.put(record(name=1))
+    await bench.write()
+    assert bench.disk.written[-1][where()] == ()
+    assert len(bench.disk.written[-1]) == 2
+
+
 async def test_only_so_many_wait(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "MAX_WAITING", 3)
     for name in range(5):
@@ -163,6 +187,15 @@ async def test_putting_on_oneself_waits_for_the_disk(bench: Bench, nursery: trio
     assert replies == []
     await bench.write()
     assert replies == [RecordPut(code=PutCode.KEPT, sequence=3)]
+
+
+async def test_a_disk_that_hangs_holds_up_whoever_puts_on_itself_for_seconds(
+    autojump_clock: MockClock, bench: Bench
+) -> None:
+    with trio.fail_after(CLOSE_SECONDS + 1):
+        assert await bench.keeper.put(record(3), 0, OURSELVES) is None
+    await bench.write()
+    assert len(bench.disk.written) == 1, "it is kept all the same"
 
 
 async def test_without_a_disk_memory_is_enough() -> None:

@@ -1,6 +1,6 @@
 """The store of names' records (docs/spec/dht.md section 8)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 
 import pytest
@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dht import records as module
-from dht.records import SLACK_SECONDS, RecordStore
+from dht.records import NEAR, SLACK_SECONDS, Kept, RecordStore
+from dht.routing import K
 from protocol.datagrams import ANY_SEQUENCE, PutCode
 from protocol.identity import Network
-from protocol.ids import Address
+from protocol.ids import Address, NameId, NodeId
 from protocol.names import MAX_LIFE_SECONDS, NameKeys, NameValue, archive_salt, name_id
 
 NETWORK = Network("tests")
@@ -154,6 +155,95 @@ def test_caps_of_a_subnet_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert store.add(record(name=5), 0, home, NOW).reply.sequence == 0
     assert put(store, record(name=5), by=home, now=NOW + 100) is KEPT, "three have ended, and made room"
     assert put(store, record(name=6), by=BY, now=NOW + 100) is KEPT, "also for their subnet"
+
+
+def where(name: int = 0) -> NameId:
+    return name_id(NAMES[name].identity.key)
+
+
+def placed(ranks: Mapping[NameId, int], own: bytes = bytes(32)) -> RecordStore:
+    """A store on a node that knows of so many nodes nearer to these names, and to all others of none."""
+    store = RecordStore(NETWORK)
+    store.settle(NodeId(own), lambda name: ranks.get(name, 0))
+    return store
+
+
+def test_a_new_name_is_taken_where_we_are_near_and_what_is_kept_stays() -> None:
+    ranks = {where(0): NEAR - 1, where(1): NEAR}
+    store = placed(ranks)
+    assert put(store, record(name=0)) is KEPT
+    refused = store.add(record(name=1), 0, BY, NOW)
+    assert (refused.reply.code, refused.reply.sequence) == (REFUSED, 0)
+    ranks[where(0)] = NEAR
+    assert put(store, record(2, name=0)) is KEPT, "it came when we were near"
+    assert store.is_far(where(0))
+    assert len(store) == 1
+    away = RecordStore(NETWORK)
+    away.load([(record(name=1), None)], NOW)
+    away.settle(NodeId(bytes(32)), lambda name: NEAR)
+    assert away.names() == [where(1)], "a node that starts knows nobody, and loses nothing by it"
+    assert put(away, record(2, name=1)) is KEPT
+
+
+def test_in_a_full_store_the_farthest_gives_way_if_others_are_nearer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_NAMES", 3)
+    order = sorted(range(6), key=where)  # by distance from a node whose id is zeros
+    ranks = {where(order[5]): K}
+    store = placed(ranks)
+    for number in (order[1], order[5], order[3]):
+        put(store, record(name=number))
+    store.take_unsaved()
+    assert put(store, record(name=order[4])) is KEPT
+    assert set(store.names()) == {where(order[number]) for number in (1, 3, 4)}
+    assert store.take_unsaved()[where(order[5])] == Kept((), 0, None), "the disk is told"
+    assert put(store, record(name=order[5])) is REFUSED, "it is farther than all of them"
+    assert put(store, record(name=order[0])) is REFUSED, "we are among the nearest to the farthest"
+    ranks[where(order[4])] = K - 1
+    assert put(store, record(name=order[0])) is REFUSED
+    ranks[where(order[4])] = K
+    assert put(store, record(name=order[0])) is KEPT
+
+
+def test_a_full_store_does_not_look_for_what_is_over_at_every_put(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_NAMES", 1)
+    store = RecordStore(NETWORK)
+    looks: list[float] = []
+    monkeypatch.setattr(store, "purge", looks.append)
+    put(store, record())
+    for later in range(21):
+        assert put(store, record(name=1), now=NOW + later) is REFUSED
+    assert looks == [NOW, NOW + 10, NOW + 20]
+    put(store, record(name=1), now=NOW - 1000)
+    assert len(looks) == 4, "the clock was set back"
+
+
+def test_a_name_changes_only_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHANGE_BURST", 3)
+    store = RecordStore(NETWORK)
+    assert [put(store, record(sequence)) for sequence in range(1, 6)] == [KEPT] * 4 + [REFUSED]
+    assert put(store, record(4)) is FORKED, "what proves two writers is kept all the same"
+    assert put(store, record(name=1)) is KEPT, "other names are not its affair"
+    assert put(store, record(5), now=NOW + 4) is REFUSED
+    assert put(store, record(5), now=NOW + 5) is KEPT
+    assert put(store, record(6), now=NOW + 5) is REFUSED
+    home = Address("10.0.0.1", 1)
+    assert put(store, record(6), by=home, now=NOW - 500) is REFUSED, "the clock was set back"
+    assert put(store, record(6), by=home, now=NOW - 495) is KEPT
+
+
+def test_a_subnet_has_names_change_only_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SOURCE_BURST", 3)
+    monkeypatch.setattr(module, "MAX_SOURCES", 1)
+    store = RecordStore(NETWORK)
+    for name in range(5):
+        put(store, record(name=name))
+    assert [put(store, record(2, name=name)) for name in range(4)] == [KEPT] * 3 + [REFUSED]
+    assert put(store, record(2, name=3), by=Address("10.0.0.1", 1)) is KEPT
+    assert put(store, record(2, name=4), now=NOW + 0.1) is KEPT
+    assert put(store, record(3), now=NOW + 0.1) is KEPT
+    assert put(store, record(4), now=NOW + 0.1) is REFUSED
+    assert put(store, record(4), by=Address("46.0.0.1", 1), now=NOW + 0.1) is KEPT
+    assert put(store, record(5), now=NOW + 0.1) is KEPT, "of sources some are remembered, not all"
 
 
 def test_what_changed_is_handed_out_once() -> None:

@@ -40,6 +40,20 @@ def test_nearest_is_exact(seed: int, count: int, target: bytes) -> None:
     assert len(table) == len(kept) == sum(len(bucket.nodes) for bucket in table.buckets)
 
 
+@given(st.integers(0, 2**32), st.integers(0, 200), st.binary(min_size=32, max_size=32), st.integers(0, 40))
+def test_who_is_nearer_is_counted(seed: int, count: int, target: bytes, shared: int) -> None:
+    """Of those in the table exactly; of those that wait for a place in the target's bucket, too."""
+    table, kept = filled(seed, count)
+    prefix, rest = int.from_bytes(table.own_id, "big") >> (256 - shared), int.from_bytes(target, "big")
+    target = (prefix << (256 - shared) | rest & ((1 << (256 - shared)) - 1)).to_bytes(32, "big")
+    ours = distance(table.own_id, target)
+    waiting = table.bucket_of(target).replacement_nodes
+    expected = sum(distance(c.node_id, target) < ours for c in kept) + len(waiting)
+    assert table.nearer(target) == expected
+    assert all(distance(identifier, target) < ours for identifier in waiting)
+    assert table.nearer(table.own_id) == 0
+
+
 @given(st.integers(0, 2**32), st.integers(0, 200))
 def test_buckets_are_disjoint_whole_and_bounded(seed: int, count: int) -> None:
     table, _ = filled(seed, count)

@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from dht.names import NameRecords, PutResult
-from dht.records import Kept
+from dht.names import NameRecords, PutResult, put_record
+from dht.records import Kept, Verdict
 from protocol import datagrams as d
 from protocol.datagrams import ANY_SEQUENCE, PutCode
 from protocol.identity import Network
@@ -300,3 +300,49 @@ async def test_tokens_that_aged_are_fetched_anew(autojump_clock: MockClock, nurs
     late = await nodes[1].dht.get_records(owner.id)
     assert (late.sequence, late.holders) == (0, {})
     assert all(len(node.dht.records) == 0 for node in nodes), "it has ended, and is forgotten"
+
+
+async def test_names_go_where_they_belong_whoever_puts_them_elsewhere(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """All of an attacker's names are put on one node of 150; and what a node is no longer near to it lets go."""
+    swarm = Swarm(nursery)
+    nodes = list(await swarm.acquaint(150))
+    attacker = await swarm.start(read_only=True, join=[nodes[3].address])
+    (found,) = [one for one in await attacker.dht.lookup(nodes[5].node_id) if one.contact == nodes[5].contact]
+    owners = [Owner(swarm) for _ in range(200)]
+    for owner in owners:
+        await put_record(attacker.dht._core, owner.record(1), ANY_SEQUENCE, [found])
+    kept = nodes[5].dht.records.names()
+    belong = {owner.id for owner in owners if nodes[5].node_id in swarm.nearest(owner.id, nodes)}
+    assert belong <= set(kept)
+    assert len(kept) < 100  # without a rule: 200; were it exactly the 40 nearest: 53
+    assert all(nodes[5].node_id in swarm.nearest(name, nodes, 80) for name in kept)
+
+
+async def test_a_node_lets_go_what_is_kept_by_all_that_are_nearer(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    swarm = Swarm(nursery)
+    nodes = list(await swarm.acquaint(100))
+    owner = Owner(swarm)
+    ranked = swarm.nearest(owner.id, nodes, 100)
+    by_id = {node.node_id: node for node in nodes}
+    holders = [by_id[ranked[0]], by_id[ranked[30]], by_id[ranked[99]]]
+    data = owner.record(1)
+    for node in holders:  # as they may have it from a time when there were fewer nodes
+        node.dht.records.settle(node.node_id, lambda _: 0)
+        node.dht.records.load([(data, None)], wall_clock())
+        node.dht.records.settle(node.node_id, node.dht._core.table.nearer)
+    silent = by_id[ranked[7]]
+    silent.host.cut()
+    far = holders[-1]
+    with pytest.MonkeyPatch.context() as bent:
+        bent.setattr(
+            by_id[ranked[9]].dht.records, "add", lambda *_: Verdict(None, d.RecordPut(code=PutCode.REFUSED, sequence=0))
+        )
+        assert await far.dht.republish(owner.id) == 19
+        assert owner.id in far.dht.records.names(), "one of the 20 does not keep it"
+    for node in holders:
+        assert await node.dht.republish(owner.id) == 20
+    assert [owner.id in node.dht.records.names() for node in holders] == [True, True, False]
