@@ -59,7 +59,8 @@ async def publish_version(
         keys: The name's.
         seen: What this home has seen of names.
         link: What to publish; its hints are left out.
-        expiry: When nodes may forget it, seconds since 1970-01-01 UTC, at most 400 days ahead.
+        expiry: When nodes may forget it, seconds since 1970-01-01 UTC, at most 400 days ahead. Later, if the version
+            before lives longer: nodes that were given that one again would show it as the newest.
         archive: Keep a copy of the version before. Without, a fork that is there is lost: the caller has merged it.
         merged: Hashes of the versions that ``link`` takes account of: none but these may be replaced. None: any may.
 
@@ -86,7 +87,7 @@ async def publish_version(
         time=int(now),
         previous=last.hash if last.number else b"",
     )
-    return await _put_head(client, keys, seen, head, last, value, expiry)
+    return await _put_head(client, keys, seen, head, last, value, _until(expiry, head, keys, now))
 
 
 async def renew_name(client: Client, keys: NameKeys, seen: Seen, expiry: int) -> Written:
@@ -96,16 +97,16 @@ async def renew_name(client: Client, keys: NameKeys, seen: Seen, expiry: int) ->
         NotFoundError: There is nothing to renew, or only something older than this home has seen.
         NameConflictError, NetworkError, ConfigError, IntegrityFailure, MachineError: As :func:`publish_version`.
     """
-    _check(expiry, client.world.clock.wall())
+    now = client.world.clock.wall()
+    _check(expiry, now)
     head = await copies_of(client, keys.reader, HEAD)
     last = await _last(client, seen, head)
     if not head.values or head.sequence < last.sequence:
         raise NotFoundError("the newest version of the name is not on the network", hint="publish it again")
     value = head.values[0]
-    expiry = max(expiry, head.expiry(value, keys.reader))
     if len(head.values) > 1:  # the new record takes the place of both
         await _archive(client, keys, head)
-    return await _put_head(client, keys, seen, head, last, value, expiry)
+    return await _put_head(client, keys, seen, head, last, value, _until(expiry, head, keys, now))
 
 
 async def renew_archived(client: Client, keys: NameKeys, number: int, expiry: int) -> int:
@@ -126,6 +127,12 @@ async def renew_archived(client: Client, keys: NameKeys, number: int, expiry: in
 def _check(expiry: int, now: float) -> None:
     if not now < expiry <= now + MAX_LIFE_SECONDS:
         raise ConfigError(f"a name is kept for {MAX_LIFE_SECONDS // 86_400} days at most, and not until a time past")
+
+
+def _until(expiry: int, head: Copies, keys: NameKeys, now: float) -> int:
+    """When a record ends that takes the place of what is there: not before that does, but at most 400 days ahead."""
+    later = max((head.expiry(value, keys.reader) for value in head.values), default=0)
+    return max(expiry, min(later, int(now) + MAX_LIFE_SECONDS))
 
 
 async def _last(client: Client, seen: Seen, head: Copies) -> Sight:
