@@ -6,7 +6,7 @@ must not stop an owner.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dht.names import NameRecords, PutResult
 from node.client import Client
@@ -15,7 +15,7 @@ from node.names.reading import Copies, copies_of
 from node.names.seen import Seen, Sight
 from protocol.datagrams import ANY_SEQUENCE, PutCode
 from protocol.links import Link
-from protocol.names import HEAD, MAX_LIFE_SECONDS, NONCE_BYTES, NameKeys, NameValue, archive_salt, name_id
+from protocol.names import HEAD, MAX_LIFE_SECONDS, NONCE_BYTES, NameKeys, NameValue, archive_salt
 
 ENOUGH_KEEPERS = 3
 """Nodes that have to keep a record, where there are so many."""
@@ -74,7 +74,7 @@ async def publish_version(
     now = client.world.clock.wall()
     _check(expiry, now)
     head = await copies_of(client, keys.reader, HEAD)
-    last = await _last(client, seen, head)
+    last = await _last(client, keys, seen, head)
     if merged is not None and head.sequence >= last.sequence and any(v.hash not in merged for v in head.values):
         raise _conflict()
     if archive:
@@ -87,7 +87,7 @@ async def publish_version(
         time=int(now),
         previous=last.hash if last.number else b"",
     )
-    return await _put_head(client, keys, seen, head, last, value, _until(expiry, head, keys, now))
+    return await _put_head(client, keys, seen, head, last, value, _until(expiry, last, now))
 
 
 async def renew_name(client: Client, keys: NameKeys, seen: Seen, expiry: int) -> Written:
@@ -100,13 +100,13 @@ async def renew_name(client: Client, keys: NameKeys, seen: Seen, expiry: int) ->
     now = client.world.clock.wall()
     _check(expiry, now)
     head = await copies_of(client, keys.reader, HEAD)
-    last = await _last(client, seen, head)
+    last = await _last(client, keys, seen, head)
     if not head.values or head.sequence < last.sequence:
         raise NotFoundError("the newest version of the name is not on the network", hint="publish it again")
     value = head.values[0]
     if len(head.values) > 1:  # the new record takes the place of both
         await _archive(client, keys, head)
-    return await _put_head(client, keys, seen, head, last, value, _until(expiry, head, keys, now))
+    return await _put_head(client, keys, seen, head, last, value, _until(expiry, last, now))
 
 
 async def renew_archived(client: Client, keys: NameKeys, number: int, expiry: int) -> int:
@@ -129,18 +129,17 @@ def _check(expiry: int, now: float) -> None:
         raise ConfigError(f"a name is kept for {MAX_LIFE_SECONDS // 86_400} days at most, and not until a time past")
 
 
-def _until(expiry: int, head: Copies, keys: NameKeys, now: float) -> int:
-    """When a record ends that takes the place of what is there: not before that does, but at most 400 days ahead."""
-    later = max((head.expiry(value, keys.reader) for value in head.values), default=0)
-    return max(expiry, min(later, int(now) + MAX_LIFE_SECONDS))
+def _until(expiry: int, last: Sight, now: float) -> int:
+    """When a record ends that takes the place of the last: not before that does, but at most 400 days ahead."""
+    return max(expiry, min(last.expiry, int(now) + MAX_LIFE_SECONDS))
 
 
-async def _last(client: Client, seen: Seen, head: Copies) -> Sight:
+async def _last(client: Client, keys: NameKeys, seen: Seen, head: Copies) -> Sight:
     """The newest version there is: on the network, or, if nodes hold it back or lost it, as this home remembers it."""
     sight: Sight = await client.world.blocking(seen.get, head.records.name)
-    if not head.values or head.sequence < sight.sequence:
-        return sight
-    return Sight(head.sequence, head.values[0].number, head.values[0].hash)
+    held_back = head.sequence < sight.sequence and sight.binds(client.world.clock.wall())
+    last = sight if held_back or not head.values else head.sight(keys.reader)
+    return replace(last, expiry=max(last.expiry, sight.expiry))
 
 
 async def _archive(client: Client, keys: NameKeys, head: Copies) -> None:
@@ -177,7 +176,8 @@ async def _put_head(
     ):
         raise _conflict()
     kept = _count(result)
-    await client.world.blocking(seen.note, name_id(keys.identity.key), Sight(sequence, value.number, value.hash))
+    sight = Sight(sequence, value.number, value.hash, expiry)
+    await client.world.blocking(seen.note, head.records.name, sight, client.world.clock.wall())
     forks = tuple(other for other in head.values[1:] if other != value)
     return Written(value, sequence, expiry, kept, result.asked, forks)
 
