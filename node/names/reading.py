@@ -37,7 +37,11 @@ class Copies:
 
     def expiry(self, value: NameValue, reader: NameReader) -> int:
         """When the last record of this value ends, seconds since 1970-01-01 UTC."""
-        return max(s.record.expiry for s in self.records.newest if _opened(reader, s) == value)
+        return max(signed.record.expiry for signed in self.of(value, reader))
+
+    def of(self, value: NameValue, reader: NameReader) -> list[Signed]:
+        """The records of this value."""
+        return [signed for signed in self.records.newest if _opened(reader, signed) == value]
 
     def sight(self, reader: NameReader) -> Sight:
         """What is remembered of them. Only with a value."""
