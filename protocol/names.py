@@ -215,6 +215,24 @@ class NameKeys:
         )
         return sign_body(self.identity, "name", record)
 
+    def archived(self, network: NetworkId, value: NameValue, *, sequence: int, expiry: int) -> bytes:
+        """The signed copy of a version for the archive: whoever has the secret makes the same bytes of the same copy.
+
+        Args:
+            network: The network it is for.
+            value: The version.
+            sequence: As :meth:`sign` has it.
+            expiry: As :meth:`sign` has it.
+
+        Raises:
+            LocalProtocolError: A field is out of its range.
+        """
+        if not 0 <= expiry <= MAX_SECONDS:
+            raise LocalProtocolError(f"an expiry is 0 to {MAX_SECONDS}, got {expiry}")
+        nonce = digest("name archive", self.read_key, value.hash, expiry.to_bytes(8, "big"))[:NONCE_BYTES]
+        salt = archive_salt(value.number)
+        return self.sign(network, value, sequence=sequence, expiry=expiry, nonce=nonce, salt=salt)
+
     def __repr__(self) -> str:
         return f"NameKeys({short(self.identity.key)})"
 

@@ -37,7 +37,17 @@ class Copies:
 
     def expiry(self, value: NameValue, reader: NameReader) -> int:
         """When the last record of this value ends, seconds since 1970-01-01 UTC."""
-        return max(s.record.expiry for s in self.records.newest if _opened(reader, s) == value)
+        return max(signed.record.expiry for signed in self.of(value, reader))
+
+    def of(self, value: NameValue, reader: NameReader) -> list[Signed]:
+        """The records of this value."""
+        return [signed for signed in self.records.newest if _opened(reader, signed) == value]
+
+    def sight(self, reader: NameReader) -> Sight:
+        """What is remembered of them. Only with a value."""
+        shown = self.values[0]
+        last = max(self.expiry(value, reader) for value in self.values)
+        return Sight(self.sequence, shown.number, shown.hash, last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +88,13 @@ async def resolve(client: Client, reader: NameReader, seen: Seen) -> Shown:
     name = name_id(reader.key)
     sight = await client.world.blocking(seen.get, name)
     copies = await copies_of(client, reader, HEAD)
-    if copies.sequence < sight.sequence or not copies.values:
-        raise _not_found(copies.records, sight)
+    now = client.world.clock.wall()
+    binding = sight.binds(now)
+    if not copies.values or (binding and copies.sequence < sight.sequence):
+        raise _not_found(copies.records, sight, binding)
     value, *others = copies.values
     hashes = [one.hash for one in copies.values]
-    await client.world.blocking(seen.note, name, Sight(copies.sequence, value.number, value.hash))
+    await client.world.blocking(seen.note, name, copies.sight(reader), now)
     return Shown(
         number=value.number,
         value=value,
@@ -90,7 +102,7 @@ async def resolve(client: Client, reader: NameReader, seen: Seen) -> Shown:
         expiry=copies.expiry(value, reader),
         forks=tuple(others),
         verified=True,
-        replaced=copies.sequence == sight.sequence and sight.hash not in hashes,
+        replaced=binding and copies.sequence == sight.sequence and sight.hash not in hashes,
     )
 
 
@@ -121,7 +133,7 @@ def _opened(reader: NameReader, signed: Signed) -> NameValue | None:
         return None
 
 
-def _not_found(records: NameRecords, sight: Sight) -> NotFoundError:
+def _not_found(records: NameRecords, sight: Sight, binding: bool) -> NotFoundError:
     if records.sequence:
         return NotFoundError(
             "the network shows an older version of this name than this machine has seen: "
@@ -134,7 +146,9 @@ def _not_found(records: NameRecords, sight: Sight) -> NotFoundError:
     if sight.sequence:
         return NotFoundError(
             f"nobody has this name any more; this machine saw version {sight.number} of it",
-            hint="it has expired, or those who keep it cannot be reached: try again later",
+            hint="those who keep it cannot be reached: try again later"
+            if binding
+            else "it has expired: its owner has to publish again",
         )
     return NotFoundError(
         "nobody has this name", hint="nothing was published under it yet, or it has expired; is it this network?"

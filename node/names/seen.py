@@ -1,6 +1,7 @@
 """What this home has seen of names, so that nobody can show it an older version later (docs/spec/names.md section 5).
 
-For each name the highest sequence, and the number and the hash of the version that was there: nothing that opens it.
+For each name the highest sequence, the number and the hash of the version that was there, and when its record ends:
+nothing that opens it. What has ended binds no more: its owner may have begun anew, from a machine that knows nothing.
 """
 
 import os
@@ -10,13 +11,28 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dht.records import SLACK_SECONDS
 from node.errors import MachineError, machine_error
+from node.store.transaction import transaction
 from protocol.ids import NameId, NetworkId
+from protocol.names import MAX_LIFE_SECONDS
 
-_FORMAT = 1
-_TABLE = """CREATE TABLE IF NOT EXISTS seen (
-    network BLOB NOT NULL, name BLOB NOT NULL, sequence INTEGER NOT NULL, number INTEGER NOT NULL, hash BLOB NOT NULL,
-    PRIMARY KEY (network, name)) WITHOUT ROWID"""
+_FORMAT = 2
+_LONGEST = MAX_LIFE_SECONDS + SLACK_SECONDS
+"""How long nodes keep a record at most."""
+_STEPS = {
+    0: (
+        """CREATE TABLE seen (
+            network BLOB NOT NULL, name BLOB NOT NULL, sequence INTEGER NOT NULL, number INTEGER NOT NULL,
+            hash BLOB NOT NULL, expiry INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (network, name)) WITHOUT ROWID""",
+    ),
+    1: (
+        "ALTER TABLE seen ADD COLUMN expiry INTEGER NOT NULL DEFAULT 0",
+        # when it ends was not noted: no record that was seen by now lives longer than 402 days
+        "UPDATE seen SET expiry = strftime('%s', 'now', '402 days')",
+    ),
+}
+"""What leads from a format to that of today."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +44,15 @@ class Sight:
     """Of the version."""
     hash: bytes
     """Of the version, 32 bytes."""
+    expiry: int
+    """When its record ends, seconds since 1970-01-01 UTC, as far as this home has seen."""
+
+    def binds(self, now: float) -> bool:
+        """Whether nothing older may be shown: its record is alive, if nodes keep it."""
+        return now < self.expiry
 
 
-NOTHING = Sight(0, 0, b"")
+NOTHING = Sight(0, 0, b"", 0)
 """Of a name that was never seen."""
 
 
@@ -52,23 +74,33 @@ class Seen:
 
     def get(self, name: NameId) -> Sight:
         """What was seen of a name; NOTHING if nothing was."""
-        query = "SELECT sequence, number, hash FROM seen WHERE network = ? AND name = ?"
+        query = "SELECT sequence, number, hash, expiry FROM seen WHERE network = ? AND name = ?"
         with self._open() as db:
             row = db.execute(query, (self._network, name)).fetchone()
         if row is None:
             return NOTHING
-        if tuple(map(type, row)) != (int, int, bytes):
+        if tuple(map(type, row)) != (int, int, bytes, int):
             raise self._damaged("a column is of another type")
         return Sight(*row)
 
-    def note(self, name: NameId, sight: Sight) -> None:
-        """Remember it, unless as high a sequence was seen before."""
-        query = """
-            INSERT INTO seen VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
-            SET sequence = excluded.sequence, number = excluded.number, hash = excluded.hash
-            WHERE excluded.sequence > seen.sequence"""
+    def note(self, name: NameId, sight: Sight, now: float) -> None:
+        """Remember it, unless as high a sequence was seen before, whose record is alive.
+
+        Args:
+            name: Of whose head.
+            sight: What is there now. Its expiry counts no further than nodes keep a record.
+            now: Wall clock, seconds since 1970-01-01 UTC.
+        """
+        expiry = min(sight.expiry, int(now) + _LONGEST)
+        replace = """
+            INSERT INTO seen (network, name, sequence, number, hash, expiry) VALUES (?, ?, ?, ?, ?, ?)
+            ON CONFLICT DO UPDATE SET sequence = excluded.sequence, number = excluded.number, hash = excluded.hash,
+            expiry = excluded.expiry WHERE excluded.sequence > seen.sequence OR seen.expiry <= ?"""
+        prolong = "UPDATE seen SET expiry = ? WHERE network = ? AND name = ? AND sequence = ? AND expiry < ?"
         with self._open() as db:
-            db.execute(query, (self._network, name, sight.sequence, sight.number, sight.hash))
+            row = (self._network, name, sight.sequence, sight.number, sight.hash, expiry)
+            db.execute(replace, (*row, int(now)))
+            db.execute(prolong, (expiry, self._network, name, sight.sequence, expiry))  # another record with it
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -81,18 +113,29 @@ class Seen:
         try:
             with closing(sqlite3.connect(self._path, timeout=5, isolation_level=None)) as db:
                 db.execute("PRAGMA synchronous = FULL")
-                version = db.execute("PRAGMA user_version").fetchone()[0]
-                if version == 0:
-                    db.execute(_TABLE)
-                    db.execute(f"PRAGMA user_version = {_FORMAT}")
-                elif version != _FORMAT:
-                    raise self._damaged(f"it has format {version}, this version reads {_FORMAT}")
+                if _version(db) != _FORMAT:
+                    self._convert(db)
                 yield db
         except (sqlite3.Error, UnicodeDecodeError) as exc:  # what SQLite quotes of a damaged file need not be text
             raise self._damaged(str(exc)) from exc
+
+    def _convert(self, db: sqlite3.Connection) -> None:
+        """Make the table, or take over that of an older format: all of it, or nothing."""
+        with transaction(db):
+            version = _version(db)  # another process may have been faster
+            if version != _FORMAT and version not in _STEPS:
+                raise self._damaged(f"it has format {version}, this version reads {_FORMAT}")
+            for statement in _STEPS.get(version, ()):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {_FORMAT}")
 
     def _damaged(self, why: str) -> MachineError:
         return MachineError(
             f"cannot use the file of names {self._path}: {why}",
             hint="if it is damaged, move it away: then an older version of a name may pass for the newest once",
         )
+
+
+def _version(db: sqlite3.Connection) -> int:
+    ((version,),) = db.execute("PRAGMA user_version")
+    return int(version)

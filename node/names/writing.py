@@ -6,23 +6,25 @@ must not stop an owner.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dht.names import NameRecords, PutResult
 from node.client import Client
 from node.errors import ConfigError, NetworkError, NotFoundError, RefusedError
 from node.names.reading import Copies, copies_of
 from node.names.seen import Seen, Sight
-from protocol.datagrams import ANY_SEQUENCE, PutCode
+from protocol.datagrams import ANY_SEQUENCE, MAX_RECORDS, PutCode
 from protocol.links import Link
-from protocol.names import HEAD, MAX_LIFE_SECONDS, NONCE_BYTES, NameKeys, NameValue, archive_salt, name_id
+from protocol.names import HEAD, MAX_LIFE_SECONDS, NONCE_BYTES, NameKeys, NameValue, archive_salt, open_record
 
 ENOUGH_KEEPERS = 3
 """Nodes that have to keep a record, where there are so many."""
+_TRIES = 3
+"""How often copies are put while others take their places."""
 
 
 class NameConflictError(RefusedError):
-    """Another machine published a version of the name at the same time. Both are there; nothing is lost."""
+    """Another machine published a version of the name at the same time. The hint says whether ours is there, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ async def publish_version(
         keys: The name's.
         seen: What this home has seen of names.
         link: What to publish; its hints are left out.
-        expiry: When nodes may forget it, seconds since 1970-01-01 UTC, at most 400 days ahead.
+        expiry: When nodes may forget it, seconds since 1970-01-01 UTC, at most 400 days ahead. Later, if the version
+            before lives longer: nodes that were given that one again would show it as the newest.
         archive: Keep a copy of the version before. Without, a fork that is there is lost: the caller has merged it.
         merged: Hashes of the versions that ``link`` takes account of: none but these may be replaced. None: any may.
 
@@ -73,9 +76,9 @@ async def publish_version(
     now = client.world.clock.wall()
     _check(expiry, now)
     head = await copies_of(client, keys.reader, HEAD)
-    last = await _last(client, seen, head)
+    last = await _last(client, keys, seen, head)
     if merged is not None and head.sequence >= last.sequence and any(v.hash not in merged for v in head.values):
-        raise _conflict()
+        raise _conflict(both=False)
     if archive:
         await _archive(client, keys, head)
     value = NameValue(
@@ -86,7 +89,7 @@ async def publish_version(
         time=int(now),
         previous=last.hash if last.number else b"",
     )
-    return await _put_head(client, keys, seen, head, last, value, expiry)
+    return await _put_head(client, keys, seen, head, last, value, _until(expiry, last.expiry, now))
 
 
 async def renew_name(client: Client, keys: NameKeys, seen: Seen, expiry: int) -> Written:
@@ -96,16 +99,16 @@ async def renew_name(client: Client, keys: NameKeys, seen: Seen, expiry: int) ->
         NotFoundError: There is nothing to renew, or only something older than this home has seen.
         NameConflictError, NetworkError, ConfigError, IntegrityFailure, MachineError: As :func:`publish_version`.
     """
-    _check(expiry, client.world.clock.wall())
+    now = client.world.clock.wall()
+    _check(expiry, now)
     head = await copies_of(client, keys.reader, HEAD)
-    last = await _last(client, seen, head)
+    last = await _last(client, keys, seen, head)
     if not head.values or head.sequence < last.sequence:
         raise NotFoundError("the newest version of the name is not on the network", hint="publish it again")
     value = head.values[0]
-    expiry = max(expiry, head.expiry(value, keys.reader))
     if len(head.values) > 1:  # the new record takes the place of both
         await _archive(client, keys, head)
-    return await _put_head(client, keys, seen, head, last, value, expiry)
+    return await _put_head(client, keys, seen, head, last, value, _until(expiry, last.expiry, now))
 
 
 async def renew_archived(client: Client, keys: NameKeys, number: int, expiry: int) -> int:
@@ -115,12 +118,13 @@ async def renew_archived(client: Client, keys: NameKeys, number: int, expiry: in
         NotFoundError: Nobody has one.
         NetworkError, ConfigError, IntegrityFailure: As :func:`publish_version` says.
     """
-    _check(expiry, client.world.clock.wall())
+    now = client.world.clock.wall()
+    _check(expiry, now)
     copies = await copies_of(client, keys.reader, archive_salt(number))
     if not copies.values:
         raise NotFoundError(f"nobody has version {number} of the name any more")
-    later = max(expiry, *(copies.expiry(value, keys.reader) for value in copies.values))
-    return await _put_copies(client, keys, copies.records, copies.values, copies.sequence + 1, later)
+    later = _until(expiry, copies.sight(keys.reader).expiry, now)
+    return await _put_copies(client, keys, copies, copies.values[:MAX_RECORDS], copies.sequence + 1, later)
 
 
 def _check(expiry: int, now: float) -> None:
@@ -128,87 +132,122 @@ def _check(expiry: int, now: float) -> None:
         raise ConfigError(f"a name is kept for {MAX_LIFE_SECONDS // 86_400} days at most, and not until a time past")
 
 
-async def _last(client: Client, seen: Seen, head: Copies) -> Sight:
+def _until(expiry: int, last: int, now: float) -> int:
+    """When a record ends that takes the place of others, of which the last ends then: not before that, but at most 400
+    days ahead."""
+    return max(expiry, min(last, int(now) + MAX_LIFE_SECONDS))
+
+
+async def _last(client: Client, keys: NameKeys, seen: Seen, head: Copies) -> Sight:
     """The newest version there is: on the network, or, if nodes hold it back or lost it, as this home remembers it."""
     sight: Sight = await client.world.blocking(seen.get, head.records.name)
-    if not head.values or head.sequence < sight.sequence:
-        return sight
-    return Sight(head.sequence, head.values[0].number, head.values[0].hash)
+    held_back = head.sequence < sight.sequence and sight.binds(client.world.clock.wall())
+    last = sight if held_back or not head.values else head.sight(keys.reader)
+    return replace(last, expiry=max(last.expiry, sight.expiry))
 
 
 async def _archive(client: Client, keys: NameKeys, head: Copies) -> None:
     """Keep copies of the versions that are about to be replaced, as long as they would have lived."""
     for number in {value.number for value in head.values}:
         copies = await copies_of(client, keys.reader, archive_salt(number))
-        missing = [value for value in head.values if value.number == number and value not in copies.values]
-        if missing:
-            until = max(head.expiry(value, keys.reader) for value in missing)
-            await _put_copies(client, keys, copies.records, missing, max(1, copies.sequence), until)
+        wanted = [value for value in head.values if value.number == number][:MAX_RECORDS]
+        if any(value not in copies.values for value in wanted):
+            until = max(head.expiry(value, keys.reader) for value in wanted)
+            await _put_copies(client, keys, copies, wanted, max(1, copies.sequence), until)
 
 
 async def _put_copies(
-    client: Client, keys: NameKeys, records: NameRecords, values: Sequence[NameValue], sequence: int, expiry: int
+    client: Client, keys: NameKeys, copies: Copies, values: Sequence[NameValue], sequence: int, expiry: int
 ) -> int:
-    """Put archived copies; of two of one version both are kept, having the same sequence."""
-    kept = 0
-    for value in values:
-        salt = archive_salt(value.number)
-        data = _signed(client, keys, value, sequence, expiry, salt)
-        result = await client.dht.put_record(data, ANY_SEQUENCE, records)
-        kept = _count(result)
-    return kept
+    """Put archived copies of one version, at most two: they have one sequence, so that nodes keep both. What is there
+    with it already is left out; where nodes have no place for one, all go on to the next sequence. Returns how many
+    nodes keep each, at least."""
+    for left in reversed(range(_TRIES)):
+        there = copies.values if copies.sequence == sequence else ()
+        puts = []
+        for value in values:
+            if value not in there:
+                data = keys.archived(client.network.id, value, sequence=sequence, expiry=expiry)
+                puts.append(await _put(client, keys, data, value, ANY_SEQUENCE, copies.records))
+        worst = min(puts, key=lambda put: put.kept)
+        if worst.enough or not left or worst.now is None or worst.now.sequence < sequence:
+            return _count(worst)
+        copies, sequence = worst.now, worst.now.sequence + 1
+        if copies.values:  # of machines that put at once all take the same expiry, and so make the same records
+            expiry = _until(expiry, copies.sight(keys.reader).expiry, client.world.clock.wall())
+    raise AssertionError("the last try returns or raises")
 
 
 async def _put_head(
     client: Client, keys: NameKeys, seen: Seen, head: Copies, last: Sight, value: NameValue, expiry: int
 ) -> Written:
     sequence = last.sequence + 1
-    data = _signed(client, keys, value, sequence, expiry, HEAD)
-    result = await client.dht.put_record(data, last.sequence, head.records)
-    if result.count(PutCode.OLDER, PutCode.CONFLICT, PutCode.FORKED) and await _met_another(
-        client, keys, sequence, value
-    ):
-        raise _conflict()
-    kept = _count(result)
-    await client.world.blocking(seen.note, name_id(keys.identity.key), Sight(sequence, value.number, value.hash))
+    nonce = client.world.random_bytes(NONCE_BYTES)
+    data = keys.sign(client.network.id, value, sequence=sequence, expiry=expiry, nonce=nonce)
+    put = await _put(client, keys, data, value, last.sequence, head.records)
+    if put.now is not None and _another(put.now, sequence, value):
+        raise _conflict(both=value in put.now.values)
+    kept = _count(put)
+    sight = Sight(sequence, value.number, value.hash, expiry)
+    await client.world.blocking(seen.note, head.records.name, sight, client.world.clock.wall())
     forks = tuple(other for other in head.values[1:] if other != value)
-    return Written(value, sequence, expiry, kept, result.asked, forks)
+    return Written(value, sequence, expiry, kept, put.result.asked, forks)
 
 
-def _conflict() -> NameConflictError:
-    return NameConflictError(
-        "another machine published this name at the same time",
-        hint="run it again: both versions are kept, and `archipel name log` shows them",
-    )
+@dataclass(frozen=True, slots=True)
+class _Put:
+    """What became of a record."""
+
+    result: PutResult
+    kept: int
+    """How many nodes keep it, or another one that says the same for as long."""
+    now: Copies | None
+    """What is there since, if a node said that there is something else."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether that is enough to rely on it."""
+        return self.kept >= max(1, min(ENOUGH_KEEPERS, self.result.asked))
 
 
-async def _met_another(client: Client, keys: NameKeys, sequence: int, value: NameValue) -> bool:
+async def _put(client: Client, keys: NameKeys, data: bytes, value: NameValue, cas: int, found: NameRecords) -> _Put:
+    """Put a record on the nodes that were found, and look what is there if any of them has something else."""
+    result = await client.dht.put_record(data, cas, found)
+    kept = result.count(PutCode.KEPT)
+    if not result.count(PutCode.OLDER, PutCode.CONFLICT, PutCode.FORKED):
+        return _Put(result, kept, None)
+    record = open_record(data, client.network.id)
+    now = await copies_of(client, keys.reader, record.salt)
+    same = {
+        signed.data
+        for signed in now.of(value, keys.reader)
+        if signed.record.sequence == record.sequence and signed.record.expiry >= record.expiry
+    }
+    forked = [node for node, reply in result.replies.items() if reply.code is PutCode.FORKED]
+    # it keeps two records of one sequence, which need not be ours
+    kept += sum(not same.isdisjoint(now.records.holders.get(node, ())) for node in forked)
+    return _Put(result, kept, now)
+
+
+def _conflict(*, both: bool) -> NameConflictError:
+    kept = "both versions are kept, and `archipel name log` shows them" if both else "this version is not kept yet"
+    return NameConflictError("another machine published this name at the same time", hint=f"run it again: {kept}")
+
+
+def _another(now: Copies, sequence: int, value: NameValue) -> bool:
     """Whether somebody else's record of our sequence or a higher one is really there."""
-    copies = await copies_of(client, keys.reader, HEAD)
-    if copies.sequence > sequence:
+    if now.sequence > sequence:
         return True
-    return copies.sequence == sequence and any(other != value for other in copies.values)
+    return now.sequence == sequence and any(other != value for other in now.values)
 
 
-def _count(result: PutResult) -> int:
+def _count(put: _Put) -> int:
     """How many nodes keep what was put. Raises NetworkError: too few."""
-    kept = result.count(PutCode.KEPT, PutCode.FORKED)
-    if kept < min(ENOUGH_KEEPERS, result.asked) or not kept:
+    if not put.enough:
         raise NetworkError(
-            f"only {kept} of {result.asked} nodes keep the record of the name", hint="try again in a while"
+            f"only {put.kept} of {put.result.asked} nodes keep the record of the name", hint="try again in a while"
         )
-    return kept
-
-
-def _signed(client: Client, keys: NameKeys, value: NameValue, sequence: int, expiry: int, salt: bytes) -> bytes:
-    return keys.sign(
-        client.network.id,
-        value,
-        sequence=sequence,
-        expiry=expiry,
-        nonce=client.world.random_bytes(NONCE_BYTES),
-        salt=salt,
-    )
+    return put.kept
 
 
 __all__ = ["ENOUGH_KEEPERS", "NameConflictError", "Written", "publish_version", "renew_archived", "renew_name"]

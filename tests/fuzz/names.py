@@ -94,7 +94,7 @@ def _run_seen(data: bytes) -> None:
     seen = Seen(path, NETWORK.id)
     calls: tuple[Callable[[], object], ...] = (
         lambda: seen.get(_NAME),
-        lambda: seen.note(_NAME, Sight(2**62, 1, bytes(32))),
+        lambda: seen.note(_NAME, Sight(2**62, 1, bytes(32), TIME), TIME),
         lambda: seen.get(_NAME),
     )
     for call in calls:
@@ -105,7 +105,7 @@ def _run_seen(data: bytes) -> None:
 @cache
 def _good_seen() -> bytes:
     path = fresh("names.sqlite")
-    Seen(path, NETWORK.id).note(_NAME, Sight(5, 2, bytes(range(32))))
+    Seen(path, NETWORK.id).note(_NAME, Sight(5, 2, bytes(range(32)), TIME + 60), TIME)
     return path.read_bytes()
 
 

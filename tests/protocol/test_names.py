@@ -69,7 +69,20 @@ def _record(inputs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-OPERATIONS = {"keys": _keys, "record": _record}
+def _archive(inputs: dict[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        name: field if isinstance(field, int) else bytes.fromhex(field) for name, field in inputs["value"].items()
+    }
+    data = NameKeys(bytes.fromhex(inputs["secret"])).archived(
+        NetworkId(bytes.fromhex(inputs["network"])),
+        NameValue(**fields),
+        sequence=inputs["sequence"],
+        expiry=inputs["expiry"],
+    )
+    return {"record": data.hex()}
+
+
+OPERATIONS = {"keys": _keys, "record": _record, "archive": _archive}
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -145,6 +158,25 @@ def test_equal_values_have_one_hash_and_different_records() -> None:
 def test_what_would_break_the_specification_is_not_signed(changes: dict[str, Any]) -> None:
     with pytest.raises(errors.LocalProtocolError):
         make_names.record(**changes)
+
+
+@given(values, sequences, uint(2**64 - 1))
+def test_an_archived_copy_is_read_and_sealed_under_a_key_of_its_own(
+    value: NameValue, sequence: int, expiry: int
+) -> None:
+    record = open_record(KEYS.archived(NETWORK.id, value, sequence=sequence, expiry=expiry), NETWORK.id)
+    assert (record.sequence, record.expiry, record.salt) == (sequence, expiry, archive_salt(value.number))
+    assert KEYS.reader.open(record) == value
+    other = NameValue(number=value.number, kind=1, root=b"o" * 32, key=bytes(32), time=0, previous=value.previous)
+    for changed, until in ((other, expiry), (value, expiry - 1 if expiry else 1)):
+        data = KEYS.archived(NETWORK.id, changed, sequence=sequence, expiry=until)
+        assert open_record(data, NETWORK.id).nonce != record.nonce
+
+
+def test_an_archived_copy_ends_within_what_can_be_written() -> None:
+    for expiry in (-1, 2**64):
+        with pytest.raises(errors.LocalProtocolError, match="an expiry is"):
+            KEYS.archived(NETWORK.id, FIRST, sequence=1, expiry=expiry)
 
 
 def test_a_value_without_its_chain_is_not_signed() -> None:

@@ -92,6 +92,26 @@ def _keys() -> Named:
     )
 
 
+def _archive() -> Named:
+    yield (
+        "names_archive_made",
+        {
+            "spec": "docs/spec/names.md",
+            "operation": "archive",
+            "description": "the copy of version 2 that every machine with the secret makes",
+            "input": {
+                "network": NETWORK.id.hex(),
+                "secret": SECRET.hex(),
+                "value": plain(SECOND),
+                "sequence": 3,
+                "expiry": TIME + 86_400,
+            },
+            "expect": "success",
+            "output": {"record": KEYS.archived(NETWORK.id, SECOND, sequence=3, expiry=TIME + 86_400).hex()},
+        },
+    )
+
+
 def _good() -> Named:
     cases: tuple[tuple[str, str, NameValue, Vector], ...] = (
         ("first", "version 1", FIRST, {}),
@@ -168,5 +188,6 @@ def _damaged() -> Named:
 def vectors() -> Named:
     """File stem and content of each vector."""
     yield from _keys()
+    yield from _archive()
     yield from _good()
     yield from _damaged()
