@@ -1,16 +1,20 @@
-"""What a writer of a name is told when it cannot be done (docs/spec/names.md section 6)."""
+"""Names that are used up, refused, or have very many versions (docs/spec/names.md sections 4 to 6)."""
 
+from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
 from trio.testing import MockClock
 
+from dht.names import NameRecords
 from node.errors import NetworkError, RefusedError
+from node.names import reading
 from node.names.writing import renew_archived
 from protocol.datagrams import ANY_SEQUENCE
+from protocol.ids import NameId
 from protocol.names import HEAD, MAX_NUMBER, MAX_SEQUENCE, NameValue, archive_salt, name_id
 from tests.network.archipelago import NETWORK, archipelago, failure
-from tests.network.naming import DAY, KEYS, Machine, in_days
+from tests.network.naming import DAY, KEYS, Machine, in_days, link
 
 
 async def put(machine: Machine, number: int, sequence: int, salt: bytes) -> None:
@@ -48,3 +52,39 @@ async def test_who_is_refused_by_all_is_told_what_its_clock_says(
         assert isinstance(error, NetworkError)
         assert "all 4 nodes that answer refuse the record" in str(error)
         assert f"is this machine's clock right? it says {shown}" in str(error.hint)
+
+
+async def test_a_version_is_asked_for_before_those_after_it(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with archipelago(base, 4) as islands, islands.user("owner") as user:
+        owner = Machine.of(islands, user, "owner")
+        await put(owner, 1000, 9, HEAD)
+        await put(owner, 700, 1, archive_salt(700))
+        asked: list[NameId] = []
+        real = owner.client.dht.get_records
+
+        def get_records(name: NameId) -> Awaitable[NameRecords]:
+            asked.append(name)
+            return real(name)
+
+        monkeypatch.setattr(owner.client.dht, "get_records", get_records)
+        for number, looked_up in ((1000, 1), (700, 2), (990, 2)):
+            asked.clear()
+            if number == 990:
+                assert "nobody has version 990" in str(await failure(owner.version(number)))
+            else:
+                assert (await owner.version(number)).verified == (number == 1000)
+            assert len(asked) == looked_up, number
+
+
+async def test_a_version_is_compared_with_no_more_than_some_hundred(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MAX_WALK", 3)
+    async with archipelago(base, 4) as islands, islands.user("owner") as user:
+        owner = Machine.of(islands, user, "owner")
+        for number in range(1, 7):
+            await owner.publish(number)
+        assert [(await owner.version(number)).verified for number in range(1, 7)] == [False] * 2 + [True] * 4
+        assert (await owner.version(1)).link == link(1)
