@@ -2,8 +2,10 @@
 
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,6 +96,38 @@ def test_a_damaged_file_is_told_and_stays_as_it_is(tmp_path: Path, damage: str) 
         seen.get(NAME)
     assert "move it away" in str(raised.value.hint)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("trouble", "hint"),
+    [("busy", "another process is using it"), ("full", "the disk is full"), ("read-only", "yours to write")],
+)
+def test_what_is_no_damage_is_not_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, hint: str
+) -> None:
+    path = tmp_path / "names.sqlite"
+    seen = Seen(path, NETWORK.id)
+    seen.note(NAME, FIRST, NOW)
+    connect: Callable[..., sqlite3.Connection] = sqlite3.connect
+
+    def troubled(path: Path, **options: Any) -> sqlite3.Connection:
+        if trouble == "read-only":
+            return connect(f"{path.as_uri()}?mode=ro", uri=True, **options)
+        db = connect(path, **{**options, "timeout": 0})
+        if trouble == "full":
+            db.execute("PRAGMA max_page_count = 1")  # as many as there are
+        return db
+
+    with closing(connect(path, isolation_level=None)) as other:
+        if trouble == "busy":
+            other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(sqlite3, "connect", troubled)
+        with pytest.raises(MachineError, match="cannot use the file of names") as raised:
+            for number in range(200):
+                seen.note(NameId(number.to_bytes(32, "big")), SECOND, NOW)
+    assert hint in str(raised.value.hint)
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    assert seen.get(NAME).sequence >= FIRST.sequence
 
 
 def test_a_home_that_cannot_be_used_is_told(tmp_path: Path) -> None:
