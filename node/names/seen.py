@@ -58,7 +58,7 @@ class Sight:
     hash: bytes
     """Of the version, 32 bytes."""
     expiry: int
-    """When its record ends, seconds since 1970-01-01 UTC, as far as this home has seen."""
+    """When its records end, and those before, seconds since 1970-01-01 UTC, as far as this home has seen."""
 
     def binds(self, now: float) -> bool:
         """Whether nothing older may be shown: its record is alive, if nodes keep it."""
@@ -108,7 +108,7 @@ class Seen:
         replace = """
             INSERT INTO seen (network, name, sequence, number, hash, expiry) VALUES (?, ?, ?, ?, ?, ?)
             ON CONFLICT DO UPDATE SET sequence = excluded.sequence, number = excluded.number, hash = excluded.hash,
-            expiry = excluded.expiry WHERE excluded.sequence > seen.sequence OR seen.expiry <= ?"""
+            expiry = max(excluded.expiry, seen.expiry) WHERE excluded.sequence > seen.sequence OR seen.expiry <= ?"""
         prolong = "UPDATE seen SET expiry = ? WHERE network = ? AND name = ? AND sequence = ? AND expiry < ?"
         with self._open() as db:
             row = (self._network, name, sight.sequence, sight.number, sight.hash, expiry)

@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,14 @@ def test_of_one_sequence_the_first_is_remembered_and_the_latest_end(tmp_path: Pa
     assert seen.get(NAME) == Sight(5, 2, b"%d" % END * 3, END + 7)
 
 
+def test_an_older_record_that_lives_longer_binds_too(tmp_path: Path) -> None:
+    """Its writer should have made the newer one last: else the older one could come back when that has ended."""
+    seen = Seen(tmp_path / "names.sqlite", NETWORK.id)
+    seen.note(NAME, FIRST, NOW)
+    seen.note(NAME, Sight(9, 3, SECOND.hash, END - 50), NOW)
+    assert seen.get(NAME) == SECOND
+
+
 def test_a_file_of_format_1_is_taken_over(tmp_path: Path) -> None:
     """It did not say when a record ends: what was seen binds as long as nodes can have it."""
     path = tmp_path / "names.sqlite"
@@ -77,7 +86,7 @@ def test_a_file_of_format_1_is_taken_over(tmp_path: Path) -> None:
     assert (sight.sequence, sight.number, sight.hash) == (5, 2, FIRST.hash)
     assert abs(sight.expiry - time.time() - 402 * 86_400) < 60
     seen.note(NAME, SECOND, NOW)
-    assert seen.get(NAME) == SECOND
+    assert seen.get(NAME) == replace(SECOND, expiry=sight.expiry)
 
 
 @pytest.mark.parametrize("damage", ["garbage", "format", "type"])
