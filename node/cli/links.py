@@ -189,7 +189,7 @@ def version_notes(shown: Shown, now: float, *, newest: bool) -> list[str]:
             f"note: in place of this version {shown.number} this machine saw another one before, which nobody shows now"
         )
     if not shown.verified:
-        lines.append(f"note: nothing newer confirms version {shown.number}: versions after it are missing")
+        lines.append(f"note: nothing newer confirms version {shown.number}: versions after it are missing, or too many")
     if shown.expiry - now < EXPIRES_SOON_SECONDS:
         what = "the name" if newest else f"version {shown.number}"
         lines.append(f"note: {what} is kept until {date_text(shown.expiry)}, unless its owner renews it")

@@ -20,6 +20,8 @@ AHEAD = 8
 """Earlier versions that are asked for at the same time."""
 MAX_GAP = 8
 """Versions in a row that nobody has, after which a history ends: what is older has expired as well."""
+MAX_WALK = 256
+"""Versions that one is compared with when it is asked for by its number: some seconds of looking up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,7 @@ def _link_up(copies: Copies | None, reader: NameReader, number: int, expected: b
 
 
 async def read_version(client: Client, reader: NameReader, seen: Seen, number: int) -> Shown:
-    """One version by its number, compared with all that came after it if their copies are there.
+    """One version by its number, compared with all that came after it if their copies are there, and at most MAX_WALK.
 
     Raises:
         NotFoundError: There is no such version, or nobody has it any more; or as :func:`resolve` says.
@@ -225,13 +227,16 @@ async def read_version(client: Client, reader: NameReader, seen: Seen, number: i
     newest = await resolve(client, reader, seen)
     if not 1 <= number <= newest.number:
         raise NotFoundError(f"the name has no version {number}", hint=f"its newest is version {newest.number}")
-    async with aclosing(history(client, reader, newest)) as versions:
-        async for shown in versions:
-            if shown.number == number:
-                break
-        else:  # too many are missing in between to compare with
-            found = await _archived(client, reader, range(number, number - 1, -1))
-            shown = _link_up(found[number], reader, number, None)
+    if number == newest.number:
+        return newest
+    found = await _archived(client, reader, range(number, number - 1, -1))
+    shown = _link_up(found[number], reader, number, None)
+    if shown.value is not None and newest.number - number <= MAX_WALK:
+        async with aclosing(history(client, reader, newest)) as versions:
+            async for walked in versions:
+                if walked.number == number:
+                    shown = walked
+                    break
     if shown.value is None:
         raise NotFoundError(
             f"nobody has version {number} of the name any more",

@@ -35,6 +35,19 @@ _STEPS = {
 """What leads from a format to that of today."""
 
 
+_DAMAGED = "if it is damaged, move it away: then an older version of a name may pass for the newest once"
+_HINTS = {
+    **dict.fromkeys((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED), "another process is using it: run it again"),
+    sqlite3.SQLITE_FULL: "the disk is full: make room on it",
+    **dict.fromkeys(
+        (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM),
+        "the file and its folder have to be yours to write",
+    ),
+    sqlite3.SQLITE_IOERR: "its disk does not read or write: is it full, or failing?",
+}
+"""What to do about what is no damage, by SQLite's code."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sight:
     """The newest that was seen of a name."""
@@ -45,7 +58,7 @@ class Sight:
     hash: bytes
     """Of the version, 32 bytes."""
     expiry: int
-    """When its record ends, seconds since 1970-01-01 UTC, as far as this home has seen."""
+    """When its records end, and those before, seconds since 1970-01-01 UTC, as far as this home has seen."""
 
     def binds(self, now: float) -> bool:
         """Whether nothing older may be shown: its record is alive, if nodes keep it."""
@@ -80,7 +93,7 @@ class Seen:
         if row is None:
             return NOTHING
         if tuple(map(type, row)) != (int, int, bytes, int):
-            raise self._damaged("a column is of another type")
+            raise self._unusable("a column is of another type")
         return Sight(*row)
 
     def note(self, name: NameId, sight: Sight, now: float) -> None:
@@ -95,7 +108,7 @@ class Seen:
         replace = """
             INSERT INTO seen (network, name, sequence, number, hash, expiry) VALUES (?, ?, ?, ?, ?, ?)
             ON CONFLICT DO UPDATE SET sequence = excluded.sequence, number = excluded.number, hash = excluded.hash,
-            expiry = excluded.expiry WHERE excluded.sequence > seen.sequence OR seen.expiry <= ?"""
+            expiry = max(excluded.expiry, seen.expiry) WHERE excluded.sequence > seen.sequence OR seen.expiry <= ?"""
         prolong = "UPDATE seen SET expiry = ? WHERE network = ? AND name = ? AND sequence = ? AND expiry < ?"
         with self._open() as db:
             row = (self._network, name, sight.sequence, sight.number, sight.hash, expiry)
@@ -117,23 +130,21 @@ class Seen:
                     self._convert(db)
                 yield db
         except (sqlite3.Error, UnicodeDecodeError) as exc:  # what SQLite quotes of a damaged file need not be text
-            raise self._damaged(str(exc)) from exc
+            code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # without what it adds in detail
+            raise self._unusable(str(exc), _HINTS.get(code, _DAMAGED)) from exc
 
     def _convert(self, db: sqlite3.Connection) -> None:
         """Make the table, or take over that of an older format: all of it, or nothing."""
         with transaction(db):
             version = _version(db)  # another process may have been faster
             if version != _FORMAT and version not in _STEPS:
-                raise self._damaged(f"it has format {version}, this version reads {_FORMAT}")
+                raise self._unusable(f"it has format {version}, this version reads {_FORMAT}")
             for statement in _STEPS.get(version, ()):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {_FORMAT}")
 
-    def _damaged(self, why: str) -> MachineError:
-        return MachineError(
-            f"cannot use the file of names {self._path}: {why}",
-            hint="if it is damaged, move it away: then an older version of a name may pass for the newest once",
-        )
+    def _unusable(self, why: str, hint: str = _DAMAGED) -> MachineError:
+        return MachineError(f"cannot use the file of names {self._path}: {why}", hint=hint)
 
 
 def _version(db: sqlite3.Connection) -> int:

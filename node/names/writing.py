@@ -7,6 +7,7 @@ must not stop an owner.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from dht.names import NameRecords, PutResult
 from node.client import Client
@@ -15,7 +16,17 @@ from node.names.reading import Copies, copies_of
 from node.names.seen import Seen, Sight
 from protocol.datagrams import ANY_SEQUENCE, MAX_RECORDS, PutCode
 from protocol.links import Link
-from protocol.names import HEAD, MAX_LIFE_SECONDS, NONCE_BYTES, NameKeys, NameValue, archive_salt, open_record
+from protocol.names import (
+    HEAD,
+    MAX_LIFE_SECONDS,
+    MAX_NUMBER,
+    MAX_SEQUENCE,
+    NONCE_BYTES,
+    NameKeys,
+    NameValue,
+    archive_salt,
+    open_record,
+)
 
 ENOUGH_KEEPERS = 3
 """Nodes that have to keep a record, where there are so many."""
@@ -68,6 +79,7 @@ async def publish_version(
 
     Raises:
         NameConflictError: Another machine published a version at the same time.
+        RefusedError: There are as many versions or records of it as there can be.
         NetworkError: No node answers, or too few keep it.
         ConfigError: The expiry is over or too far ahead.
         IntegrityFailure: What is there was sealed under another key.
@@ -79,17 +91,18 @@ async def publish_version(
     last = await _last(client, keys, seen, head)
     if merged is not None and head.sequence >= last.sequence and any(v.hash not in merged for v in head.values):
         raise _conflict(both=False)
-    if archive:
-        await _archive(client, keys, head)
     value = NameValue(
-        number=last.number + 1,
+        number=_next(last.number, MAX_NUMBER),
         kind=int(link.kind),
         root=link.root,
         key=link.key,
         time=int(now),
         previous=last.hash if last.number else b"",
     )
-    return await _put_head(client, keys, seen, head, last, value, _until(expiry, last.expiry, now))
+    sequence = _next(last.sequence)
+    if archive:
+        await _archive(client, keys, head)
+    return await _put_head(client, keys, seen, head, value, sequence, _until(expiry, last.expiry, now))
 
 
 async def renew_name(client: Client, keys: NameKeys, seen: Seen, expiry: int) -> Written:
@@ -97,7 +110,8 @@ async def renew_name(client: Client, keys: NameKeys, seen: Seen, expiry: int) ->
 
     Raises:
         NotFoundError: There is nothing to renew, or only something older than this home has seen.
-        NameConflictError, NetworkError, ConfigError, IntegrityFailure, MachineError: As :func:`publish_version`.
+        RefusedError, NameConflictError, NetworkError, ConfigError, IntegrityFailure, MachineError: As
+            :func:`publish_version`.
     """
     now = client.world.clock.wall()
     _check(expiry, now)
@@ -106,9 +120,10 @@ async def renew_name(client: Client, keys: NameKeys, seen: Seen, expiry: int) ->
     if not head.values or head.sequence < last.sequence:
         raise NotFoundError("the newest version of the name is not on the network", hint="publish it again")
     value = head.values[0]
+    sequence = _next(last.sequence)
     if len(head.values) > 1:  # the new record takes the place of both
         await _archive(client, keys, head)
-    return await _put_head(client, keys, seen, head, last, value, _until(expiry, last.expiry, now))
+    return await _put_head(client, keys, seen, head, value, sequence, _until(expiry, last.expiry, now))
 
 
 async def renew_archived(client: Client, keys: NameKeys, number: int, expiry: int) -> int:
@@ -116,7 +131,7 @@ async def renew_archived(client: Client, keys: NameKeys, number: int, expiry: in
 
     Raises:
         NotFoundError: Nobody has one.
-        NetworkError, ConfigError, IntegrityFailure: As :func:`publish_version` says.
+        RefusedError, NetworkError, ConfigError, IntegrityFailure: As :func:`publish_version` says.
     """
     now = client.world.clock.wall()
     _check(expiry, now)
@@ -124,12 +139,22 @@ async def renew_archived(client: Client, keys: NameKeys, number: int, expiry: in
     if not copies.values:
         raise NotFoundError(f"nobody has version {number} of the name any more")
     later = _until(expiry, copies.sight(keys.reader).expiry, now)
-    return await _put_copies(client, keys, copies, copies.values[:MAX_RECORDS], copies.sequence + 1, later)
+    return await _put_copies(client, keys, copies, copies.values[:MAX_RECORDS], _next(copies.sequence), later)
 
 
 def _check(expiry: int, now: float) -> None:
     if not now < expiry <= now + MAX_LIFE_SECONDS:
         raise ConfigError(f"a name is kept for {MAX_LIFE_SECONDS // 86_400} days at most, and not until a time past")
+
+
+def _next(last: int, most: int = MAX_SEQUENCE) -> int:
+    """The sequence, or the number, after the last. Raises RefusedError: there is none."""
+    if last >= most:
+        raise RefusedError(
+            f"the name is used up: nothing comes after {most}",
+            hint="only who has its secret can have done that: publish under another name",
+        )
+    return last + 1
 
 
 def _until(expiry: int, last: int, now: float) -> int:
@@ -171,23 +196,22 @@ async def _put_copies(
                 puts.append(await _put(client, keys, data, value, ANY_SEQUENCE, copies.records))
         worst = min(puts, key=lambda put: put.kept)
         if worst.enough or not left or worst.now is None or worst.now.sequence < sequence:
-            return _count(worst)
-        copies, sequence = worst.now, worst.now.sequence + 1
+            return _count(client, worst)
+        copies, sequence = worst.now, _next(worst.now.sequence)
         if copies.values:  # of machines that put at once all take the same expiry, and so make the same records
             expiry = _until(expiry, copies.sight(keys.reader).expiry, client.world.clock.wall())
     raise AssertionError("the last try returns or raises")
 
 
 async def _put_head(
-    client: Client, keys: NameKeys, seen: Seen, head: Copies, last: Sight, value: NameValue, expiry: int
+    client: Client, keys: NameKeys, seen: Seen, head: Copies, value: NameValue, sequence: int, expiry: int
 ) -> Written:
-    sequence = last.sequence + 1
     nonce = client.world.random_bytes(NONCE_BYTES)
     data = keys.sign(client.network.id, value, sequence=sequence, expiry=expiry, nonce=nonce)
-    put = await _put(client, keys, data, value, last.sequence, head.records)
+    put = await _put(client, keys, data, value, sequence - 1, head.records)
     if put.now is not None and _another(put.now, sequence, value):
         raise _conflict(both=value in put.now.values)
-    kept = _count(put)
+    kept = _count(client, put)
     sight = Sight(sequence, value.number, value.hash, expiry)
     await client.world.blocking(seen.note, head.records.name, sight, client.world.clock.wall())
     forks = tuple(other for other in head.values[1:] if other != value)
@@ -241,8 +265,15 @@ def _another(now: Copies, sequence: int, value: NameValue) -> bool:
     return now.sequence == sequence and any(other != value for other in now.values)
 
 
-def _count(put: _Put) -> int:
+def _count(client: Client, put: _Put) -> int:
     """How many nodes keep what was put. Raises NetworkError: too few."""
+    answers = len(put.result.replies)
+    if answers and put.result.count(PutCode.REFUSED) == answers:
+        clock = datetime.fromtimestamp(client.world.clock.wall(), UTC).strftime("%Y-%m-%d %H:%M UTC")
+        raise NetworkError(
+            f"all {answers} nodes that answer refuse the record of the name",
+            hint=f"is this machine's clock right? it says {clock}. If it is, the nodes have no room: try again later",
+        )
     if not put.enough:
         raise NetworkError(
             f"only {put.kept} of {put.result.asked} nodes keep the record of the name", hint="try again in a while"

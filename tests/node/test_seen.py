@@ -2,8 +2,11 @@
 
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +63,14 @@ def test_of_one_sequence_the_first_is_remembered_and_the_latest_end(tmp_path: Pa
     assert seen.get(NAME) == Sight(5, 2, b"%d" % END * 3, END + 7)
 
 
+def test_an_older_record_that_lives_longer_binds_too(tmp_path: Path) -> None:
+    """Its writer should have made the newer one last: else the older one could come back when that has ended."""
+    seen = Seen(tmp_path / "names.sqlite", NETWORK.id)
+    seen.note(NAME, FIRST, NOW)
+    seen.note(NAME, Sight(9, 3, SECOND.hash, END - 50), NOW)
+    assert seen.get(NAME) == SECOND
+
+
 def test_a_file_of_format_1_is_taken_over(tmp_path: Path) -> None:
     """It did not say when a record ends: what was seen binds as long as nodes can have it."""
     path = tmp_path / "names.sqlite"
@@ -75,7 +86,7 @@ def test_a_file_of_format_1_is_taken_over(tmp_path: Path) -> None:
     assert (sight.sequence, sight.number, sight.hash) == (5, 2, FIRST.hash)
     assert abs(sight.expiry - time.time() - 402 * 86_400) < 60
     seen.note(NAME, SECOND, NOW)
-    assert seen.get(NAME) == SECOND
+    assert seen.get(NAME) == replace(SECOND, expiry=sight.expiry)
 
 
 @pytest.mark.parametrize("damage", ["garbage", "format", "type"])
@@ -94,6 +105,38 @@ def test_a_damaged_file_is_told_and_stays_as_it_is(tmp_path: Path, damage: str) 
         seen.get(NAME)
     assert "move it away" in str(raised.value.hint)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("trouble", "hint"),
+    [("busy", "another process is using it"), ("full", "the disk is full"), ("read-only", "yours to write")],
+)
+def test_what_is_no_damage_is_not_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, hint: str
+) -> None:
+    path = tmp_path / "names.sqlite"
+    seen = Seen(path, NETWORK.id)
+    seen.note(NAME, FIRST, NOW)
+    connect: Callable[..., sqlite3.Connection] = sqlite3.connect
+
+    def troubled(path: Path, **options: Any) -> sqlite3.Connection:
+        if trouble == "read-only":
+            return connect(f"{path.as_uri()}?mode=ro", uri=True, **options)
+        db = connect(path, **{**options, "timeout": 0})
+        if trouble == "full":
+            db.execute("PRAGMA max_page_count = 1")  # as many as there are
+        return db
+
+    with closing(connect(path, isolation_level=None)) as other:
+        if trouble == "busy":
+            other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(sqlite3, "connect", troubled)
+        with pytest.raises(MachineError, match="cannot use the file of names") as raised:
+            for number in range(200):
+                seen.note(NameId(number.to_bytes(32, "big")), SECOND, NOW)
+    assert hint in str(raised.value.hint)
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    assert seen.get(NAME).sequence >= FIRST.sequence
 
 
 def test_a_home_that_cannot_be_used_is_told(tmp_path: Path) -> None:

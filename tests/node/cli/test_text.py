@@ -5,7 +5,7 @@ import time
 import pytest
 
 from node.cli.output import survival_fields, survival_text
-from node.cli.text import date_text, size_text, visible
+from node.cli.text import clock_text, date_text, size_text, visible
 from node.config import parse_duration, parse_size, split_host_port
 from node.keeping.survival import Survival
 
@@ -109,3 +109,9 @@ def test_what_a_deposit_survives(survives: Survival, text: str) -> None:
         "country": survives.country,
         "not_country": survives.not_country,
     }
+
+
+def test_a_moment_is_told_to_the_minute_and_ends_with_the_year_9999() -> None:
+    assert clock_text(1_700_000_000) == "2023-11-14 22:13 UTC"
+    for far in (253_402_300_800, 2**64 - 1):
+        assert clock_text(far) == "9999-12-31 23:59 UTC"
