@@ -26,6 +26,15 @@ PER_SUBNET = 5_000
 NEAR = 2 * K
 """A new name is taken if fewer nodes that we know of are nearer to it: twice as many as a writer tells, since some of
 them may be gone."""
+CHANGE_SECONDS = 5.0
+"""How often the records of one name may change in the long run: each change is some 10 kB of writing."""
+CHANGE_BURST = 100
+"""So many changes may come at once: of a script that publishes file after file."""
+SOURCE_SECONDS = 0.05
+"""How often one public /24 or /48 may have us write, whatever the name."""
+SOURCE_BURST = PER_SUBNET
+MAX_SOURCES = 4096
+"""Sources whose pace is remembered; the one longest silent gives way."""
 PURGE_SECONDS = 10.0
 """How often, at most, a full store looks for names that are over when a new one wants room."""
 
@@ -43,10 +52,28 @@ class Kept:
 
 
 @dataclass(slots=True)
+class _Pace:
+    """A bucket of ``burst`` tokens, one more every so many seconds, by the wall clock."""
+
+    every: float
+    burst: int
+    full: float = float("-inf")
+    """When it is full again."""
+
+    def take(self, now: float) -> bool:
+        self.full = min(max(self.full, now), now + self.every * self.burst)  # min: the clock may have been set back
+        if self.full + self.every > now + self.every * self.burst:
+            return False
+        self.full += self.every
+        return True
+
+
+@dataclass(slots=True)
 class _Name:
     sequence: int
     source: bytes | None
     touched: float
+    pace: "_Pace"
     records: dict[bytes, int] = field(default_factory=dict)
     """Record -> its expiry."""
 
@@ -71,6 +98,8 @@ class RecordStore:
         self._names: OrderedDict[NameId, _Name] = OrderedDict()
         """In the order purge() looks at them."""
         self._sources: Counter[bytes] = Counter()
+        self._paces: OrderedDict[bytes, _Pace] = OrderedDict()
+        """How often each source had us write."""
         self._own = 0
         self._nearer: Callable[[NameId], int] = _nobody
         self._distances: list[int] = []
@@ -128,10 +157,23 @@ class RecordStore:
             code = PutCode.REFUSED if known is None else PutCode.KEPT
         else:
             code = _judge(known, data, record.sequence, cas)
+            if code is PutCode.KEPT and record.sequence > known.sequence and not self._may_change(known, source, now):
+                code = PutCode.REFUSED
         if known is not None and code in (PutCode.KEPT, PutCode.FORKED):
             self._keep(name, known, data, record.sequence, record.expiry)
             known.touched = now
         return Verdict(name, RecordPut(code=code, sequence=0 if known is None else known.sequence))
+
+    def _may_change(self, known: _Name, source: bytes | None, now: float) -> bool:
+        """Whether the disk can be asked to write another record of a name in the place of what is there."""
+        if source is not None:
+            pace = self._paces.setdefault(source, _Pace(SOURCE_SECONDS, SOURCE_BURST))
+            self._paces.move_to_end(source)
+            if len(self._paces) > MAX_SOURCES:
+                self._paces.popitem(last=False)
+            if not pace.take(now):
+                return False
+        return known.pace.take(now)
 
     def _known(self, name: NameId, now: float) -> _Name | None:
         """What is kept of a name, without what is over."""
@@ -151,7 +193,7 @@ class RecordStore:
             return None
         if len(self._names) >= MAX_NAMES and not self._make_room(name, now):
             return None
-        known = self._names[name] = _Name(0, source, now)
+        known = self._names[name] = _Name(0, source, now, _Pace(CHANGE_SECONDS, CHANGE_BURST))
         insort(self._distances, self._distance(name))
         if source is not None:
             self._sources[source] += 1

@@ -22,13 +22,27 @@ from protocol.ids import NameId
 log = logging.getLogger(__name__)
 
 RECORDS_FILE = "records.sqlite"
-FORMAT = 1
+FORMAT = 2
 _SCHEMA = f"""
 CREATE TABLE record (
-    name BLOB NOT NULL, place INTEGER NOT NULL, data BLOB NOT NULL, expiry INTEGER NOT NULL, source BLOB,
-    PRIMARY KEY (name, place)) WITHOUT ROWID;
-CREATE INDEX record_expiry ON record (expiry);
+    name BLOB NOT NULL, place INTEGER NOT NULL, data BLOB NOT NULL, expiry INTEGER NOT NULL, source BLOB);
+CREATE UNIQUE INDEX record_name ON record (name, place);
 PRAGMA user_version = {FORMAT};
+"""
+_SET_BY = """
+ALTER TABLE record RENAME TO former;
+DROP INDEX IF EXISTS record_expiry;
+"""
+_TAKE_OVER = """
+INSERT INTO record SELECT name, place, data, expiry, source FROM former ORDER BY name, place;
+DROP TABLE former;
+"""
+_STEPS = {0: _SCHEMA, 1: _SET_BY + _SCHEMA + _TAKE_OVER}
+"""What brings a file to this format, by the one it has; 0: none. Format 1 had the records in the tree of their names,
+and an index of expiries: three times as much was written when one took another's place."""
+_KEEP = """
+INSERT INTO record VALUES (?, ?, ?, ?, ?) ON CONFLICT (name, place)
+DO UPDATE SET data = excluded.data, expiry = excluded.expiry, source = excluded.source
 """
 
 _MACHINES = {
@@ -80,9 +94,9 @@ class RecordFile:
         """Keep this, and only this, of each name. Raises sqlite3.Error: then all is as it was."""
         with self._lock, _faults(), transaction(self._db):
             for name, kept in changed.items():
-                self._db.execute("DELETE FROM record WHERE name = ?", (name,))
+                self._db.execute("DELETE FROM record WHERE name = ? AND place >= ?", (name, len(kept.records)))
                 rows = [(name, place, data, kept.expiry, kept.source) for place, data in enumerate(kept.records)]
-                self._db.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?)", rows)
+                self._db.executemany(_KEEP, rows)
 
     def expire(self, now: float) -> None:
         """Drop what has ended, by this wall clock. Raises sqlite3.Error."""
@@ -130,8 +144,8 @@ def _open(path: Path) -> tuple[sqlite3.Connection, list[Row]]:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")  # what was acknowledged is on the disk
         version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+        if version in _STEPS:
+            db.executescript(f"BEGIN; {_STEPS[version]} COMMIT;")
         elif version != FORMAT:
             raise ValueError(f"it has format {version}")
         rows = db.execute("SELECT data, source FROM record ORDER BY name, place").fetchall()

@@ -217,6 +217,35 @@ def test_a_full_store_does_not_look_for_what_is_over_at_every_put(monkeypatch: p
     assert len(looks) == 4, "the clock was set back"
 
 
+def test_a_name_changes_only_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHANGE_BURST", 3)
+    store = RecordStore(NETWORK)
+    assert [put(store, record(sequence)) for sequence in range(1, 6)] == [KEPT] * 4 + [REFUSED]
+    assert put(store, record(4)) is FORKED, "what proves two writers is kept all the same"
+    assert put(store, record(name=1)) is KEPT, "other names are not its affair"
+    assert put(store, record(5), now=NOW + 4) is REFUSED
+    assert put(store, record(5), now=NOW + 5) is KEPT
+    assert put(store, record(6), now=NOW + 5) is REFUSED
+    home = Address("10.0.0.1", 1)
+    assert put(store, record(6), by=home, now=NOW - 500) is REFUSED, "the clock was set back"
+    assert put(store, record(6), by=home, now=NOW - 495) is KEPT
+
+
+def test_a_subnet_has_names_change_only_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SOURCE_BURST", 3)
+    monkeypatch.setattr(module, "MAX_SOURCES", 1)
+    store = RecordStore(NETWORK)
+    for name in range(5):
+        put(store, record(name=name))
+    assert [put(store, record(2, name=name)) for name in range(4)] == [KEPT] * 3 + [REFUSED]
+    assert put(store, record(2, name=3), by=Address("10.0.0.1", 1)) is KEPT
+    assert put(store, record(2, name=4), now=NOW + 0.1) is KEPT
+    assert put(store, record(3), now=NOW + 0.1) is KEPT
+    assert put(store, record(4), now=NOW + 0.1) is REFUSED
+    assert put(store, record(4), by=Address("46.0.0.1", 1), now=NOW + 0.1) is KEPT
+    assert put(store, record(5), now=NOW + 0.1) is KEPT, "of sources some are remembered, not all"
+
+
 def test_what_changed_is_handed_out_once() -> None:
     store = RecordStore(NETWORK)
     name = name_id(NAMES[0].identity.key)

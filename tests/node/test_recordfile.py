@@ -74,6 +74,37 @@ def test_what_was_let_go_goes(tmp_path: Path) -> None:
     assert loaded(path).names() == [name(1)]
 
 
+def test_a_file_of_format_1_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / RECORDS_FILE
+    one, other, single = record(5), record(5), record(name=1)
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            "CREATE TABLE record (name BLOB NOT NULL, place INTEGER NOT NULL, data BLOB NOT NULL,"
+            " expiry INTEGER NOT NULL, source BLOB, PRIMARY KEY (name, place)) WITHOUT ROWID;"
+            "CREATE INDEX record_expiry ON record (expiry); PRAGMA user_version = 1;"
+        )
+        rows = [(name(), 0, one, NOW + 9, None), (name(), 1, other, NOW + 9, None), (name(1), 0, single, NOW + 9, b"x")]
+        db.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?)", rows)
+        db.commit()
+    store = loaded(path)
+    assert (kept(store), kept(store, 1)) == ((one, other), (single,))
+    newest = record(6)
+    saved(path, newest)
+    store = loaded(path)
+    assert (kept(store), kept(store, 1)) == ((newest,), (single,))
+
+
+def test_a_record_in_the_place_of_another_costs_the_disk_two_pages(tmp_path: Path) -> None:
+    path = tmp_path / RECORDS_FILE
+    with closing(RecordFile.open(path)) as file:
+        many = {NameId(number.to_bytes(32, "big")): Kept((bytes(900),), NOW + 9, None) for number in range(500)}
+        file.save(many)
+        file._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for number in range(0, 500, 25):
+            file.save({NameId(number.to_bytes(32, "big")): Kept((b"x" * 900,), NOW + 99 + number, None)})
+        assert path.with_name("records.sqlite-wal").stat().st_size < 20 * 2.5 * 4120
+
+
 def test_a_commit_is_on_the_disk(tmp_path: Path) -> None:
     with closing(RecordFile.open(tmp_path / RECORDS_FILE)) as file:
         assert file._db.execute("PRAGMA synchronous").fetchone() == (2,)
