@@ -10,6 +10,7 @@ from typing import Protocol
 
 import trio
 
+from dht.calls import CLOSE_SECONDS
 from dht.records import Kept, RecordStore
 from protocol.datagrams import PutCode, RecordPut
 from protocol.ids import Address, NameId
@@ -73,7 +74,7 @@ class RecordKeeper:
         await answer(verdict.reply)
 
     async def put(self, data: bytes, cas: int, by: Address) -> RecordPut | None:
-        """The same for whoever waits for it; None: too many are waiting."""
+        """The same for whoever waits for it; None: too many are waiting, or the disk takes more than CLOSE_SECONDS."""
         done = trio.Event()
         replies: list[RecordPut] = []
 
@@ -84,8 +85,9 @@ class RecordKeeper:
         if len(self._next) + len(self._current) >= MAX_WAITING:
             return None
         await self.take(data, cas, by, answer)
-        await done.wait()
-        return replies[0]
+        with trio.move_on_after(CLOSE_SECONDS):
+            await done.wait()
+        return replies[0] if replies else None
 
     def drop(self, name: NameId) -> None:
         """Let a name go; the disk follows when it can."""

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from dht import keeping
+from dht.calls import CLOSE_SECONDS
 from dht.keeping import OURSELVES, RecordKeeper
 from dht.records import Kept, RecordStore
 from protocol.datagrams import ANY_SEQUENCE, PutCode, RecordPut
@@ -186,6 +187,15 @@ async def test_putting_on_oneself_waits_for_the_disk(bench: Bench, nursery: trio
     assert replies == []
     await bench.write()
     assert replies == [RecordPut(code=PutCode.KEPT, sequence=3)]
+
+
+async def test_a_disk_that_hangs_holds_up_whoever_puts_on_itself_for_seconds(
+    autojump_clock: MockClock, bench: Bench
+) -> None:
+    with trio.fail_after(CLOSE_SECONDS + 1):
+        assert await bench.keeper.put(record(3), 0, OURSELVES) is None
+    await bench.write()
+    assert len(bench.disk.written) == 1, "it is kept all the same"
 
 
 async def test_without_a_disk_memory_is_enough() -> None:
