@@ -21,6 +21,11 @@ from protocol.names import NameRecord, fork_rank, open_record
 
 AT_ONCE = 6
 """Nodes asked for a record at the same time; the lookup has its own three."""
+QUIET_SECONDS = 0.3
+"""When ENOUGH of those asked have answered, and the others are slow, one waits so long after the last answer."""
+QUIET_TRIPS = 2.5
+"""The same in usual round trips, if that is longer: what was lost was sent once more after one and a half."""
+ENOUGH = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,14 @@ class _Asking:
     """Calls neither answered nor slow."""
     open: set[Call] = field(default_factory=set)
     """Calls neither answered nor given up."""
+    heard: float = float("-inf")
+    """When the last answer came."""
+
+    def patience(self) -> float:
+        """Until when to wait for those that are slow, when everybody has been asked; monotonic seconds."""
+        if self.waiting or len(self.tokens) < ENOUGH * len(self.asked):
+            return float("inf")
+        return self.heard + max(QUIET_SECONDS, QUIET_TRIPS * self.core.calls.patience.seconds)
 
     def wants(self, contact: Contact) -> bool:
         return len(self.waiting) < AT_ONCE and contact.node_id not in self.asked
@@ -104,6 +117,7 @@ class _Asking:
             return
         identifier = outcome.contact.node_id
         self.tokens[identifier] = outcome.message.token, outcome.time
+        self.heard = outcome.time
         signed = self._open(outcome.message.record)
         if signed is not None:
             self.answers.setdefault(identifier, []).append(signed)
@@ -153,6 +167,8 @@ def _checked(core: Core, name: NameId, data: bytes) -> Signed | None:
 async def get_records(core: Core, name: NameId, own: Sequence[bytes], wall_clock: Callable[[], float]) -> NameRecords:
     """Ask every node near a name for its records; over when the lookup is, or LOOKUP_SECONDS have passed.
 
+    One or two that are silent do not hold up the rest.
+
     Args:
         core: This node.
         name: What to ask for.
@@ -173,7 +189,10 @@ async def get_records(core: Core, name: NameId, own: Sequence[bytes], wall_clock
                         await asking.ask(found.contact, mailbox)
                 if not asking.open and search.done():
                     break
-                event = await mailbox.get()
+                with trio.move_on_at(asking.patience() if search.done() else float("inf")) as scope:
+                    event = await mailbox.get()
+                if scope.cancelled_caught:
+                    break
                 if isinstance(event[0].tag, Contact):
                     take(core, search, event)
                 else:

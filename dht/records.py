@@ -73,7 +73,8 @@ class _Name:
     sequence: int
     source: bytes | None
     touched: float
-    pace: "_Pace"
+    pace: _Pace | None = None
+    """Of a name that has changed."""
     records: dict[bytes, int] = field(default_factory=dict)
     """Record -> its expiry."""
 
@@ -173,6 +174,7 @@ class RecordStore:
                 self._paces.popitem(last=False)
             if not pace.take(now):
                 return False
+        known.pace = known.pace or _Pace(CHANGE_SECONDS, CHANGE_BURST)
         return known.pace.take(now)
 
     def _known(self, name: NameId, now: float) -> _Name | None:
@@ -193,7 +195,7 @@ class RecordStore:
             return None
         if len(self._names) >= MAX_NAMES and not self._make_room(name, now):
             return None
-        known = self._names[name] = _Name(0, source, now, _Pace(CHANGE_SECONDS, CHANGE_BURST))
+        known = self._names[name] = _Name(0, source, now)
         insort(self._distances, self._distance(name))
         if source is not None:
             self._sources[source] += 1

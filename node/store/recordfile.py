@@ -38,8 +38,8 @@ INSERT INTO record SELECT name, place, data, expiry, source FROM former ORDER BY
 DROP TABLE former;
 """
 _STEPS = {0: _SCHEMA, 1: _SET_BY + _SCHEMA + _TAKE_OVER}
-"""What brings a file to this format, by the one it has; 0: none. Format 1 had the records in the tree of their names and
-an index of expiries: three times as much was written when one took another's place."""
+"""What brings a file to this format, by the one it has; 0: none. Format 1 had the records in the tree of their names,
+and an index of expiries: three times as much was written when one took another's place."""
 _KEEP = """
 INSERT INTO record VALUES (?, ?, ?, ?, ?) ON CONFLICT (name, place)
 DO UPDATE SET data = excluded.data, expiry = excluded.expiry, source = excluded.source

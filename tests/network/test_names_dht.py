@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from dht.contact import Contact
 from dht.names import NameRecords, PutResult, put_record
 from dht.records import Kept, Verdict
 from protocol import datagrams as d
@@ -16,6 +17,7 @@ from protocol.identity import Network
 from protocol.ids import NameId
 from protocol.names import NameKeys, NameValue, name_id
 from tests.dht.test_hostile import intruder
+from tests.network.memory import MemoryNetwork
 from tests.network.swarm import NETWORK, Node, Swarm, wall_clock
 from tests.network.test_dht_network import Ledger
 
@@ -106,6 +108,48 @@ async def test_a_name_resolves_within_a_second_when_a_third_of_the_nodes_is_dead
         assert await owner.sequence(client) == 7
         times.append(trio.current_time() - began)
     assert max(times) < 1.0
+
+
+async def test_a_node_that_is_silent_about_records_costs_a_third_of_a_second(
+    autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swarm = Swarm(nursery)
+    nodes = list(await swarm.acquaint(40))
+    owner = Owner(swarm)
+    await owner.put(nodes[0], 3)
+    keepers = near(swarm, nodes, owner.id)
+    client = await swarm.start(read_only=True, join=[nodes[0].address])
+    for silent, least, most in ((1, 0.3, 0.45), (5, 0.3, 0.45), (6, 0.5, 0.7)):
+        for node in keepers[:silent]:
+            monkeypatch.setattr(node.dht._answers, "_record", lambda *_: None)
+        began = trio.current_time()
+        found = await client.dht.get_records(owner.id)
+        assert (found.sequence, len(found.holders)) == (3, 20 - silent)
+        assert least <= trio.current_time() - began < most
+
+
+async def test_an_answer_that_was_lost_is_waited_for(
+    autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One node alone has the newest, and what it is asked at first does not arrive."""
+    for delay in (0.005, 0.15):
+        swarm = Swarm(nursery, network=MemoryNetwork(1, delay=delay))
+        nodes = list(await swarm.acquaint(25))
+        owner = Owner(swarm)
+        await owner.put(nodes[0], 1)
+        one = near(swarm, nodes, owner.id)[-1]
+        one.dht.records.add(owner.record(2), ANY_SEQUENCE, one.address, wall_clock())
+        client = await swarm.start(read_only=True, join=[nodes[0].address])
+        await client.dht.lookup(owner.id)
+        whole = one.dht._answers._record
+        lost: list[int] = []
+
+        def answer(message: d.GetRecord, asker: Contact, whole: Any = whole, lost: list[int] = lost) -> Any:
+            lost.append(1)
+            return whole(message, asker) if len(lost) > 1 else None
+
+        monkeypatch.setattr(one.dht._answers, "_record", answer)
+        assert await owner.sequence(client) == 2
 
 
 async def test_whoever_holds_back_the_newest_is_of_no_avail(
