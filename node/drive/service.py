@@ -145,6 +145,7 @@ class DriveService:
             except NotFoundError:
                 if not (await self._load()).drive.entries:
                     raise
+                log.warning("nobody has the newest version of the drive any more: its last copy is published again")
                 return await self._send()
             if not cached.unsent and ends(cached.drive) - self.client.world.clock.wall() > FRESH_SECONDS:
                 return cached

@@ -136,7 +136,8 @@ def node_home(islands: Archipelago) -> Home:
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    found = [r.getMessage() for r in caplog.records if r.name in ("node.drive.caretaker", "node.keeping.tender")]
+    names = ("node.drive.caretaker", "node.drive.service", "node.keeping.tender")
+    found = [record.getMessage() for record in caplog.records if record.name in names]
     caplog.clear()
     return found
 
