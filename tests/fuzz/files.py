@@ -11,11 +11,11 @@ from pathlib import Path
 
 from dht.state import MAX_CONTACTS, read_contacts, write_contacts
 from node.config import load_config, parse_duration, parse_size, split_host_port
-from node.drive.plan import Item, make_plan
-from node.drive.syncstate import SyncState
 from node.errors import ConfigError, MachineError
 from node.journal import DepositRow, Journal
 from node.store.chunkfile import ChunkFile, DamagedError, Trailer, pack_leases, parse_name, read_leases
+from node.syncing.plan import Item, make_plan
+from node.syncing.state import SyncState
 from protocol.codec import decode, encode
 from protocol.errors import LocalProtocolError, ProtocolError
 from protocol.hashing import digest

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node.drive.sync import Synced, sync
-from node.drive.syncstate import SyncState
 from node.errors import RefusedError
 from node.progress import Progress
 from node.publishing.content import FileContent
 from node.publishing.publish import Options, Published, publish
 from node.publishing.source import Source
+from node.syncing.state import SyncState
+from node.syncing.sync import Synced, sync
 from protocol.hashing import plain_digest
 from protocol.ids import PublicKey
 from protocol.links import Link

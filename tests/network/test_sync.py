@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from trio.testing import MockClock
 
-from node.drive.sync import sync
 from node.errors import MachineError, NotFoundError, RefusedError
 from node.progress import Progress
 from node.publishing.source import Source
+from node.syncing.sync import sync
 from protocol.links import Link
 from protocol.manifest import Kind
 from tests.network.archipelago import archipelago, failure

@@ -12,15 +12,15 @@ from itertools import count, islice
 from pathlib import Path
 
 from node.client import Client
-from node.drive.folder import WORK_NAME, SyncedFolder
-from node.drive.plan import Item, Plan, changed, kept_path, make_plan, missing
-from node.drive.syncstate import SyncState
 from node.errors import ConfigError, RefusedError, machine_error
 from node.fetching.download import Downloader
 from node.fetching.reader import WholeFiles, read_contents
 from node.fetching.restore import Target, restore
 from node.progress import Progress
 from node.publishing.source import Source, scan_folder
+from node.syncing.folder import WORK_NAME, SyncedFolder
+from node.syncing.plan import Item, Plan, changed, kept_path, make_plan, missing
+from node.syncing.state import SyncState
 from protocol.links import Link
 from protocol.manifest import Entry, Kind, Manifest
 

@@ -1,4 +1,4 @@
-"""What is remembered of a sync (node/drive/syncstate.py): exactly what was written, or nothing."""
+"""What is remembered of a sync (node/syncing/state.py): exactly what was written, or nothing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.drive import syncstate
-from node.drive.plan import Item
-from node.drive.syncstate import SyncState
 from node.errors import MachineError
+from node.syncing import state as state_module
+from node.syncing.plan import Item
+from node.syncing.state import SyncState
 from protocol.ids import PublicKey
 from protocol.manifest import Kind
 
@@ -70,7 +70,7 @@ def test_damaged_it_is_none(state: SyncState) -> None:
 
 def test_too_large_it_is_none(state: SyncState, monkeypatch: pytest.MonkeyPatch) -> None:
     state.write(INODE, BASE)
-    monkeypatch.setattr(syncstate, "MAX_STATE_BYTES", state.path.stat().st_size - 1)
+    monkeypatch.setattr(state_module, "MAX_STATE_BYTES", state.path.stat().st_size - 1)
     assert state.read(INODE) is None
 
 

@@ -15,10 +15,10 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Self
 
-from node.drive.plan import Item
-from node.drive.swap import Place, bring_to_disk, exchange, move
 from node.errors import MachineError, RefusedError, machine_error
 from node.publishing.source import stamp
+from node.syncing.plan import Item
+from node.syncing.swap import Place, bring_to_disk, exchange, move
 from protocol.manifest import Kind
 
 WORK_NAME = b".archipel-sync"

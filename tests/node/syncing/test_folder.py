@@ -1,4 +1,4 @@
-"""A synced folder (node/drive/folder.py): nothing outside is touched, nothing that changed is replaced."""
+"""A synced folder (node/syncing/folder.py): nothing outside is touched, nothing that changed is replaced."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from node.drive import folder as folder_module
-from node.drive.folder import WORK_NAME, SyncedFolder
-from node.drive.plan import Item
-from node.drive.swap import Place
 from node.errors import MachineError, RefusedError
 from node.publishing.source import stamp
+from node.syncing import folder as folder_module
+from node.syncing.folder import WORK_NAME, SyncedFolder
+from node.syncing.plan import Item
+from node.syncing.swap import Place
 from protocol.manifest import Kind
 
 FILE = Item(Kind.FILE, size=3, mtime_ns=5_000_000_000)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from node.drive.plan import Item
 from node.errors import machine_error
 from node.store.chunkfile import replace_file
+from node.syncing.plan import Item
 from protocol.codec import Flag, Int, Raw, Seq, Struct, Uint, decode, encode
 from protocol.errors import RemoteProtocolError
 from protocol.hashing import DIGEST_BYTES, digest
