@@ -22,10 +22,13 @@ from node.syncing.swap import Place, bring_to_disk, exchange, move
 from protocol.manifest import Kind
 
 WORK_NAME = b".archipel-sync"
-"""A folder in the synced one, since only there a rename is certain to work. It is no part of what is synced."""
+"""A folder in the synced one, since only there a rename is certain to work. It is no part of what is synced. What
+marks the folder stays in it."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE_BYTES = 1 << 20
-_TREE, _OUT, _FETCH = b"tree", b"out", b"fetch.part"
+_TREE, _OUT, _FETCH, _MARK = b"tree", b"out", b"fetch.part", b"id"
+MARK_BYTES = 16
+"""Of what is random in a folder's mark."""
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY)
 
 
@@ -86,7 +89,7 @@ class SyncedFolder:
         """Let go of it. What has come of a fetch is kept for the next sync."""
         try:
             if self._locked:
-                with suppress(OSError):  # there is something in it
+                with suppress(OSError):  # there is something in it, such as the mark
                     Place(self._root, WORK_NAME).rmdir()
         finally:
             for handle in (self._work, self._root):
@@ -95,10 +98,40 @@ class SyncedFolder:
             self._work = self._root = -1
             self._locked = False
 
-    @property
-    def inode(self) -> int:
-        """What tells it from another folder at the same path."""
-        return os.fstat(self._root).st_ino
+    def mark(self) -> bytes | None:
+        """What tells it from another folder at the same path, as ``make_mark`` made it; None: it has none.
+
+        The inode alone does not: a folder that is made where one was removed often gets the same. The mark alone does
+        not tell it from its copy.
+        """
+        try:
+            with _reading(Place(self._work, _MARK)) as file:
+                found = file.read(MARK_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise machine_error("read", exc) from exc
+        return self._with_inode(found) if len(found) == MARK_BYTES else None
+
+    def make_mark(self, fresh: bytes) -> bytes:
+        """Its mark; on the disk when this returns. ``fresh``: 16 random bytes, for a folder that has none."""
+        if (found := self.mark()) is not None:
+            return found
+        try:
+            self._clear(_MARK)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(_MARK, flags, 0o600, dir_fd=self._work), "wb") as file:
+                file.write(fresh)
+                file.flush()
+                os.fsync(file.fileno())
+            for handle in (self._work, self._root):
+                os.fsync(handle)
+        except OSError as exc:
+            raise machine_error("write", exc) from exc
+        return self._with_inode(fresh)
+
+    def _with_inode(self, mark: bytes) -> bytes:
+        return mark + os.fstat(self._root).st_ino.to_bytes(8, "big")
 
     @property
     def staging(self) -> Path:

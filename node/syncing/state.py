@@ -20,7 +20,7 @@ from protocol.ids import PublicKey
 from protocol.manifest import MAX_ENTRIES, MAX_MANIFEST_BYTES, Kind
 from protocol.paths import MAX_PATH_BYTES
 
-_HEAD = b"archipel sync 1\n"
+_HEAD = b"archipel sync 2\n"
 MAX_STATE_BYTES = MAX_MANIFEST_BYTES
 """A manifest of the same files is larger."""
 
@@ -40,7 +40,7 @@ class _Base:
     account: Annotated[bytes, Raw(KEY_BYTES)]
     folder: Annotated[bytes, Raw(1, MAX_PATH_BYTES)]
     drive_path: Annotated[bytes, Raw(0, MAX_PATH_BYTES)]
-    inode: Annotated[int, Uint(2**64 - 1)]
+    mark: Annotated[bytes, Raw(1, 64)]
     agreed: Annotated[tuple[_Agreed, ...], Seq(Struct(_Agreed), MAX_ENTRIES)]
 
 
@@ -61,12 +61,12 @@ class SyncState:
         name = digest("local", self.account, digest("local", os.fsencode(self.folder)), self.drive_path)
         return self.home / "sync" / name.hex()
 
-    def read(self, inode: int) -> dict[bytes, Item] | None:
+    def read(self, mark: bytes | None) -> dict[bytes, Item] | None:
         """The base, or None: there is none, or it is damaged, or of another folder.
 
         Args:
-            inode: Of the folder. Another one at the same path (a disk that is not mounted leaves an empty one) has no
-                base yet.
+            mark: Of the folder; None: it has none. Another one at the same path (made anew, or left by a disk that is
+                not mounted) has no base yet.
 
         Raises:
             MachineError: It exists and cannot be read.
@@ -88,21 +88,21 @@ class SyncState:
             base = decode(_Base, body[len(_HEAD) :])
         except RemoteProtocolError:
             return None
-        whose = (base.account, base.folder, base.drive_path, base.inode)
-        if whose != (self.account, os.fsencode(self.folder), self.drive_path, inode):
+        whose = (base.account, base.folder, base.drive_path, base.mark)
+        if whose != (self.account, os.fsencode(self.folder), self.drive_path, mark):
             return None
         return {
             item.path: Item(Kind(item.kind), item.size, item.mtime_ns, item.executable, item.target)
             for item in base.agreed
         }
 
-    def write(self, inode: int, base: Mapping[bytes, Item]) -> None:
+    def write(self, mark: bytes, base: Mapping[bytes, Item]) -> None:
         """Replace the base; it is on the disk when this returns. One process at a time.
 
         Raises:
             MachineError: The disk says no. The base of before is still there.
         """
-        body = _HEAD + self._encode(inode, base)
+        body = _HEAD + self._encode(mark, base)
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             part = self.path.with_suffix(".part")
@@ -112,7 +112,7 @@ class SyncState:
             exc.filename = exc.filename or str(self.path)  # a disk that is full does not say where
             raise machine_error("write", exc) from exc
 
-    def _encode(self, inode: int, base: Mapping[bytes, Item]) -> bytes:
+    def _encode(self, mark: bytes, base: Mapping[bytes, Item]) -> bytes:
         agreed = tuple(
             _Agreed(
                 path=path,
@@ -125,6 +125,4 @@ class SyncState:
             for path, item in sorted(base.items())
         )
         folder = os.fsencode(self.folder)
-        return encode(
-            _Base(account=self.account, folder=folder, drive_path=self.drive_path, inode=inode, agreed=agreed)
-        )
+        return encode(_Base(account=self.account, folder=folder, drive_path=self.drive_path, mark=mark, agreed=agreed))

@@ -18,7 +18,7 @@ from node.fetching.reader import WholeFiles, read_contents
 from node.fetching.restore import Target, restore
 from node.progress import Progress
 from node.publishing.source import Source, scan_folder
-from node.syncing.folder import WORK_NAME, SyncedFolder
+from node.syncing.folder import MARK_BYTES, WORK_NAME, SyncedFolder
 from node.syncing.plan import Item, Plan, changed, kept_path, make_plan, missing
 from node.syncing.state import SyncState
 from protocol.links import Link
@@ -77,7 +77,7 @@ async def sync(client: Client, there: Link | None, state: SyncState, publish: Pu
     with await blocking(_open, state, there) as folder:
         downloader = Downloader(client, progress)
         manifest = None if there is None else await read_contents(downloader, there)
-        base = None if there is None else await blocking(state.read, folder.inode)
+        base = None if there is None else await blocking(state.read, await blocking(folder.mark))
         course = await blocking(_Course.begin, folder, state, manifest, base or {})
         if there is not None and manifest is not None and course.plan.down:
             await _bring_down(downloader, there, manifest, course)
@@ -92,7 +92,8 @@ async def sync(client: Client, there: Link | None, state: SyncState, publish: Pu
             link = await publish(source)
         else:
             link = there
-        await blocking(state.write, folder.inode, here)
+        mark = await blocking(folder.make_mark, client.world.random_bytes(MARK_BYTES))
+        await blocking(state.write, mark, here)
     return Synced(
         link=link,
         published=link != there,
@@ -114,7 +115,7 @@ def _open(state: SyncState, there: Link | None) -> SyncedFolder:
             if state.path.exists():
                 raise RefusedError(
                     f"the folder {str(state.folder)!r} is gone",
-                    hint="is its disk there? Make an empty folder to have all of it anew from the drive",
+                    hint="is its disk there? Make a new folder to have all of it anew from the drive",
                 )
             state.folder.mkdir()
     except OSError as exc:
@@ -161,7 +162,13 @@ class _Course:
         """List both sides and decide."""
         top = os.fsencode(state.folder.name) if manifest is None else _top(manifest)
         source = scan_folder(state.folder, top, WORK_NAME)
+        folder.check_place()
         here = _side(source.entries, top)
+        if base and not here.items:
+            raise RefusedError(
+                f"the folder {str(state.folder)!r} is empty, and was not when it was last synced",
+                hint="to have all of it anew, make a new folder in its place; to give it up, use `archipel drive rm`",
+            )
         there = _Side({}, {}) if manifest is None else _side(manifest.entries, top)
         _check_skipped(source, top, there.items)
         return cls(folder, state.folder, top, source, here, there, make_plan(base, here.items, there.items))
