@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from node.errors import machine_error
 from node.store.chunkfile import replace_file
@@ -21,8 +21,18 @@ from protocol.manifest import MAX_ENTRIES, MAX_MANIFEST_BYTES, Kind
 from protocol.paths import MAX_PATH_BYTES
 
 _HEAD = b"archipel sync 2\n"
-MAX_STATE_BYTES = MAX_MANIFEST_BYTES
-"""A manifest of the same files is larger."""
+MAX_STATE_BYTES = MAX_MANIFEST_BYTES + MAX_ENTRIES * 48
+"""A manifest of the same files is larger, but for stamps and digests."""
+
+
+class Known(NamedTuple):
+    """What both sides agreed on of one path, and how it was found here then."""
+
+    item: Item
+    stamp: int = 0
+    """:func:`~node.publishing.source.stamp` of what was here."""
+    digest: bytes = b""
+    """Of a file, that of the bytes here (:meth:`~node.syncing.folder.SyncedFolder.digest`); empty: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +43,8 @@ class _Agreed:
     mtime_ns: Annotated[int, Int()]
     executable: Annotated[bool, Flag()]
     target: Annotated[bytes, Raw(0, MAX_PATH_BYTES)]
+    stamp: Annotated[int, Int()]
+    digest: Annotated[bytes, Raw(0, DIGEST_BYTES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +73,7 @@ class SyncState:
         name = digest("local", self.account, digest("local", os.fsencode(self.folder)), self.drive_path)
         return self.home / "sync" / name.hex()
 
-    def read(self, mark: bytes | None) -> dict[bytes, Item] | None:
+    def read(self, mark: bytes | None) -> dict[bytes, Known] | None:
         """The base, or None: there is none, or it is damaged, or of another folder.
 
         Args:
@@ -92,11 +104,13 @@ class SyncState:
         if whose != (self.account, os.fsencode(self.folder), self.drive_path, mark):
             return None
         return {
-            item.path: Item(Kind(item.kind), item.size, item.mtime_ns, item.executable, item.target)
+            item.path: Known(
+                Item(Kind(item.kind), item.size, item.mtime_ns, item.executable, item.target), item.stamp, item.digest
+            )
             for item in base.agreed
         }
 
-    def write(self, mark: bytes, base: Mapping[bytes, Item]) -> None:
+    def write(self, mark: bytes, base: Mapping[bytes, Known]) -> None:
         """Replace the base; it is on the disk when this returns. One process at a time.
 
         Raises:
@@ -112,7 +126,7 @@ class SyncState:
             exc.filename = exc.filename or str(self.path)  # a disk that is full does not say where
             raise machine_error("write", exc) from exc
 
-    def _encode(self, mark: bytes, base: Mapping[bytes, Item]) -> bytes:
+    def _encode(self, mark: bytes, base: Mapping[bytes, Known]) -> bytes:
         agreed = tuple(
             _Agreed(
                 path=path,
@@ -121,8 +135,10 @@ class SyncState:
                 mtime_ns=item.mtime_ns,
                 executable=item.executable,
                 target=item.target,
+                stamp=stamp,
+                digest=content,
             )
-            for path, item in sorted(base.items())
+            for path, (item, stamp, content) in sorted(base.items())
         )
         folder = os.fsencode(self.folder)
         return encode(_Base(account=self.account, folder=folder, drive_path=self.drive_path, mark=mark, agreed=agreed))

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from node.errors import MachineError
 from node.syncing import state as state_module
 from node.syncing.plan import Item
-from node.syncing.state import SyncState
+from node.syncing.state import Known, SyncState
 from protocol.ids import PublicKey
 from protocol.manifest import Kind
 
 BASE = {
-    b"d": Item(Kind.FOLDER, mtime_ns=-1),
-    b"d/\xff": Item(Kind.FILE, 2**63, 2**63 - 1, True),
-    b"l": Item(Kind.SYMLINK, 0, 1, False, b"d"),
+    b"d": Known(Item(Kind.FOLDER, mtime_ns=-1)),
+    b"d/\xff": Known(Item(Kind.FILE, 2**63, 2**63 - 1, True), -(2**63), b"h" * 32),
+    b"l": Known(Item(Kind.SYMLINK, 0, 1, False, b"d"), 2**63 - 1),
 }
 MARK = b"m" * 24
 
@@ -95,17 +95,22 @@ def test_a_disk_that_says_no(state: SyncState) -> None:
     st.dictionaries(
         st.binary(min_size=1, max_size=30),
         st.builds(
-            Item,
-            st.sampled_from(Kind),
-            st.integers(0, 2**63),
+            Known,
+            st.builds(
+                Item,
+                st.sampled_from(Kind),
+                st.integers(0, 2**63),
+                st.integers(-(2**63), 2**63 - 1),
+                st.booleans(),
+                st.binary(max_size=30),
+            ),
             st.integers(-(2**63), 2**63 - 1),
-            st.booleans(),
-            st.binary(max_size=30),
+            st.binary(max_size=32),
         ),
         max_size=5,
     )
 )
-def test_any_listing_is_kept(tmp_path_factory: pytest.TempPathFactory, base: dict[bytes, Item]) -> None:
+def test_any_listing_is_kept(tmp_path_factory: pytest.TempPathFactory, base: dict[bytes, Known]) -> None:
     state = SyncState(tmp_path_factory.getbasetemp(), PublicKey(b"a" * 32), Path("/srv"), b"")
     state.write(MARK, base)
     assert state.read(MARK) == base
