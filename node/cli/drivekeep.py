@@ -17,11 +17,11 @@ from node.cli.text import count_text, date_text, size_text, visible
 from node.config import parse_duration
 from node.drive.keeping import Renewal, Renewed, renew_at
 from node.drive.service import DriveService
-from node.drive.sync import Synced
-from node.drive.syncing import sync_with_drive
 from node.drive.tree import drive_path
 from node.errors import ConfigError
 from node.publishing.publish import Published
+from node.syncing.drivepath import sync_with_drive
+from node.syncing.sync import Synced
 
 
 @click.command()

@@ -1,1 +1,1 @@
-"""The account's drive: its list of deposits, and folders kept equal to what is in it."""
+"""The account's drive: its list of deposits, on the network and in the home."""

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from dht.state import MAX_CONTACTS, pack_contacts, read_contacts
 from node.config import load_config, parse_duration, parse_size, split_host_port
-from node.drive.plan import Item, make_plan
-from node.drive.syncstate import SyncState
 from node.errors import ConfigError, MachineError
 from node.journal import DepositRow, Journal
 from node.store.chunkfile import ChunkFile, DamagedError, Trailer, pack_leases, parse_name, read_leases
+from node.syncing.plan import Item, make_plan
+from node.syncing.state import Known, SyncState
 from protocol.codec import decode, encode
 from protocol.errors import LocalProtocolError, ProtocolError
 from protocol.hashing import digest
@@ -30,7 +30,7 @@ from tests.node.builders import ALICE, NETWORK, lease_for, sample
 _SMALL, _LARGE = sample(1, 300, Shares(2, 3)), sample(2, 300_000, Shares(2, 3))
 _ROOT, _SOURCE, _DEPOSIT = SegmentId(b"r" * 32), b"s" * 32, b"d" * 16
 _TOKEN = b"t" * 32
-_INODE = 7
+_MARK = b"m" * 24
 
 
 @cache
@@ -241,17 +241,17 @@ def _run_sync_state(data: bytes) -> None:
     for content in (data, data[:-32] + digest("file", data[:-32])):
         state.path.write_bytes(content)
         with no_handle_left():
-            base = state.read(_INODE)
+            base = state.read(_MARK)
         if base is not None:
-            state.write(_INODE, base)
-            assert state.read(_INODE) == base
-            make_plan(base, {}, {})
+            state.write(_MARK, base)
+            assert state.read(_MARK) == base
+            make_plan({path: known.item for path, known in base.items()}, {}, {})
 
 
 def _sync_state_seeds() -> list[bytes]:
     state = _state()
     file, link = Item(Kind.FILE, 5, 1_700_000_000_000_000_000, True), Item(Kind.SYMLINK, target=b"a")
-    state.write(_INODE, {b"a": Item(Kind.FOLDER), b"a/b": file, b"c": link})
+    state.write(_MARK, {b"a": Known(Item(Kind.FOLDER)), b"a/b": Known(file, -5, b"h" * 32), b"c": Known(link, 6)})
     return [state.path.read_bytes()]
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from node.drive import folder as folder_module
-from node.drive.swap import Place
-from node.drive.syncstate import SyncState
 from node.publishing.source import Source
+from node.syncing import folder as folder_module
+from node.syncing.state import SyncState
+from node.syncing.swap import Place
 from protocol.links import Link
 from tests.network.machines import Machine
 

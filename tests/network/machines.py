@@ -1,25 +1,28 @@
 """Machines of one account, each with a folder that is kept equal to the one in the drive."""
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node.drive.sync import Synced, sync
-from node.drive.syncstate import SyncState
 from node.errors import RefusedError
 from node.progress import Progress
 from node.publishing.content import FileContent
 from node.publishing.publish import Options, Published, publish
 from node.publishing.source import Source
+from node.syncing.folder import WORK_NAME, SyncedFolder
+from node.syncing.state import SyncState
+from node.syncing.sync import Synced, sync
 from protocol.hashing import plain_digest
 from protocol.ids import PublicKey
 from protocol.links import Link
 from protocol.manifest import Kind
-from tests.network.archipelago import Archipelago, User
+from tests.network.archipelago import Archipelago, User, archipelago
 
 ACCOUNT = PublicKey(b"a" * 32)
 SECOND = 10**9
+WORK = os.fsdecode(WORK_NAME)
 
 
 @dataclass
@@ -77,7 +80,22 @@ class Machine:
     @property
     def tree(self) -> dict[str, object]:
         """What is in the folder: contents of files, targets of links."""
-        return {str(path.relative_to(self.folder)): _content(path) for path in sorted(self.folder.rglob("*"))}
+        found = (path for path in sorted(self.folder.rglob("*")) if path.relative_to(self.folder).parts[0] != WORK)
+        return {str(path.relative_to(self.folder)): _content(path) for path in found}
+
+    @property
+    def work(self) -> set[str]:
+        """What a sync has left in its working folder."""
+        work = self.folder / WORK
+        return set(os.listdir(work)) if work.exists() else set()
+
+    @property
+    def mark(self) -> bytes:
+        """Of the folder, which has one."""
+        with SyncedFolder(self.folder) as folder:
+            mark = folder.mark()
+        assert mark is not None
+        return mark
 
 
 def _content(path: Path) -> object:
@@ -89,3 +107,20 @@ def _content(path: Path) -> object:
 def machine(islands: Archipelago, user: User, drive: Drive, name: str, folder: str) -> Machine:
     """A machine of its own, with a folder that is not made yet."""
     return Machine(islands, user, drive, islands.base / name / folder, islands.base / f"home-{name}")
+
+
+@asynccontextmanager
+async def two_machines(base: Path) -> AsyncIterator[tuple[Machine, Machine]]:
+    """Alice's with a folder ``Photos``, which is in the drive, and Bob's, where it is called ``Bilder``."""
+    async with archipelago(base, 6) as islands, islands.user("alice") as first, islands.user("bob") as second:
+        drive = Drive()
+        alice = machine(islands, first, drive, "alice", "Photos")
+        bob = machine(islands, second, drive, "bob", "Bilder")
+        alice.folder.mkdir(parents=True)
+        bob.folder.parent.mkdir()
+        alice.write("a.txt", "a")
+        alice.write("b.txt", "b")
+        alice.write("sub/c.txt", "c")
+        await alice.sync()
+        await bob.sync()
+        yield alice, bob

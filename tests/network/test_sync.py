@@ -1,40 +1,21 @@
 """A folder synced by two machines through the drive: both have the same in the end, and nothing is lost on the way."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from trio.testing import MockClock
 
-from node.drive.sync import sync
 from node.errors import MachineError, NotFoundError, RefusedError
 from node.progress import Progress
 from node.publishing.source import Source
+from node.syncing.sync import sync
 from protocol.links import Link
 from protocol.manifest import Kind
 from tests.network.archipelago import archipelago, failure
-from tests.network.machines import Drive, Machine, machine
+from tests.network.machines import Drive, machine, two_machines
 
 MIB = 1 << 20
-
-
-@asynccontextmanager
-async def two_machines(base: Path) -> AsyncIterator[tuple[Machine, Machine]]:
-    """Alice's with a folder ``Photos``, which is in the drive, and Bob's, where it is called ``Bilder``."""
-    async with archipelago(base, 6) as islands, islands.user("alice") as first, islands.user("bob") as second:
-        drive = Drive()
-        alice = machine(islands, first, drive, "alice", "Photos")
-        bob = machine(islands, second, drive, "bob", "Bilder")
-        alice.folder.mkdir(parents=True)
-        bob.folder.parent.mkdir()
-        alice.write("a.txt", "a")
-        alice.write("b.txt", "b")
-        alice.write("sub/c.txt", "c")
-        await alice.sync()
-        await bob.sync()
-        yield alice, bob
 
 
 async def test_a_new_folder_goes_up_and_comes_down_elsewhere(autojump_clock: MockClock, base: Path) -> None:
@@ -127,6 +108,7 @@ async def test_one_file_with_two_times_is_not_kept_twice(autojump_clock: MockClo
 
 async def test_deletions_travel_but_never_over_a_change(autojump_clock: MockClock, base: Path) -> None:
     async with two_machines(base) as (alice, bob):
+        alice.write("rest", "")
         (alice.folder / "a.txt").unlink()
         (alice.folder / "b.txt").unlink()
         (alice.folder / "sub/c.txt").unlink()
@@ -138,12 +120,12 @@ async def test_deletions_travel_but_never_over_a_change(autojump_clock: MockCloc
         assert set(done.removed_here) == {b"a.txt", b"sub", b"sub/c.txt"}
         assert done.up == (b"b.txt",)
         await alice.sync()
-        assert alice.tree == bob.tree == {"b.txt": b"still wanted"}
+        assert alice.tree == bob.tree == {"b.txt": b"still wanted", "rest": b""}
         alice.write("b.txt", "changed", time=3_000_000)
         await alice.sync()
         (bob.folder / "b.txt").unlink(missing_ok=True)
         assert (await bob.sync()).down == [b"b.txt"]
-        assert bob.tree == {"b.txt": b"changed"}
+        assert bob.tree == {"b.txt": b"changed", "rest": b""}
 
 
 async def test_files_become_folders_and_the_reverse(autojump_clock: MockClock, base: Path) -> None:
@@ -308,7 +290,7 @@ async def test_two_syncs_of_one_folder_do_not_meet(autojump_clock: MockClock, ba
         bob.write("b.txt", "new", time=2_000_000)
         await sync(bob.user.client, bob.drive.link, bob.state, meanwhile, Progress())
         assert "another sync" in str(errors[0])
-        assert not (bob.folder / ".archipel-sync").exists()
+        assert bob.work == {"id"}
 
 
 async def test_what_cannot_be_published_does_not_pass_for_deleted(autojump_clock: MockClock, base: Path) -> None:
@@ -345,7 +327,7 @@ async def test_what_is_called_as_our_working_folder_does_not_come_down(autojump_
         done = await bob.sync()
         assert not done.published
         assert bob.tree == {"a.txt": b"new"}
-        assert not (bob.folder / ".archipel-sync").exists()
+        assert bob.work == {"id"}
 
 
 async def test_what_the_network_lost_changes_nothing(autojump_clock: MockClock, base: Path) -> None:
@@ -362,5 +344,5 @@ async def test_what_the_network_lost_changes_nothing(autojump_clock: MockClock, 
                     node.chunk_file((segment, index)).unlink()
         error = await failure(bob.sync())
         assert isinstance(error, NotFoundError)
-        assert {name: found for name, found in bob.tree.items() if not name.startswith(".archipel-sync")} == before
+        assert bob.tree == before
         assert bob.drive.link == link

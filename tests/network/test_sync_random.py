@@ -98,6 +98,8 @@ async def test_people_who_do_as_they_like(autojump_clock: MockClock, base: Path,
             for each in both:
                 for _ in range(random.randint(0, 3)):
                     person.work(each)
+                if not any(_all(each.folder)):  # it would be refused
+                    (each.folder / "rest").touch()
             await sync_or_die(random.choice(both), random)
         for each in (*both, *both):
             await each.sync()

@@ -7,11 +7,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
-from node.drive.plan import Item
 from node.errors import machine_error
 from node.home import write_private
+from node.syncing.plan import Item
 from protocol.codec import Flag, Int, Raw, Seq, Struct, Uint, decode, encode
 from protocol.errors import RemoteProtocolError
 from protocol.hashing import DIGEST_BYTES, digest
@@ -20,9 +20,19 @@ from protocol.ids import PublicKey
 from protocol.manifest import MAX_ENTRIES, MAX_MANIFEST_BYTES, Kind
 from protocol.paths import MAX_PATH_BYTES
 
-_HEAD = b"archipel sync 1\n"
-MAX_STATE_BYTES = MAX_MANIFEST_BYTES
-"""A manifest of the same files is larger."""
+_HEAD = b"archipel sync 2\n"
+MAX_STATE_BYTES = MAX_MANIFEST_BYTES + MAX_ENTRIES * 48
+"""A manifest of the same files is larger, but for stamps and digests."""
+
+
+class Known(NamedTuple):
+    """What both sides agreed on of one path, and how it was found here then."""
+
+    item: Item
+    stamp: int = 0
+    """:func:`~node.publishing.source.stamp` of what was here."""
+    digest: bytes = b""
+    """Of a file, that of the bytes here (:meth:`~node.syncing.folder.SyncedFolder.digest`); empty: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +43,8 @@ class _Agreed:
     mtime_ns: Annotated[int, Int()]
     executable: Annotated[bool, Flag()]
     target: Annotated[bytes, Raw(0, MAX_PATH_BYTES)]
+    stamp: Annotated[int, Int()]
+    digest: Annotated[bytes, Raw(0, DIGEST_BYTES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +52,7 @@ class _Base:
     account: Annotated[bytes, Raw(KEY_BYTES)]
     folder: Annotated[bytes, Raw(1, MAX_PATH_BYTES)]
     drive_path: Annotated[bytes, Raw(0, MAX_PATH_BYTES)]
-    inode: Annotated[int, Uint(2**64 - 1)]
+    mark: Annotated[bytes, Raw(1, 64)]
     agreed: Annotated[tuple[_Agreed, ...], Seq(Struct(_Agreed), MAX_ENTRIES)]
 
 
@@ -61,12 +73,12 @@ class SyncState:
         name = digest("local", self.account, digest("local", os.fsencode(self.folder)), self.drive_path)
         return self.home / "sync" / name.hex()
 
-    def read(self, inode: int) -> dict[bytes, Item] | None:
+    def read(self, mark: bytes | None) -> dict[bytes, Known] | None:
         """The base, or None: there is none, or it is damaged, or of another folder.
 
         Args:
-            inode: Of the folder. Another one at the same path (a disk that is not mounted leaves an empty one) has no
-                base yet.
+            mark: Of the folder; None: it has none. Another one at the same path (made anew, or left by a disk that is
+                not mounted) has no base yet.
 
         Raises:
             MachineError: It exists and cannot be read.
@@ -88,21 +100,23 @@ class SyncState:
             base = decode(_Base, body[len(_HEAD) :])
         except RemoteProtocolError:
             return None
-        whose = (base.account, base.folder, base.drive_path, base.inode)
-        if whose != (self.account, os.fsencode(self.folder), self.drive_path, inode):
+        whose = (base.account, base.folder, base.drive_path, base.mark)
+        if whose != (self.account, os.fsencode(self.folder), self.drive_path, mark):
             return None
         return {
-            item.path: Item(Kind(item.kind), item.size, item.mtime_ns, item.executable, item.target)
+            item.path: Known(
+                Item(Kind(item.kind), item.size, item.mtime_ns, item.executable, item.target), item.stamp, item.digest
+            )
             for item in base.agreed
         }
 
-    def write(self, inode: int, base: Mapping[bytes, Item]) -> None:
+    def write(self, mark: bytes, base: Mapping[bytes, Known]) -> None:
         """Replace the base; it is on the disk when this returns. One process at a time.
 
         Raises:
             MachineError: The disk says no. The base of before is still there.
         """
-        body = _HEAD + self._encode(inode, base)
+        body = _HEAD + self._encode(mark, base)
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_private(self.path, body + digest("file", body), replace=True)
@@ -110,7 +124,7 @@ class SyncState:
             exc.filename = exc.filename or str(self.path)  # a disk that is full does not say where
             raise machine_error("write", exc) from exc
 
-    def _encode(self, inode: int, base: Mapping[bytes, Item]) -> bytes:
+    def _encode(self, mark: bytes, base: Mapping[bytes, Known]) -> bytes:
         agreed = tuple(
             _Agreed(
                 path=path,
@@ -119,10 +133,10 @@ class SyncState:
                 mtime_ns=item.mtime_ns,
                 executable=item.executable,
                 target=item.target,
+                stamp=stamp,
+                digest=content,
             )
-            for path, item in sorted(base.items())
+            for path, (item, stamp, content) in sorted(base.items())
         )
         folder = os.fsencode(self.folder)
-        return encode(
-            _Base(account=self.account, folder=folder, drive_path=self.drive_path, inode=inode, agreed=agreed)
-        )
+        return encode(_Base(account=self.account, folder=folder, drive_path=self.drive_path, mark=mark, agreed=agreed))

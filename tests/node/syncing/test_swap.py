@@ -1,4 +1,4 @@
-"""Renames that destroy nothing (node/drive/swap.py), with the system's help and without."""
+"""Renames that destroy nothing (node/syncing/swap.py), with the system's help and without."""
 
 import ctypes
 import errno
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from node.drive import swap
-from node.drive.swap import Place, bring_to_disk, exchange, move
+from node.syncing import swap
+from node.syncing.swap import Place, bring_to_disk, exchange, move
 
 
 def _unknown(*_: object) -> int:

@@ -9,23 +9,27 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Self
 
-from node.drive.plan import Item
-from node.drive.swap import Place, bring_to_disk, exchange, move
 from node.errors import MachineError, RefusedError, machine_error
 from node.publishing.source import stamp
+from node.syncing.plan import Item
+from node.syncing.swap import Place, bring_to_disk, exchange, move
+from protocol.hashing import DIGEST_BYTES, digest
 from protocol.manifest import Kind
 
 WORK_NAME = b".archipel-sync"
-"""A folder in the synced one, since only there a rename is certain to work. It is no part of what is synced."""
+"""A folder in the synced one, since only there a rename is certain to work. It is no part of what is synced. What
+marks the folder stays in it."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE_BYTES = 1 << 20
-_TREE, _OUT, _FETCH = b"tree", b"out", b"fetch.part"
+_TREE, _OUT, _FETCH, _MARK = b"tree", b"out", b"fetch.part", b"id"
+MARK_BYTES = 16
+"""Of what is random in a folder's mark."""
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY)
 
 
@@ -43,6 +47,8 @@ class SyncedFolder:
         """
         self._path = folder
         self._touched: set[bytes] = set()
+        self.put_stamps: dict[bytes, int] = {}
+        """Stamps of what was put, in its place."""
         self._work = -1
         self._locked = False
         try:
@@ -86,7 +92,7 @@ class SyncedFolder:
         """Let go of it. What has come of a fetch is kept for the next sync."""
         try:
             if self._locked:
-                with suppress(OSError):  # there is something in it
+                with suppress(OSError):  # there is something in it, such as the mark
                     Place(self._root, WORK_NAME).rmdir()
         finally:
             for handle in (self._work, self._root):
@@ -95,10 +101,40 @@ class SyncedFolder:
             self._work = self._root = -1
             self._locked = False
 
-    @property
-    def inode(self) -> int:
-        """What tells it from another folder at the same path."""
-        return os.fstat(self._root).st_ino
+    def mark(self) -> bytes | None:
+        """What tells it from another folder at the same path, as ``make_mark`` made it; None: it has none.
+
+        The inode alone does not: a folder that is made where one was removed often gets the same. The mark alone does
+        not tell it from its copy.
+        """
+        try:
+            with _reading(Place(self._work, _MARK)) as file:
+                found = file.read(MARK_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise machine_error("read", exc) from exc
+        return self._with_inode(found) if len(found) == MARK_BYTES else None
+
+    def make_mark(self, fresh: bytes) -> bytes:
+        """Its mark; on the disk when this returns. ``fresh``: 16 random bytes, for a folder that has none."""
+        if (found := self.mark()) is not None:
+            return found
+        try:
+            self._clear(_MARK)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(_MARK, flags, 0o600, dir_fd=self._work), "wb") as file:
+                file.write(fresh)
+                file.flush()
+                os.fsync(file.fileno())
+            for handle in (self._work, self._root):
+                os.fsync(handle)
+        except OSError as exc:
+            raise machine_error("write", exc) from exc
+        return self._with_inode(fresh)
+
+    def _with_inode(self, mark: bytes) -> bytes:
+        return mark + os.fstat(self._root).st_ino.to_bytes(8, "big")
 
     @property
     def staging(self) -> Path:
@@ -202,7 +238,10 @@ class SyncedFolder:
         try:
             with self._at(b"/".join((WORK_NAME, _TREE, origin))) as staged, self._at(path) as place:
                 self._touched.add(path.rpartition(b"/")[0])
-                return _put(staged, item, place, scanned)
+                put = _put(staged, item, place, scanned)
+                if put is not None and (found := place.look()) is not None and _same_state(found, put):
+                    self.put_stamps[path] = stamp(found)
+                return put is not None
         except OSError as exc:
             raise self._error(path, exc) from exc
 
@@ -222,6 +261,23 @@ class SyncedFolder:
             return False
         except OSError as exc:
             raise self._error(path, exc) from exc
+
+    def digest(self, path: bytes, scanned: int) -> Generator[None, None, bytes | None]:
+        """Read a file, a piece at a step; its digest, or None: it is not as it was scanned, or changes meanwhile."""
+        try:
+            with self._at(path) as place, _reading(place) as file:
+                if stamp(os.fstat(file.fileno())) != scanned:
+                    return None
+                found = bytes(DIGEST_BYTES)
+                while piece := file.read(_PIECE_BYTES):
+                    found = digest("local", found, piece)
+                    yield
+                return found if stamp(os.fstat(file.fileno())) == scanned else None
+        except OSError as exc:
+            if exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return None
+            exc.filename = path
+            raise machine_error("read", exc) from exc
 
     @contextmanager
     def _at(self, path: bytes) -> Iterator[Place]:
@@ -271,24 +327,26 @@ def _reading(place: Place) -> BufferedReader:
     return os.fdopen(os.open(place.name, flags, dir_fd=place.folder), "rb")
 
 
-def _put(staged: Place, item: Item, place: Place, scanned: int | None) -> bool:
+def _put(staged: Place, item: Item, place: Place, scanned: int | None) -> os.stat_result | None:
+    """What was put into its place, as it was before; None: it was not."""
     found = place.look()
     if found is not None and (scanned is None or stamp(found) != scanned or stat.S_ISDIR(found.st_mode)):
-        return False
+        return None
     if item.kind is Kind.FILE:
         _make_ready(staged, item, found)
+    ready = staged.look()
     if found is None:
         try:
             move(staged, place)
         except FileExistsError:
-            return False
-        return True
+            return None
+        return ready
     exchange(staged, place)
     if not _is(staged, found):  # it was replaced or written to between the look and the exchange
         exchange(staged, place)
-        return False
+        return None
     staged.unlink()
-    return True
+    return ready
 
 
 def _make_ready(staged: Place, item: Item, replaced: os.stat_result | None) -> None:
@@ -301,8 +359,12 @@ def _make_ready(staged: Place, item: Item, replaced: os.stat_result | None) -> N
 
 
 def _is(place: Place, found: os.stat_result) -> bool:
-    """Whether there is what was found elsewhere, not written to since. A rename changes ctime, so it does not count."""
+    """Whether there is what was found elsewhere, not written to since."""
     now = place.look()
-    return now is not None and all(
-        getattr(now, name) == getattr(found, name) for name in ("st_dev", "st_ino", "st_size", "st_mtime_ns")
-    )
+    return now is not None and _same_state(now, found)
+
+
+def _same_state(one: os.stat_result, other: os.stat_result) -> bool:
+    """A rename changes ctime, so it does not count."""
+    names = ("st_dev", "st_ino", "st_size", "st_mtime_ns")
+    return all(getattr(one, name) == getattr(other, name) for name in names)

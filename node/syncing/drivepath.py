@@ -1,4 +1,4 @@
-"""A folder of this machine and a deposit in the drive: what is around a sync (node/drive/sync.py).
+"""A folder of this machine and a deposit in the drive: what is around a sync (node/syncing/sync.py).
 
 All machines of an account publish a synced folder under one deposit id, so that it is one thing in the drive, and
 whoever publishes does so only if the drive has what this machine has just looked at.
@@ -10,8 +10,6 @@ from pathlib import Path
 
 from node.drive.entries import kept_of, published_entry
 from node.drive.service import DriveService
-from node.drive.sync import Synced, sync
-from node.drive.syncstate import SyncState
 from node.drive.tree import Tree, put
 from node.errors import NotFoundError, RefusedError
 from node.fetching.download import Downloader
@@ -21,6 +19,8 @@ from node.progress import Progress
 from node.publishing.content import FileContent
 from node.publishing.publish import Options, Published, begin, publish_run
 from node.publishing.source import Source
+from node.syncing.state import SyncState
+from node.syncing.sync import Synced, sync
 from protocol.drive import Drive, DriveEntry, EntryKind
 from protocol.hashing import digest
 from protocol.links import Link

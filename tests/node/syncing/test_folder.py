@@ -1,17 +1,18 @@
-"""A synced folder (node/drive/folder.py): nothing outside is touched, nothing that changed is replaced."""
+"""A synced folder (node/syncing/folder.py): nothing outside is touched, nothing that changed is replaced."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from node.drive import folder as folder_module
-from node.drive.folder import WORK_NAME, SyncedFolder
-from node.drive.plan import Item
-from node.drive.swap import Place
 from node.errors import MachineError, RefusedError
 from node.publishing.source import stamp
+from node.syncing import folder as folder_module
+from node.syncing.folder import WORK_NAME, SyncedFolder
+from node.syncing.plan import Item
+from node.syncing.swap import Place
 from protocol.manifest import Kind
 
 FILE = Item(Kind.FILE, size=3, mtime_ns=5_000_000_000)
@@ -254,3 +255,32 @@ def test_a_file_or_nothing_cannot_be_synced(tmp_path: Path) -> None:
     for name in ("file", "none"):
         with pytest.raises(MachineError, match="cannot sync"):
             SyncedFolder(tmp_path / name)
+
+
+def test_its_mark_stays_with_it(path: Path) -> None:
+    with SyncedFolder(path) as folder:
+        assert folder.mark() is None
+    assert not os.listdir(path)
+    with SyncedFolder(path) as folder:
+        mark = folder.make_mark(b"m" * 16)
+        assert folder.make_mark(b"n" * 16) == folder.mark() == mark
+    shutil.copytree(path, path.with_name("copy"))
+    with SyncedFolder(path) as folder, SyncedFolder(path.with_name("copy")) as copy:
+        assert folder.mark() == mark
+        assert copy.mark() != mark
+    shutil.rmtree(path)
+    path.mkdir()
+    with SyncedFolder(path) as folder:
+        assert folder.mark() is None
+
+
+def test_a_mark_that_was_cut_short_is_none(folder: SyncedFolder) -> None:
+    (folder.tree.parent / "id").write_bytes(b"m" * 15)
+    assert folder.mark() is None
+    mark = folder.make_mark(b"n" * 16)
+    assert mark.startswith(b"n" * 16)
+    assert folder.mark() == mark
+    (folder.tree.parent / "id").unlink()
+    (folder.tree.parent / "id").symlink_to("elsewhere")
+    with pytest.raises(MachineError, match="cannot read"):
+        folder.mark()

@@ -1,4 +1,4 @@
-"""The plan of a sync (node/drive/plan.py): nothing is lost, and both sides are equal in the end."""
+"""The plan of a sync (node/syncing/plan.py): nothing is lost, and both sides are equal in the end."""
 
 from collections import Counter
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from node.drive.plan import Item, Listing, Plan, kept_path, make_plan, same
 from node.errors import RefusedError
+from node.syncing.plan import Item, Listing, Plan, kept_path, make_plan, same
 from protocol.manifest import Kind
 
 FOLDER = Item(Kind.FOLDER)

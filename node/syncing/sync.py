@@ -11,18 +11,20 @@ from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
+from node.blocking import Blocking
 from node.client import Client
-from node.drive.folder import WORK_NAME, SyncedFolder
-from node.drive.plan import Item, Plan, changed, kept_path, make_plan, missing
-from node.drive.syncstate import SyncState
 from node.errors import ConfigError, RefusedError, machine_error
 from node.fetching.download import Downloader
 from node.fetching.reader import WholeFiles, read_contents
 from node.fetching.restore import Target, restore
 from node.progress import Progress
 from node.publishing.source import Source, scan_folder
+from node.syncing.folder import MARK_BYTES, WORK_NAME, SyncedFolder
+from node.syncing.listing import Side, check_skipped, learn, recognise, side
+from node.syncing.plan import Item, Plan, changed, kept_path, make_plan, missing
+from node.syncing.state import Known, SyncState
 from protocol.links import Link
-from protocol.manifest import Entry, Kind, Manifest
+from protocol.manifest import Kind, Manifest
 
 _STEPS = 64
 
@@ -49,15 +51,6 @@ class Synced:
     """What is here and cannot be published, each with its reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """The folder as it is on one side."""
-
-    items: dict[bytes, Item]
-    numbers: dict[bytes, int]
-    """Path -> index of its entry."""
-
-
 async def sync(client: Client, there: Link | None, state: SyncState, publish: Publish, progress: Progress) -> Synced:
     """Make both sides equal.
 
@@ -77,22 +70,32 @@ async def sync(client: Client, there: Link | None, state: SyncState, publish: Pu
     with await blocking(_open, state, there) as folder:
         downloader = Downloader(client, progress)
         manifest = None if there is None else await read_contents(downloader, there)
-        base = None if there is None else await blocking(state.read, folder.inode)
-        course = await blocking(_Course.begin, folder, state, manifest, base or {})
+        base: Mapping[bytes, Known] = {}
+        if there is not None:
+            agreed = await blocking(state.read, await blocking(folder.mark))
+            base = {} if agreed is None else agreed
+        top = os.fsencode(state.folder.name) if manifest is None else _top(manifest)
+        source = await blocking(_listing, folder, state.folder, top)
+        await _through(blocking, recognise(folder, source, top, base))
+        course = await blocking(_Course.begin, folder, source, top, manifest, base)
         if there is not None and manifest is not None and course.plan.down:
             await _bring_down(downloader, there, manifest, course)
         done = _Done()
-        steps = course.apply(done)
-        while await blocking(_some, steps):
-            pass
+        await _through(blocking, course.apply(done))
         await blocking(folder.finish)
-        source, here = await blocking(course.look_again)
+        known = {**base, **course.put_here()}
+        source = await blocking(_listing, folder, state.folder, course.top)
+        await _through(blocking, recognise(folder, source, course.top, known))
+        here = await blocking(course.check_again, source)
         up, removed = changed(here, course.there.items), missing(course.there.items, here)
         if there is None or up or removed:
             link = await publish(source)
         else:
             link = there
-        await blocking(state.write, folder.inode, here)
+        learnt: dict[bytes, Known] = {}
+        await _through(blocking, learn(folder, source, course.top, known, learnt))
+        mark = await blocking(folder.make_mark, client.world.random_bytes(MARK_BYTES))
+        await blocking(state.write, mark, learnt)
     return Synced(
         link=link,
         published=link != there,
@@ -114,7 +117,7 @@ def _open(state: SyncState, there: Link | None) -> SyncedFolder:
             if state.path.exists():
                 raise RefusedError(
                     f"the folder {str(state.folder)!r} is gone",
-                    hint="is its disk there? Make an empty folder to have all of it anew from the drive",
+                    hint="is its disk there? Make a new folder to have all of it anew from the drive",
                 )
             state.folder.mkdir()
     except OSError as exc:
@@ -146,25 +149,41 @@ class _Course:
     """One sync under way. All calls block."""
 
     folder: SyncedFolder
-    path: Path
     top: bytes
     """What the paths of the deposit begin with: the name the folder had where it was first published."""
     source: Source
-    here: _Side
-    there: _Side
+    here: Side
+    there: Side
     plan: Plan
+    beside: dict[bytes, bytes] = field(default_factory=dict)
+    """Place -> path there, of what was put beside its place."""
 
     @classmethod
     def begin(
-        cls, folder: SyncedFolder, state: SyncState, manifest: Manifest | None, base: Mapping[bytes, Item]
+        cls,
+        folder: SyncedFolder,
+        source: Source,
+        top: bytes,
+        manifest: Manifest | None,
+        base: Mapping[bytes, Known],
     ) -> "_Course":
-        """List both sides and decide."""
-        top = os.fsencode(state.folder.name) if manifest is None else _top(manifest)
-        source = scan_folder(state.folder, top, WORK_NAME)
-        here = _side(source.entries, top)
-        there = _Side({}, {}) if manifest is None else _side(manifest.entries, top)
-        _check_skipped(source, top, there.items)
-        return cls(folder, state.folder, top, source, here, there, make_plan(base, here.items, there.items))
+        """Decide."""
+        here = side(source.entries, top)
+        if base and not here.items:
+            raise RefusedError(
+                f"the folder {os.fsdecode(source.tops[top])!r} is empty, and was not when it was last synced",
+                hint="to have all of it anew, make a new folder in its place; to give it up, use `archipel drive rm`",
+            )
+        there = Side({}, {}) if manifest is None else side(manifest.entries, top)
+        check_skipped(source, top, there.items)
+        return cls(
+            folder,
+            top,
+            source,
+            here,
+            there,
+            make_plan({path: known.item for path, known in base.items()}, here.items, there.items),
+        )
 
     def apply(self, done: _Done) -> Iterator[None]:
         """Do here what the plan says, where it is still as it was listed, step by step."""
@@ -199,20 +218,38 @@ class _Course:
         if put(place, self._stamp(place)):
             return place
         beside = next(path for number in count(1) if put(path := kept_path(place, item, number), None))
+        self.beside[beside] = origin
         done.kept[place] = beside
         return beside
 
-    def look_again(self) -> tuple[Source, dict[bytes, Item]]:
+    def check_again(self, source: Source) -> dict[bytes, Item]:
         """The folder as it is now: what others changed meanwhile goes up as well."""
-        source = scan_folder(self.path, self.top, WORK_NAME)
-        self.folder.check_place()
-        here = _side(source.entries, self.top).items
-        _check_skipped(source, self.top, self.there.items)
-        return source, here
+        check_skipped(source, self.top, self.there.items)
+        return side(source.entries, self.top).items
+
+    def put_here(self) -> dict[bytes, Known]:
+        """What came down, as it stands in its place."""
+        origins = {**self.plan.down, **self.beside}
+        return {
+            place: Known(self.there.items[origins[place]], stamp) for place, stamp in self.folder.put_stamps.items()
+        }
 
     def _stamp(self, path: bytes) -> int | None:
         number = self.here.numbers.get(path)
         return None if number is None else self.source.stamps[number]
+
+
+def _listing(folder: SyncedFolder, path: Path, top: bytes) -> Source:
+    """What is in the folder now. Blocks."""
+    source = scan_folder(path, top, WORK_NAME)
+    folder.check_place()
+    return source
+
+
+async def _through(blocking: Blocking, steps: Iterator[None]) -> None:
+    """Take all steps, in worker threads."""
+    while await blocking(_some, steps):
+        pass
 
 
 def _some(steps: Iterator[None]) -> bool:
@@ -230,30 +267,3 @@ def _top(manifest: Manifest) -> bytes:
     if first.kind is not Kind.FOLDER or any(b"/" not in entry.path for entry in manifest.entries[1:]):
         raise RefusedError("what the drive has there is not one folder", hint="sync with another path of the drive")
     return first.path
-
-
-def _side(entries: list[Entry] | tuple[Entry, ...], top: bytes) -> _Side:
-    """What is in the folder, but for our own working folder, which a manifest might name too."""
-    items: dict[bytes, Item] = {}
-    numbers: dict[bytes, int] = {}
-    start = len(top) + 1
-    for number, entry in enumerate(entries):
-        path = entry.path[start:]
-        if path and path.partition(b"/")[0] != WORK_NAME:
-            items[path] = Item(entry.kind, entry.size, entry.mtime_ns, entry.executable, entry.target)
-            numbers[path] = number
-    return _Side(items, numbers)
-
-
-def _check_skipped(source: Source, top: bytes, there: Mapping[bytes, Item]) -> None:
-    """What cannot be published must not pass for deleted.
-
-    Raises:
-        RefusedError: It stands where the drive has something.
-    """
-    for path, why in zip(source.skipped_paths, source.skipped, strict=True):
-        if path[len(top) + 1 :] in there:
-            raise RefusedError(
-                f"the drive has something where there is, here, what cannot be published: {why}",
-                hint="move it out of the folder: then what the drive has goes as well, as if deleted here",
-            )

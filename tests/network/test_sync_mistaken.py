@@ -1,0 +1,128 @@
+"""What a sync could take for a deletion, or for unchanged, and must not."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from trio.testing import MockClock
+
+from node.errors import RefusedError
+from node.syncing import folder as folder_module
+from node.syncing.folder import MARK_BYTES
+from node.syncing.plan import Item
+from node.syncing.state import Known, SyncState
+from node.syncing.swap import Place
+from tests.network.archipelago import failure
+from tests.network.machines import SECOND, two_machines
+
+
+async def test_a_folder_made_anew_empties_no_drive(autojump_clock: MockClock, base: Path) -> None:
+    """A file system gives the number of what was removed to what is made next."""
+    async with two_machines(base) as (alice, bob):
+        inode = bob.folder.stat().st_ino
+        shutil.rmtree(bob.folder)
+        bob.folder.mkdir()
+        agreed = SyncState.read
+
+        def same_inode(state: SyncState, mark: bytes | None) -> dict[bytes, Known] | None:
+            return agreed(state, None if mark is None else mark[:MARK_BYTES] + inode.to_bytes(8, "big"))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SyncState, "read", same_inode)
+            done = await bob.sync()
+        assert not done.removed_there
+        assert bob.tree == alice.tree
+        assert not (await alice.sync()).removed_here
+
+
+async def test_a_folder_that_lost_everything_empties_no_drive(autojump_clock: MockClock, base: Path) -> None:
+    async with two_machines(base) as (_, bob):
+        for path in bob.folder.iterdir():
+            if path.name == "sub":
+                shutil.rmtree(path)
+            elif path.is_file():
+                path.unlink()
+        link = bob.drive.link
+        error = await failure(bob.sync())
+        assert isinstance(error, RefusedError)
+        assert "is empty, and was not" in str(error)
+        assert bob.drive.link == link
+
+
+def rewrite(path: Path, content: str) -> None:
+    """Give a file other bytes of the same size, and its old time."""
+    before = path.stat()
+    path.write_text(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+async def test_other_bytes_of_one_size_and_time_go_up(autojump_clock: MockClock, base: Path) -> None:
+    async with two_machines(base) as (alice, bob):
+        rewrite(bob.folder / "a.txt", "A")
+        done = await bob.sync()
+        assert done.up == (b"a.txt",)
+        assert (await alice.sync()).down == [b"a.txt"]
+        assert alice.tree == bob.tree
+        assert alice.tree["a.txt"] == b"A"
+        for one in (alice, bob):
+            done = await one.sync()
+            assert not (done.published or done.down or done.kept)
+
+
+async def test_other_bytes_of_one_size_and_time_are_not_replaced(autojump_clock: MockClock, base: Path) -> None:
+    async with two_machines(base) as (alice, bob):
+        alice.write("a.txt", "alice's", time=2_000_000)
+        (alice.folder / "b.txt").unlink()
+        await alice.sync()
+        rewrite(bob.folder / "a.txt", "A")
+        rewrite(bob.folder / "b.txt", "B")
+        done = await bob.sync()
+        assert done.kept == {b"a.txt": b"a (from the drive, 1970-01-24).txt"}
+        assert not done.removed_here
+        await alice.sync()
+        assert alice.tree == bob.tree
+        assert (alice.tree["a.txt"], alice.tree["b.txt"]) == (b"A", b"B")
+
+
+async def test_what_both_rewrote_at_one_size_and_time_is_kept_twice(autojump_clock: MockClock, base: Path) -> None:
+    async with two_machines(base) as (alice, bob):
+        for one, content in ((alice, "A"), (bob, "B")):
+            rewrite(one.folder / "a.txt", content)
+            rewrite(one.folder / "b.txt", "same")
+        await alice.sync()
+        done = await bob.sync()
+        assert list(done.kept) == [b"a.txt"]
+        await alice.sync()
+        assert alice.tree == bob.tree
+
+
+async def test_a_file_that_was_only_touched_stays_as_it_is(autojump_clock: MockClock, base: Path) -> None:
+    async with two_machines(base) as (_, bob):
+        rewrite(bob.folder / "a.txt", "a")
+        (bob.folder / "b.txt").chmod(0o600)
+        assert not (await bob.sync()).published
+
+
+async def test_times_that_the_file_system_cannot_keep_stay_as_they_are_in_the_drive(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_machines(base) as (alice, bob):
+        os.utime(alice.write("odd", "odd"), ns=(0, 3_000_000_001))
+        await alice.sync()
+        make_ready = folder_module._make_ready
+
+        def coarsely(staged: Place, item: Item, replaced: os.stat_result | None) -> None:
+            make_ready(staged, item, replaced)
+            os.utime(staged.name, ns=(0, item.mtime_ns // (2 * SECOND) * 2 * SECOND), dir_fd=staged.folder)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(folder_module, "_make_ready", coarsely)
+            done = await bob.sync()
+        assert done.down == [b"odd"]
+        assert (bob.folder / "odd").stat().st_mtime_ns == 2 * SECOND
+        assert not done.published
+        assert not (await bob.sync()).published
+        bob.write("new", "new")
+        await bob.sync()
+        assert (await alice.sync()).down == [b"new"]
