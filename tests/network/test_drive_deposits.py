@@ -16,7 +16,6 @@ from node.drive.keeping import end_leases, renew_at
 from node.drive.known import Owner, change_known, read_known
 from node.drive.listing import list_drive
 from node.drive.publishing import publish_to_drive, record_deletion, record_renewal
-from node.drive.syncing import sync_with_drive
 from node.drive.tree import Tree, add_folder, put
 from node.errors import MachineError, NetworkError, NotFoundError, RefusedError
 from node.home import Home
@@ -26,6 +25,7 @@ from node.progress import Progress
 from node.publishing.content import FileContent
 from node.publishing.publish import Options
 from node.publishing.source import scan
+from node.syncing.drivepath import sync_with_drive
 from protocol.drive import Content, EntryKind, name_entry
 from protocol.hashing import plain_digest
 from protocol.links import NameLink
