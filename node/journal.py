@@ -205,6 +205,11 @@ class Journal:
         except (ValueError, RecursionError) as exc:  # a damaged key or policy, or one that is nested without end
             raise self._db.damaged() from exc
 
+    def roots(self, deposit: bytes) -> list[SegmentId]:
+        """The roots of a deposit id's finished deposits."""
+        query = "SELECT root FROM deposit WHERE network = ? AND deposit = ? ORDER BY root"
+        return [SegmentId(root) for (root,) in self._db.select(query, (self._network, deposit), bytes)]
+
     def expiry(self, deposit: bytes) -> int:
         """When the last lease of a deposit id's finished deposits ends, all versions together; 0 if there are none."""
         query = "SELECT COALESCE(MAX(expiry), 0) FROM deposit WHERE network = ? AND deposit = ?"

@@ -8,8 +8,8 @@ from node.drive.ending import Ending
 from node.drive.health import Condition
 from node.drive.known import Known
 from node.drive.listing import Listing
-from node.drive.service import ends
 from node.drive.tree import Item
+from node.drive.versions import ends
 from protocol.drive import DriveEntry, EntryKind
 from protocol.links import AnyLink
 

@@ -38,21 +38,12 @@ async def change_drive(service: DriveService, change: Change) -> bool:
         NodeError: What ``change`` raises: nothing has changed.
         MachineError: This machine's disk.
     """
-    made = False
-
-    def noticed(drive: Drive, now_ms: int) -> Drive:
-        nonlocal made
-        changed = change(drive, now_ms)
-        made = True
-        return changed
-
+    await service.remember(change)
     try:
-        await service.change(noticed)
+        await service.send()
     except MachineError:
         raise
     except NodeError as exc:
-        if not made:
-            raise
         note(f"note: the drive on the network is as it was: {exc}; the change is kept here, and goes with the next one")
         return False
     return True
