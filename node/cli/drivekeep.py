@@ -28,12 +28,16 @@ from node.publishing.publish import Published
 @click.argument("paths", nargs=-1, metavar="[PATH...]")
 @click.option("--all", "everything", is_flag=True, help="All of the drive: deposits, shares, names, the drive itself.")
 @click.option("--lease", default="180d", show_default=True, metavar="D", help="How long from now: 30d, 12h.")
+@click.option("--forget-lost", is_flag=True, help="Put this machine's copy in place of a drive that cannot be read.")
 @common_options
-def renew(paths: tuple[str, ...], everything: bool, lease: str) -> None:
+def renew(paths: tuple[str, ...], everything: bool, lease: str, forget_lost: bool) -> None:
     """Renew the leases of deposits and the records of names, and make missing chunks again.
 
     Works on any machine with the account: the drive says all that has to be known. A name's record lives for 400 days
     at most. Nothing ends sooner than before.
+
+    If the list itself is lost - too many of its holders are gone for good - nothing can be changed any more. With
+    --forget-lost this machine's last copy takes its place, and what only other machines had put into it is forgotten.
 
     \b
     Examples:
@@ -50,14 +54,17 @@ def renew(paths: tuple[str, ...], everything: bool, lease: str) -> None:
 
             async def work(service: DriveService) -> Renewal:
                 service.client.refusals = refusals
-                return await renew_at(service, places, seconds, progress)
+                return await renew_at(service, places, seconds, progress, forget_lost=forget_lost)
 
             renewal = run_async(lambda: owner.online(work))
         fields = {
             "renewed": [_renewed_fields(done) for done in renewal.done],
+            "lost": None if renewal.lost is None else str(renewal.lost),
             "refusals": refusal_fields(refusals),
             **known_fields(renewal.known),
         }
+    if renewal.lost is not None:
+        note(f"note: this machine's copy of the drive is the newest now: {renewal.lost}")
     tell_known(renewal.known)
     show("\n".join(_renewed_text(done) for done in renewal.done) or "there is nothing to renew", fields)
     _raise_first(renewal.done)

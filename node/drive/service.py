@@ -18,7 +18,7 @@ from node.client import Client
 from node.drive.cache import DriveCache, Step
 from node.drive.tree import encode_drive
 from node.drive.versions import PATH, ends, heard, succeeded, versions, written_by
-from node.errors import IntegrityFailure, NodeError, NotFoundError, told
+from node.errors import IntegrityFailure, MachineError, NodeError, NotFoundError, told
 from node.fetching.download import Downloader
 from node.fetching.reader import read_contents, read_runs, read_segments
 from node.home import Depositor, Home
@@ -56,6 +56,7 @@ FRESH_SECONDS = LEASE_SECONDS // 2
 WARN_SECONDS = 30 * 86_400
 _TIDY_SECONDS = 15.0
 """What the leases of a version that nobody needs any more may take to be ended: they end by themselves otherwise."""
+_LOST = "try again later; if it is lost for good, give it up: archipel drive renew --all --forget-lost"
 
 
 def open_drive(client: Client, home: Home, account: AccountKeys, journal: Journal) -> "DriveService":
@@ -187,6 +188,33 @@ class DriveService:
                 return met.cached
         return await self.send()
 
+    async def replace_lost(self) -> NodeError | None:
+        """Publish what is remembered here in the place of the newest version, even if that cannot be read any more.
+
+        Returns:
+            Why it could not be read: what only it said is lost. None: nothing is lost.
+
+        Raises:
+            NodeError: As :meth:`send`.
+        """
+        async with self.cache.sending():
+            met, lost = await self._meet_lost()
+            await self._publish(met, met.cached.drive)
+        return lost
+
+    async def _meet_lost(self) -> tuple[_Met, NodeError | None]:
+        try:
+            head = await resolve(self.client, self.keys.reader, self.seen)
+        except NotFoundError as exc:
+            return _Met(await self._load()), exc
+        try:
+            return await self._join(head), None
+        except (NodeError, ExceptionGroup) as exc:
+            lost = told(exc)
+        if isinstance(lost, MachineError):
+            raise lost
+        return _Met(await self._load(), head), lost
+
     async def kept(self, cached: CachedDrive) -> Kept:
         """The newest version of the drive, as the deposit it is, to be tended like any other.
 
@@ -208,11 +236,11 @@ class DriveService:
         """
         try:
             return await self._join(await resolve(self.client, self.keys.reader, self.seen))
-        except NotFoundError:
+        except NotFoundError as exc:
             sight = await self.client.world.blocking(self.seen.get, name_id(self.keys.reader.key))
             cached = await self._load()
             if sight.sequence > cached.sequence:
-                raise
+                raise NotFoundError(str(exc), hint=_LOST) from exc
             return _Met(cached)
 
     async def _join(self, head: Shown) -> _Met:
@@ -240,6 +268,12 @@ class DriveService:
         return min(ends(met.cached.drive), met.head.expiry) - self.client.world.clock.wall() <= FRESH_SECONDS
 
     async def _fetch(self, link: Link) -> Drive:
+        try:
+            return await self._version(link)
+        except (NotFoundError, IntegrityFailure) as exc:
+            raise type(exc)(f"the drive's newest version cannot be read: {exc}", hint=_LOST) from exc
+
+    async def _version(self, link: Link) -> Drive:
         downloader = Downloader(self.client, Progress())
         manifest = await read_contents(downloader, link)
         size = manifest.content_bytes
