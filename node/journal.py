@@ -145,14 +145,24 @@ class Journal:
         return sequence, expiry
 
     def _claim(self, source: bytes) -> None:
-        """Lock the byte of a file that stands for a source, until this process closes the journal or dies."""
+        """Lock the byte of a file that stands for a source, until it is released, or this process closes the journal
+        or dies."""
         try:
-            place = int.from_bytes(source[:7], "big") ^ int.from_bytes(self._network[:7], "big")
-            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._place(source))
         except (BlockingIOError, PermissionError):
             raise RefusedError("this is being published already", hint="wait until the other publish ends") from None
         except OSError as exc:
             raise machine_error("lock the journal", exc) from exc
+
+    def release(self, attempt: Attempt) -> None:
+        """Let others publish its source: it is finished, or has failed and is left as it is."""
+        try:
+            fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, self._place(attempt.source))
+        except OSError as exc:
+            raise machine_error("unlock the journal", exc) from exc
+
+    def _place(self, source: bytes) -> int:
+        return int.from_bytes(source[:7], "big") ^ int.from_bytes(self._network[:7], "big")
 
     def seen(self, segment: SegmentId) -> bool:
         """Whether this home began to put this segment before; if not, the network cannot have it from us."""

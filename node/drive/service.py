@@ -295,9 +295,12 @@ class DriveService:
         options = Options(lease_seconds=LEASE_SECONDS)
         run = begin(client, self.depositor, self.journal, digest("local", b"drive"), options, Progress())
         terms = run.uploader.terms
-        drive, ended = await blocking(succeeded, drive, met.before, terms.deposit, terms.expiry, now_ms)
-        data = await blocking(encode_drive, drive)
-        published = await publish_run(run, StreamContent(BytesIO(data), PATH, b""))
+        try:
+            drive, ended = await blocking(succeeded, drive, met.before, terms.deposit, terms.expiry, now_ms)
+            data = await blocking(encode_drive, drive)
+            published = await publish_run(run, StreamContent(BytesIO(data), PATH, b""))
+        finally:
+            self.journal.release(run.attempt)
         expiry = min(terms.expiry, now_ms // 1000 + MAX_LIFE_SECONDS)
         head = met.head
         merged = [] if head is None else [value.hash for value in (head.value, *head.forks) if value is not None]

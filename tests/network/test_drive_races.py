@@ -1,5 +1,7 @@
 """Commands and machines that read and change one drive at the same time; machines that stop in the middle."""
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -217,3 +219,33 @@ async def test_forks_of_machines_with_different_clocks(autojump_clock: MockClock
         head = await resolve(two.user.client, two.service.keys.reader, two.service.seen)
         assert head.link.root.hex() in islands.holders()
         assert len(islands.holders()) == 2
+
+
+_WHOLE = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+"""
+
+
+def assert_unclaimed(home: Path) -> None:
+    """Another process may publish whatever it likes."""
+    subprocess.run([sys.executable, "-c", _WHOLE, home / "publishing.lock"], check=True)
+
+
+async def test_a_journal_that_stays_open_stops_nobody(autojump_clock: MockClock, islands: Archipelago) -> None:
+    """As a node's does, which keeps its account's drive."""
+    home = islands.base / "home-one"
+    async with machine(islands, "one") as one:
+        await one.add("a")
+        assert_unclaimed(home)
+        failing = patch("node.publishing.publish.Run.finish", side_effect=NetworkError("down"))
+        with failing, pytest.raises(NetworkError, match="down"):
+            await one.add("b")
+        assert_unclaimed(home)
+        failing = patch.object(module, "encode_drive", side_effect=RefusedError("full"))
+        with failing, pytest.raises(RefusedError, match="full"):
+            await one.add("c")
+        assert_unclaimed(home)
+        await one.user.publish(islands.file("film", 5000))
+        assert_unclaimed(home)
