@@ -11,6 +11,7 @@ from node.cli.drivelist import kind_of, known_fields, path_text, tell_known
 from node.cli.driveowner import open_owner
 from node.cli.options import common_options, parsed
 from node.cli.output import note, progress_shown, show
+from node.cli.recorded import BEGUN
 from node.cli.refusals import refusal_fields, refusals_told
 from node.cli.running import run_async
 from node.cli.text import count_text, date_text, size_text, visible
@@ -126,7 +127,10 @@ def sync(folder: str, path: str) -> None:
 
         async def work(service: DriveService) -> tuple[Synced, Published | None]:
             service.client.refusals = refusals
-            return await sync_with_drive(service, owner.home, place, there, progress)
+            done = await sync_with_drive(service, owner.home, place, there, progress)
+            if service.begun:
+                note(BEGUN)
+            return done
 
         synced, published = run_async(partial(owner.online, work))
     for ours, beside in synced.kept.items():

@@ -1,6 +1,7 @@
 """The drive of a command's account: as the network has it, or as it was last seen here."""
 
 from node.cli.output import note
+from node.cli.recorded import BEGUN
 from node.cli.text import seen_text
 from node.drive.service import Change, DriveService
 from node.errors import IntegrityFailure, MachineError, NetworkError, NodeError, NotFoundError
@@ -46,4 +47,6 @@ async def change_drive(service: DriveService, change: Change) -> bool:
     except NodeError as exc:
         note(f"note: the drive on the network is as it was: {exc}; the change is kept here, and goes with the next one")
         return False
+    if service.begun:
+        note(BEGUN)
     return True

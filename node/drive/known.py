@@ -27,6 +27,8 @@ class Known:
     cached: CachedDrive
     why: NodeError | None = None
     """Why the network's newest could not be read, or what was changed here not be sent."""
+    begun: bool = False
+    """Whether a new drive was begun, since none was found."""
 
     @property
     def drive(self) -> Drive:
@@ -102,7 +104,7 @@ async def read_known(service: DriveService) -> Known:
         MachineError: As :class:`DriveCache`.
     """
     try:
-        return Known(await service.keep())
+        return Known(await service.keep(), begun=service.begun)
     except (NodeError, ExceptionGroup) as exc:
         why = told(exc)
     if isinstance(why, MachineError):
@@ -119,7 +121,7 @@ async def change_known(service: DriveService, change: Change) -> Known:
     """
     await service.remember(change)
     try:
-        return Known(await service.send())
+        return Known(await service.send(), begun=service.begun)
     except (NodeError, ExceptionGroup) as exc:
         why = told(exc)
     if isinstance(why, MachineError):

@@ -93,6 +93,8 @@ class DriveService:
     journal: Journal
     seen: Seen
     keys: NameKeys = field(init=False)
+    begun: bool = False
+    """Whether a new drive was begun, since none was found: one whose keepers are away is joined when they are back."""
 
     def __post_init__(self) -> None:
         self.keys = NameKeys(self.account.drive_secret)
@@ -310,6 +312,7 @@ class DriveService:
         step = partial(
             heard, looked=met.cached.sequence, sequence=written.sequence, newest=drive, found=drive, now_ms=now_ms
         )
+        self.begun = self.begun or (head is None and not met.cached.sequence)
         cached = await self._update(lambda cached: step(replace(cached, drive=cached.drive.purged(now_ms))))
         await self._tidy(ended, terms.deposit, [published.link, *met.before.values()])
         return cached

@@ -10,15 +10,19 @@ from trio.testing import MockClock
 
 from node.drive import service as module
 from node.drive.keeping import renew_at
+from node.drive.known import change_known, read_known
 from node.drive.service import LEASE_SECONDS
+from node.drive.tree import put
 from node.drive.versions import ends
 from node.errors import IntegrityFailure, NetworkError, NodeError, NotFoundError
 from node.names.reading import resolve
 from node.progress import Progress
+from protocol.drive import Drive
+from protocol.drivecache import CachedDrive
 from tests.network.archipelago import Archipelago, archipelago, failure
 from tests.network.naming import bendable
 from tests.network.swarm import wall_clock
-from tests.network.test_drive import Machine, machine
+from tests.network.test_drive import Machine, entry, machine
 
 LOST = patch.object(module, "read_contents", side_effect=IntegrityFailure("have 2 of 8 chunks"))
 
@@ -115,3 +119,18 @@ async def test_no_network_is_no_loss(autojump_clock: MockClock, islands: Archipe
         with patch.object(module, "resolve", side_effect=NetworkError("down")), pytest.raises(NodeError, match="down"):
             await one.service.replace_lost()
         assert one.cached() == before
+
+
+async def test_a_drive_that_was_begun_beside_another(autojump_clock: MockClock, islands: Archipelago) -> None:
+    """Its first keepers were away, and are back: all that either has is in it."""
+    async with machine(islands, "one") as one, machine(islands, "two") as two:
+        known = await change_known(one.service, lambda drive, now_ms: put(drive, entry("a"), now_ms))
+        assert known.begun, "which is told"
+        await one.add("b")
+        apart = CachedDrive(drive=Drive.of([entry("c")]), sequence=1, seen=int(wall_clock()))
+        two.service.cache.save(apart)
+        assert await two.names() == ["a", "b", "c"]
+        assert two.cached().unsent
+        known = await read_known(two.service)
+        assert not known.begun
+        assert await one.names() == ["a", "b", "c"]

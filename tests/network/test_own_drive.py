@@ -6,6 +6,7 @@ import pytest
 from trio.testing import MockClock
 
 from node.cli.owndrive import change_drive, read_drive
+from node.cli.recorded import BEGUN
 from node.drive.tree import put
 from node.errors import MachineError, NetworkError, RefusedError
 from protocol.drive import Drive
@@ -30,6 +31,7 @@ async def test_the_last_copy_is_shown_without_a_network(
     async with archipelago(base, 6) as islands, machine(islands, "one") as one, machine(islands, "two") as two:
         assert (await read_drive(two.service)).drive == Drive(), "nobody has put anything into it"
         assert await add(one, "photos")
+        assert capsys.readouterr() == ("", f"archipel: {BEGUN}\n")
         assert shown((await read_drive(two.service)).drive) == ["photos"]
         assert capsys.readouterr() == ("", "")
         cut_off(islands, two)
