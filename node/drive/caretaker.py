@@ -233,8 +233,7 @@ class _AtWork:
             cached = await self.client.world.blocking(drive.cache.load)
             if not cached.sequence and not cached.drive.entries:
                 return cached  # nothing has ever been published by this account
-            log.warning("nobody has the newest version of the drive any more: its last copy is published again")
-            return await drive.change(lambda drive, _: drive)
+            raise
 
     async def _itself(self, drive: DriveService, cached: CachedDrive) -> list[Kept]:
         found = await self._tried("the drive's chunks cannot be counted", drive.kept(cached), "failed_drive")

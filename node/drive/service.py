@@ -158,8 +158,8 @@ class DriveService:
                 if number:
                     await trio.sleep(self._pause(number))
                 met = await self._meet()
-                drive = await self.client.world.blocking(change, met.cached.drive, self._now_ms())
-                if drive == met.cached.drive and not self._has_news(met):
+                drive, same = await self.client.world.blocking(_changed, change, met.cached.drive, self._now_ms())
+                if same and not self._has_news(met):
                     return met.cached
                 try:
                     return await self._publish(met, drive)
@@ -181,14 +181,13 @@ class DriveService:
             NodeError: As :meth:`read` and :meth:`change`.
         """
         try:
-            met = await self._join(await resolve(self.client, self.keys.reader, self.seen))
+            head = await resolve(self.client, self.keys.reader, self.seen)
         except NotFoundError:
             if not (await self._load()).drive.entries:
                 raise
-        else:
-            if not self._has_news(met):
-                return met.cached
-        return await self.send()
+            return await self.send()
+        met = await self._join(head)
+        return await self.send() if self._has_news(met) else met.cached
 
     async def replace_lost(self) -> NodeError | None:
         """Publish what is remembered here in the place of the newest version, even if that cannot be read any more.
@@ -237,13 +236,14 @@ class DriveService:
             NotFoundError: There was one, which was never read here: what is sent now would take its place.
         """
         try:
-            return await self._join(await resolve(self.client, self.keys.reader, self.seen))
+            head = await resolve(self.client, self.keys.reader, self.seen)
         except NotFoundError as exc:
             sight = await self.client.world.blocking(self.seen.get, name_id(self.keys.reader.key))
             cached = await self._load()
             if sight.sequence > cached.sequence:
                 raise NotFoundError(str(exc), hint=_LOST) from exc
             return _Met(cached)
+        return await self._join(head)
 
     async def _join(self, head: Shown) -> _Met:
         """What is remembered here, joined with what a version on the network says; all versions, if it forked."""
@@ -381,6 +381,12 @@ async def remember(cache: DriveCache, change: Change, blocking: Blocking, now_ms
         return replace(cached, drive=change(cached.drive, now_ms), unsent=True)
 
     return await cache.update(blocking, step)
+
+
+def _changed(change: Change, drive: Drive, now_ms: int) -> tuple[Drive, bool]:
+    """The changed drive, and whether it is as it was."""
+    changed = change(drive, now_ms)
+    return changed, changed == drive
 
 
 def _looked(sequence: int, now: int, cached: CachedDrive) -> CachedDrive:

@@ -1,6 +1,7 @@
 """A drive whose newest version nobody can read any more; and how long its versions are kept."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -70,6 +71,18 @@ async def test_a_lost_drive_is_given_up_only_if_asked(autojump_clock: MockClock,
         assert not one.cached().unsent
         await two.add("d")
         assert await three.names() == ["a", "b", "c", "d"], "who knew more brings it back"
+
+
+async def test_a_lost_fork_is_not_taken_for_no_version(autojump_clock: MockClock, islands: Archipelago) -> None:
+    async with machine(islands, "one") as one:
+        await one.add("a")
+        other = replace(await _head(one), replaced=True)
+        lost = patch.object(module, "read_contents", side_effect=NotFoundError("have 2 of 8 chunks"))
+        with lost, patch.object(module, "resolve", return_value=other):
+            for work in (one.add("b"), one.service.keep()):
+                with pytest.raises(NotFoundError, match="newest version cannot be read"):
+                    await work
+        assert one.cached().unsent
 
 
 async def test_nothing_is_given_up_that_can_be_read(autojump_clock: MockClock, islands: Archipelago) -> None:
