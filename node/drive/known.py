@@ -13,7 +13,7 @@ from node.errors import MachineError, NetworkError, NodeError, NotFoundError, to
 from node.home import Home
 from node.journal import Journal
 from protocol.account import AccountKeys
-from protocol.drive import Drive, DriveEntry, listed
+from protocol.drive import Drive, DriveEntry, EntryKind, listed
 from protocol.drivecache import CachedDrive
 from protocol.identity import Network
 
@@ -43,8 +43,9 @@ class Known:
     def unsent(self) -> list[DriveEntry]:
         """What was changed here since the network was last heard, and has not been sent."""
         since = self.cached.seen * 1000
-        entries = self.drive.entries if self.cached.unsent else ()
-        return [entry for entry in entries if max(entry.place.stamp, entry.content.stamp) > since]
+        entries = [entry for entry in self.drive.entries if entry.kind is not EntryKind.DRIVE]
+        changed = [entry for entry in entries if max(entry.place.stamp, entry.content.stamp) > since]
+        return changed if self.cached.unsent else []
 
     def shown_at(self, identifier: bytes) -> bytes | None:
         """Where an entry is shown."""

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from node.drive import service as module
 from node.drive.cache import PATIENCE_SECONDS
+from node.drive.known import Known
 from node.errors import NetworkError, NotFoundError, RefusedError
 from node.fetching.reader import read_contents
 from node.names.reading import resolve
@@ -125,6 +126,9 @@ async def test_a_change_that_another_command_holds_up_is_remembered(
                     await same.add("second")
         assert shown(one.cached().drive) == ["a", "first", "second"]
         assert one.cached().unsent
+        told = {item.path for item in Known(one.cached()).unsent}
+        assert b"second" in told
+        assert b"drive" not in told, "its own version is nothing that somebody changed"
         await same.service.keep()
         assert not one.cached().unsent
 
