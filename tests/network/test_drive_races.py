@@ -17,6 +17,7 @@ from node.drive.known import Known
 from node.errors import NetworkError, NotFoundError, RefusedError
 from node.fetching.reader import read_contents
 from node.names.reading import resolve
+from node.names.writing import NameConflictError
 from node.publishing.publish import publish_run
 from protocol import drive as protocol_drive
 from protocol.drive import Drive
@@ -146,6 +147,18 @@ async def test_four_machines_at_once(autojump_clock: MockClock, islands: Archipe
         for who in machines:  # each ends the leases of what it stored in vain
             await who.add("last")
         assert len(islands.holders()) == 2
+
+
+async def test_who_is_never_quick_enough_is_told(autojump_clock: MockClock, islands: Archipelago) -> None:
+    async with machine(islands, "one") as one:
+        await one.add("a")
+        late = patch.object(module, "publish_version", side_effect=NameConflictError("another was quicker"))
+        with late, pytest.raises(NameConflictError, match=r"other machines changed the drive .* 5 times") as caught:
+            await one.add("b")
+        assert "name log" not in (caught.value.hint or ""), "a drive has no earlier versions to be shown"
+        assert one.cached().unsent
+        await one.add("c")
+        assert len(islands.holders()) == 2, "what was stored in vain is gone"
 
 
 class StoppedError(BaseException):
