@@ -145,14 +145,24 @@ class Journal:
         return sequence, expiry
 
     def _claim(self, source: bytes) -> None:
-        """Lock the byte of a file that stands for a source, until this process closes the journal or dies."""
+        """Lock the byte of a file that stands for a source, until it is released, or this process closes the journal
+        or dies."""
         try:
-            place = int.from_bytes(source[:7], "big") ^ int.from_bytes(self._network[:7], "big")
-            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._place(source))
         except (BlockingIOError, PermissionError):
             raise RefusedError("this is being published already", hint="wait until the other publish ends") from None
         except OSError as exc:
             raise machine_error("lock the journal", exc) from exc
+
+    def release(self, attempt: Attempt) -> None:
+        """Let others publish its source: it is finished, or has failed and is left as it is."""
+        try:
+            fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, self._place(attempt.source))
+        except OSError as exc:
+            raise machine_error("unlock the journal", exc) from exc
+
+    def _place(self, source: bytes) -> int:
+        return int.from_bytes(source[:7], "big") ^ int.from_bytes(self._network[:7], "big")
 
     def seen(self, segment: SegmentId) -> bool:
         """Whether this home began to put this segment before; if not, the network cannot have it from us."""
@@ -204,6 +214,11 @@ class Journal:
             return [_deposit_row(row) for row in found]
         except (ValueError, RecursionError) as exc:  # a damaged key or policy, or one that is nested without end
             raise self._db.damaged() from exc
+
+    def roots(self, deposit: bytes) -> list[SegmentId]:
+        """The roots of a deposit id's finished deposits."""
+        query = "SELECT root FROM deposit WHERE network = ? AND deposit = ? ORDER BY root"
+        return [SegmentId(root) for (root,) in self._db.select(query, (self._network, deposit), bytes)]
 
     def expiry(self, deposit: bytes) -> int:
         """When the last lease of a deposit id's finished deposits ends, all versions together; 0 if there are none."""

@@ -11,6 +11,7 @@ from node.cli.drivelist import kind_of, known_fields, path_text, tell_known
 from node.cli.driveowner import open_owner
 from node.cli.options import common_options, parsed
 from node.cli.output import note, progress_shown, show
+from node.cli.recorded import BEGUN
 from node.cli.refusals import refusal_fields, refusals_told
 from node.cli.running import run_async
 from node.cli.text import count_text, date_text, size_text, visible
@@ -28,12 +29,16 @@ from node.syncing.sync import Synced
 @click.argument("paths", nargs=-1, metavar="[PATH...]")
 @click.option("--all", "everything", is_flag=True, help="All of the drive: deposits, shares, names, the drive itself.")
 @click.option("--lease", default="180d", show_default=True, metavar="D", help="How long from now: 30d, 12h.")
+@click.option("--forget-lost", is_flag=True, help="Put this machine's copy in place of a drive that cannot be read.")
 @common_options
-def renew(paths: tuple[str, ...], everything: bool, lease: str) -> None:
+def renew(paths: tuple[str, ...], everything: bool, lease: str, forget_lost: bool) -> None:
     """Renew the leases of deposits and the records of names, and make missing chunks again.
 
     Works on any machine with the account: the drive says all that has to be known. A name's record lives for 400 days
     at most. Nothing ends sooner than before.
+
+    If the list itself is lost - too many of its holders are gone for good - nothing can be changed any more. With
+    --forget-lost this machine's last copy takes its place, and what only other machines had put into it is forgotten.
 
     \b
     Examples:
@@ -50,14 +55,17 @@ def renew(paths: tuple[str, ...], everything: bool, lease: str) -> None:
 
             async def work(service: DriveService) -> Renewal:
                 service.client.refusals = refusals
-                return await renew_at(service, places, seconds, progress)
+                return await renew_at(service, places, seconds, progress, forget_lost=forget_lost)
 
             renewal = run_async(lambda: owner.online(work))
         fields = {
             "renewed": [_renewed_fields(done) for done in renewal.done],
+            "lost": None if renewal.lost is None else str(renewal.lost),
             "refusals": refusal_fields(refusals),
             **known_fields(renewal.known),
         }
+    if renewal.lost is not None:
+        note(f"note: this machine's copy of the drive is the newest now: {renewal.lost}")
     tell_known(renewal.known)
     show("\n".join(_renewed_text(done) for done in renewal.done) or "there is nothing to renew", fields)
     _raise_first(renewal.done)
@@ -119,7 +127,10 @@ def sync(folder: str, path: str) -> None:
 
         async def work(service: DriveService) -> tuple[Synced, Published | None]:
             service.client.refusals = refusals
-            return await sync_with_drive(service, owner.home, place, there, progress)
+            done = await sync_with_drive(service, owner.home, place, there, progress)
+            if service.begun:
+                note(BEGUN)
+            return done
 
         synced, published = run_async(partial(owner.online, work))
     for ours, beside in synced.kept.items():

@@ -3,13 +3,14 @@
 import os
 
 from node.cli.output import note
+from node.cli.recorded import BEGUN
 from node.cli.text import clock_text, count_text, date_text, size_text, visible
 from node.drive.ending import Ending
 from node.drive.health import Condition
 from node.drive.known import Known
 from node.drive.listing import Listing
-from node.drive.service import ends
 from node.drive.tree import Item
+from node.drive.versions import ends
 from protocol.drive import DriveEntry, EntryKind
 from protocol.links import AnyLink
 
@@ -25,6 +26,8 @@ def path_text(path: bytes) -> str:
 def tell_known(known: Known) -> None:
     """That this is not the network's newest drive, or that the network has not what was changed here; and why."""
     cached = known.cached
+    if known.begun:
+        note(BEGUN)
     if known.why is not None and known.is_new:
         note(f"note: no drive of this account was found, on the network or here: {known.why}")
     elif known.why is not None:

@@ -7,9 +7,16 @@ from node.cli.text import clock_text, date_text
 from node.drive.stored import Recorded, Stored
 from node.errors import NodeError, RefusedError
 
+BEGUN = (
+    "note: no drive of this account was found on the network, and a new one is begun; should there be one whose "
+    "keepers are away, both are joined when they are back"
+)
+
 
 def tell_recorded(recorded: Recorded | None) -> None:
-    """That the drive does not say it yet, and why."""
+    """That the drive does not say it yet, and why; or that there was none."""
+    if recorded is not None and recorded.begun:
+        note(BEGUN)
     if recorded is None or recorded.why is None:
         return
     kept = "" if recorded.path is None else "; this machine remembers it, and sends it with the next change"

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from node.drive.service import WARN_SECONDS, ends
+from node.drive.service import WARN_SECONDS
+from node.drive.versions import ends
 from protocol.drive import Drive, DriveEntry, EntryKind
 
 _LEASED = frozenset((EntryKind.DEPOSIT, EntryKind.SHARE, EntryKind.NAME))

@@ -189,18 +189,36 @@ class Renewal:
     known: Known
     """The drive after that."""
     done: tuple[Renewed, ...]
+    lost: NodeError | None = None
+    """Why the drive's newest version could not be read, which this machine's copy has replaced."""
 
 
-async def renew_at(service: DriveService, paths: Sequence[bytes], lease_seconds: int, progress: Progress) -> Renewal:
+async def renew_at(
+    service: DriveService,
+    paths: Sequence[bytes],
+    lease_seconds: int,
+    progress: Progress,
+    *,
+    forget_lost: bool = False,
+) -> Renewal:
     """Renew what is at some paths and below them, or without paths all there is; the drive says so then, and with it
     is published anew itself.
 
+    Args:
+        service: The drive.
+        paths: In it.
+        lease_seconds: For how long from now.
+        progress: Told of it.
+        forget_lost: If the drive's newest version cannot be read, put this machine's copy in its place.
+
     Raises:
         NotFoundError, RefusedError: As :func:`to_renew`. Nothing was done.
+        NodeError: Nothing can be put in the place of what is lost.
         MachineError: The drive's last copy cannot be used.
     """
+    lost = await service.replace_lost() if forget_lost else None
     entries = to_renew((await read_known(service)).drive, paths)
     done = [await renew_entry(service, entry, lease_seconds, progress) for entry in entries]
     until = [(one.entry, one.expiry) for one in done if one.failure is None]
     known = await change_known(service, lambda drive, now_ms: renewed(drive, until, now_ms))
-    return Renewal(known, tuple(done))
+    return Renewal(known, tuple(done), lost)

@@ -2,13 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from node.client import Client, World, open_client
 from node.config import Config
 from node.drive.cache import DriveCache
-from node.drive.service import Change, DriveService, open_cache, open_drive
+from node.drive.service import Change, DriveService, open_cache, open_drive, remember
 from node.errors import MachineError, NetworkError, NodeError, NotFoundError, told
 from node.home import Home
 from node.journal import Journal
@@ -27,6 +27,8 @@ class Known:
     cached: CachedDrive
     why: NodeError | None = None
     """Why the network's newest could not be read, or what was changed here not be sent."""
+    begun: bool = False
+    """Whether a new drive was begun, since none was found."""
 
     @property
     def drive(self) -> Drive:
@@ -93,12 +95,7 @@ class Owner:
             return Known(await self._remember(change), exc)
 
     async def _remember(self, change: Change) -> CachedDrive:
-        blocking, now_ms = self.world.blocking, int(self.world.clock.wall() * 1000)
-        async with self.cache.locked():
-            cached: CachedDrive = await blocking(self.cache.load)
-            cached = replace(cached, drive=change(cached.drive, now_ms), unsent=True)
-            await blocking(self.cache.save, cached)
-        return cached
+        return await remember(self.cache, change, self.world.blocking, int(self.world.clock.wall() * 1000))
 
 
 async def read_known(service: DriveService) -> Known:
@@ -108,7 +105,7 @@ async def read_known(service: DriveService) -> Known:
         MachineError: As :class:`DriveCache`.
     """
     try:
-        return Known(await service.keep())
+        return Known(await service.keep(), begun=service.begun)
     except (NodeError, ExceptionGroup) as exc:
         why = told(exc)
     if isinstance(why, MachineError):
@@ -123,19 +120,12 @@ async def change_known(service: DriveService, change: Change) -> Known:
         NodeError: As ``change``: nothing was changed.
         MachineError: It could not be remembered.
     """
-    changed = False
-
-    def once(drive: Drive, now_ms: int) -> Drive:
-        nonlocal changed
-        found = change(drive, now_ms)
-        changed = True
-        return found
-
+    await service.remember(change)
     try:
-        return Known(await service.change(once))
+        return Known(await service.send(), begun=service.begun)
     except (NodeError, ExceptionGroup) as exc:
         why = told(exc)
-    if not changed or isinstance(why, MachineError):
+    if isinstance(why, MachineError):
         raise why
     return Known(await _copy(service), why)
 

@@ -105,7 +105,8 @@ async def _record_listed(
         if not found:
             return None
         path = known.shown_at(found[0].id) or found[0].path
-        return Recorded(path, (await change_known(service, change)).why)
+        known = await change_known(service, change)
+        return Recorded(path, known.why, known.begun)
     except MachineError as exc:
         return Recorded(None, exc)
 
@@ -129,7 +130,7 @@ async def record(service: DriveService, entries: Sequence[DriveEntry]) -> Record
         known: Known = await change_known(service, change)
     except MachineError as exc:
         return Recorded(None, exc)
-    return Recorded(known.shown_at(entries[0].id), known.why)
+    return Recorded(known.shown_at(entries[0].id), known.why, known.begun)
 
 
 async def _publish_name(

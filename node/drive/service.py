@@ -6,21 +6,25 @@ is on this machine's disk before it is sent, so that nothing is lost if it canno
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from io import BytesIO
 
 import trio
 
+from node.blocking import Blocking
 from node.client import Client
-from node.drive.cache import DriveCache
+from node.drive.cache import DriveCache, Step
 from node.drive.tree import encode_drive
-from node.errors import IntegrityFailure, NodeError, NotFoundError
+from node.drive.versions import PATH, ends, heard, succeeded, versions, written_by
+from node.errors import IntegrityFailure, MachineError, NodeError, NotFoundError, told
 from node.fetching.download import Downloader
-from node.fetching.reader import read_contents, read_runs
+from node.fetching.reader import read_contents, read_runs, read_segments
 from node.home import Depositor, Home
 from node.journal import Journal
 from node.keeping.kept import Kept, delete_kept
+from node.keeping.lifetime import delete_root
 from node.names.reading import Shown, resolve
 from node.names.seen import Seen
 from node.names.writing import NameConflictError, publish_version
@@ -28,13 +32,13 @@ from node.progress import Progress
 from node.publishing.content import StreamContent
 from node.publishing.publish import Options, begin, publish_run
 from protocol.account import AccountKeys
-from protocol.drive import MAX_DRIVE_BYTES, Content, Drive, DriveEntry, EntryKind, deposit_entry
+from protocol.drive import MAX_DRIVE_BYTES, Drive
 from protocol.drivecache import CachedDrive
 from protocol.errors import RemoteProtocolError
 from protocol.hashing import digest
-from protocol.ids import NetworkId
-from protocol.links import Link, link_payload
-from protocol.names import MAX_LIFE_SECONDS, NameKeys
+from protocol.ids import NetworkId, SegmentId
+from protocol.links import Link
+from protocol.names import MAX_LIFE_SECONDS, NameKeys, name_id
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +47,16 @@ Change = Callable[[Drive, int], Drive]
 
 TRIES = 5
 """How often a change is merged with what other machines have written meanwhile."""
-LEASE_SECONDS = 180 * 86_400
+PAUSE_SECONDS = 1.0
+"""Half the longest pause before the second try; it doubles with each."""
+LEASE_SECONDS = MAX_LIFE_SECONDS
+"""Of a version: what its record leads to must be there as long as the record."""
 FRESH_SECONDS = LEASE_SECONDS // 2
-"""A drive whose leases end sooner is published anew."""
+"""A drive whose leases, or whose record, end sooner is published anew."""
 WARN_SECONDS = 30 * 86_400
 _TIDY_SECONDS = 15.0
 """What the leases of a version that nobody needs any more may take to be ended: they end by themselves otherwise."""
-_PATH = b"drive"
+_LOST = "try again later; if it is lost for good, give it up: archipel drive renew --all --forget-lost"
 
 
 def open_drive(client: Client, home: Home, account: AccountKeys, journal: Journal) -> "DriveService":
@@ -65,6 +72,17 @@ def open_cache(
     return DriveCache(home.drive(network), account.cache_key, network, random_bytes)
 
 
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """What is remembered here, after it was joined with what the network has."""
+
+    cached: CachedDrive
+    head: Shown | None = None
+    """The newest version there; None: there is none."""
+    before: Mapping[bytes, Link] = field(default_factory=dict)
+    """Its link, and those of its forks, by the deposit ids of the homes that wrote them."""
+
+
 @dataclass(slots=True)
 class DriveService:
     """The drive of one account, as one command or one node uses it."""
@@ -75,6 +93,8 @@ class DriveService:
     journal: Journal
     seen: Seen
     keys: NameKeys = field(init=False)
+    begun: bool = False
+    """Whether a new drive was begun, since none was found: one whose keepers are away is joined when they are back."""
 
     def __post_init__(self) -> None:
         self.keys = NameKeys(self.account.drive_secret)
@@ -92,22 +112,37 @@ class DriveService:
             NetworkError, IntegrityFailure: It cannot be had.
             MachineError: What is remembered here cannot be used.
         """
-        return await self._with(await resolve(self.client, self.keys.reader, self.seen))
+        return (await self._join(await resolve(self.client, self.keys.reader, self.seen))).cached
 
     async def change(self, change: Change) -> CachedDrive:
         """Change the drive: here, then on the network.
 
         Raises:
-            RefusedError: Other machines went on writing meanwhile; or nodes refuse it; or ``change`` does.
-            NetworkError, NotFoundError, IntegrityFailure: It could not be brought to the network. It is remembered
-                here, and goes with the next change.
+            NodeError: As :meth:`remember`, and then nothing was changed; or as :meth:`send`.
+        """
+        await self.remember(change)
+        return await self.send()
+
+    async def remember(self, change: Change) -> CachedDrive:
+        """Change the drive here, to be sent with :meth:`send`, or with whatever is sent next.
+
+        Raises:
+            RefusedError: It is full; or as ``change`` does. Nothing was changed.
+            MachineError: What is remembered here cannot be read or written.
+        """
+        return await remember(self.cache, change, self.client.world.blocking, self._now_ms())
+
+    async def send(self) -> CachedDrive:
+        """Bring what is remembered here to the network, merged with what there is.
+
+        Raises:
+            RefusedError: Other machines went on writing meanwhile, or another command of this home did; or nodes
+                refuse it.
+            NetworkError, NotFoundError, IntegrityFailure: It could not be brought there. It stays remembered here, and
+                goes with the next change.
             MachineError: This machine's disk.
         """
-        async with self.cache.locked():
-            cached = await self._load()
-            changed = change(cached.drive, self._now_ms())
-            await self._save(replace(cached, drive=changed, unsent=True))
-            return await self._send()
+        return await self.amend(lambda drive, _: drive)
 
     async def amend(self, change: Change) -> CachedDrive:
         """Change the newest drive there is, or nothing: what cannot be sent now is not remembered here.
@@ -116,40 +151,70 @@ class DriveService:
         what the other one did, and must do nothing to a drive that has its change already.
 
         Raises:
-            NodeError: As :meth:`change`; the drive is as it was, here and there. But an answer may have been lost.
+            NodeError: As :meth:`send`; the drive is as it was, here and there. But an answer may have been lost.
         """
-        async with self.cache.locked():
-            for left in reversed(range(TRIES)):
-                head = await self._head()
-                cached = await self._load() if head is None else await self._with(head)
-                changed = change(cached.drive, self._now_ms())
-                if changed == cached.drive and not cached.unsent and head is not None and not head.forks:
-                    return cached
+        async with self.cache.sending():
+            for number in range(TRIES):
+                if number:
+                    await trio.sleep(self._pause(number))
+                met = await self._meet()
+                drive, same = await self.client.world.blocking(_changed, change, met.cached.drive, self._now_ms())
+                if same and not self._has_news(met):
+                    return met.cached
                 try:
-                    return await self._publish(replace(cached, drive=changed), head)
-                except NameConflictError:
-                    if not left:
-                        raise
-        raise AssertionError("the last try returns or raises")
+                    return await self._publish(met, drive)
+                except NameConflictError as exc:
+                    conflict = exc
+        raise NameConflictError(
+            f"other machines changed the drive at the same time, {TRIES} times in a row", hint="run it again later"
+        ) from conflict
+
+    def _pause(self, number: int) -> float:
+        """Seconds until the next try: random, or all who were in each other's way would be so again."""
+        return self.client.random_below(int(1000 * PAUSE_SECONDS) << number) / 1000
 
     async def keep(self) -> CachedDrive:
-        """Have the drive kept: sent if it holds what the network has not, and anew if its leases end soon. One that
-        the network has lost is brought back, as this machine remembers it.
+        """Have the drive kept: sent if it holds what the network has not, and anew if its leases or its record end
+        soon. One that the network has lost is brought back, as this machine remembers it.
 
         Raises:
             NodeError: As :meth:`read` and :meth:`change`.
         """
-        async with self.cache.locked():
-            try:
-                cached = await self.read()
-            except NotFoundError:
-                if not (await self._load()).drive.entries:
-                    raise
-                log.warning("nobody has the newest version of the drive any more: its last copy is published again")
-                return await self._send()
-            if not cached.unsent and ends(cached.drive) - self.client.world.clock.wall() > FRESH_SECONDS:
-                return cached
-            return await self._send()
+        try:
+            head = await resolve(self.client, self.keys.reader, self.seen)
+        except NotFoundError:
+            if not (await self._load()).drive.entries:
+                raise
+            return await self.send()
+        met = await self._join(head)
+        return await self.send() if self._has_news(met) else met.cached
+
+    async def replace_lost(self) -> NodeError | None:
+        """Publish what is remembered here in the place of the newest version, even if that cannot be read any more.
+
+        Returns:
+            Why it could not be read: what only it said is lost. None: nothing is lost.
+
+        Raises:
+            NodeError: As :meth:`send`.
+        """
+        async with self.cache.sending():
+            met, lost = await self._meet_lost()
+            await self._publish(met, met.cached.drive)
+        return lost
+
+    async def _meet_lost(self) -> tuple[_Met, NodeError | None]:
+        try:
+            head = await resolve(self.client, self.keys.reader, self.seen)
+        except NotFoundError as exc:
+            return _Met(await self._load()), exc
+        try:
+            return await self._join(head), None
+        except (NodeError, ExceptionGroup) as exc:
+            lost = told(exc)
+        if isinstance(lost, MachineError):
+            raise lost
+        return _Met(await self._load(), head), lost
 
     async def kept(self, cached: CachedDrive) -> Kept:
         """The newest version of the drive, as the deposit it is, to be tended like any other.
@@ -161,45 +226,56 @@ class DriveService:
             NotFoundError, NetworkError, IntegrityFailure, MachineError: Its name cannot be resolved.
         """
         head = await resolve(self.client, self.keys.reader, self.seen)
-        own = _versions(cached.drive)[-1]
+        own = versions(cached.drive)[-1]
         return Kept(head.link.verify_link(), own.id, own.content.policy, own.content.expiry)
 
-    async def _send(self) -> CachedDrive:
-        """Publish what is remembered here, merged with what there is."""
-        for left in reversed(range(TRIES)):
-            head = await self._head()
-            cached = await self._load() if head is None else await self._with(head)
-            try:
-                return await self._publish(cached, head)
-            except NameConflictError:
-                if not left:
-                    raise
-        raise AssertionError("the last try returns or raises")
+    async def _meet(self) -> _Met:
+        """What is remembered here, joined with the newest version on the network if there is one.
 
-    async def _head(self) -> Shown | None:
-        """The newest version on the network; None: there is none newer than what is remembered here."""
+        Raises:
+            NotFoundError: There was one, which was never read here: what is sent now would take its place.
+        """
         try:
-            return await resolve(self.client, self.keys.reader, self.seen)
-        except NotFoundError:
-            return None
+            head = await resolve(self.client, self.keys.reader, self.seen)
+        except NotFoundError as exc:
+            sight = await self.client.world.blocking(self.seen.get, name_id(self.keys.reader.key))
+            cached = await self._load()
+            if sight.sequence > cached.sequence and sight.binds(self.client.world.clock.wall()):
+                raise NotFoundError(str(exc), hint=_LOST) from exc
+            return _Met(cached)
+        return await self._join(head)
 
-    async def _with(self, head: Shown) -> CachedDrive:
-        """What is remembered here, and what a version on the network says besides; both versions, if it forked."""
-        cached = await self._load()
-        if head.sequence == cached.sequence and not head.forks and not head.replaced:
-            drive, unsent = cached.drive, cached.unsent
-        else:
-            assert head.value is not None
-            newest = drive = await self._fetch(head.link)
-            for fork in head.forks:
-                drive = drive.merge(await self._fetch(replace(head, value=fork).link))
-            drive = drive.merge(cached.drive)
-            unsent = drive != newest
-        found = CachedDrive(drive=drive, sequence=head.sequence, seen=self._now_ms() // 1000, unsent=unsent)
-        await self._save(found)
-        return found
+    async def _join(self, head: Shown) -> _Met:
+        """What is remembered here, joined with what a version on the network says; all versions, if it forked."""
+        looked = await self._load()
+        if head.sequence == looked.sequence and not head.forks and not head.replaced:
+            before = written_by(looked.drive, head.link)
+            cached = await self._update(partial(_looked, head.sequence, self._now_ms() // 1000))
+            return _Met(cached, head, before)
+        newest = found = await self._fetch(head.link)
+        before = written_by(newest, head.link)
+        for fork in head.forks:
+            link = replace(head, value=fork).link
+            other = await self._fetch(link)
+            before.update(written_by(other, link))
+            found = await self.client.world.blocking(found.merge, other)
+        now_ms = self._now_ms()
+        step = partial(heard, looked=looked.sequence, sequence=head.sequence, newest=newest, found=found, now_ms=now_ms)
+        return _Met(await self._update(step), head, before)
+
+    def _has_news(self, met: _Met) -> bool:
+        """Whether the network has to be told anything."""
+        if met.head is None or met.head.forks or met.cached.unsent:
+            return True
+        return min(ends(met.cached.drive), met.head.expiry) - self.client.world.clock.wall() <= FRESH_SECONDS
 
     async def _fetch(self, link: Link) -> Drive:
+        try:
+            return await self._version(link)
+        except (NotFoundError, IntegrityFailure) as exc:
+            raise type(exc)(f"the drive's newest version cannot be read: {exc}", hint=_LOST) from exc
+
+    async def _version(self, link: Link) -> Drive:
         downloader = Downloader(self.client, Progress())
         manifest = await read_contents(downloader, link)
         size = manifest.content_bytes
@@ -215,83 +291,104 @@ class DriveService:
             raise IntegrityFailure(f"the drive's name leads to something else than a drive: {exc}") from exc
         return drive
 
-    async def _publish(self, cached: CachedDrive, head: Shown | None) -> CachedDrive:
+    async def _publish(self, met: _Met, drive: Drive) -> CachedDrive:
         client, now_ms = self.client, self._now_ms()
+        blocking = client.world.blocking
         options = Options(lease_seconds=LEASE_SECONDS)
         run = begin(client, self.depositor, self.journal, digest("local", b"drive"), options, Progress())
         terms = run.uploader.terms
-        drive, ended = _succeeded(
-            cached.drive, None if head is None else head.link, terms.deposit, terms.expiry, now_ms
-        )
-        drive = drive.purged(now_ms)
-        data = await client.world.blocking(encode_drive, drive)
-        published = await publish_run(run, StreamContent(BytesIO(data), _PATH, b""))
-        expiry = now_ms // 1000 + MAX_LIFE_SECONDS
+        try:
+            drive, ended = await blocking(succeeded, drive, met.before, terms.deposit, terms.expiry, now_ms)
+            data = await blocking(encode_drive, drive)
+            published = await publish_run(run, StreamContent(BytesIO(data), PATH, b""))
+        finally:
+            self.journal.release(run.attempt)
+        expiry = min(terms.expiry, now_ms // 1000 + MAX_LIFE_SECONDS)
+        head = met.head
         merged = [] if head is None else [value.hash for value in (head.value, *head.forks) if value is not None]
         written = await publish_version(
             client, self.keys, self.seen, published.link, expiry, archive=False, merged=merged
         )
-        cached = CachedDrive(drive=drive, sequence=written.sequence, seen=now_ms // 1000)
-        await self._save(cached)
-        await self._tidy(ended)
+        step = partial(
+            heard, looked=met.cached.sequence, sequence=written.sequence, newest=drive, found=drive, now_ms=now_ms
+        )
+        self.begun = self.begun or (head is None and not met.cached.sequence)
+        cached = await self._update(lambda cached: step(replace(cached, drive=cached.drive.purged(now_ms))))
+        await self._tidy(ended, terms.deposit, [published.link, *met.before.values()])
         return cached
 
-    async def _tidy(self, ended: list[Kept]) -> None:
-        """End the leases of versions that have had a successor for a while: nobody is reading them any more."""
+    async def _tidy(self, ended: Sequence[Kept], deposit: bytes, needed: Sequence[Link]) -> None:
+        """End the leases of versions that nobody reads any more.
+
+        Args:
+            ended: Those of other homes, as the drive named them.
+            deposit: The deposit id of this home's versions, which are in its journal: also those that no name ever led
+                to, because another machine was quicker, or this one was stopped.
+            needed: The newest version, and those before it.
+        """
+        client, journal = self.client, self.journal
+        roots = {link.root for link in needed}
+        for root in [root for root in journal.roots(deposit) if root not in roots]:
+            await self._ending(delete_root(client, self.depositor, journal, root, Progress()))
+            journal.forget(root)
+        others = [kept for kept in ended if kept.deposit != deposit]
+        if not others:
+            return
+        spare: set[SegmentId] = set()
         with trio.move_on_after(_TIDY_SECONDS):
-            for kept in ended:
-                try:
-                    await delete_kept(self.client, self.depositor, kept, Progress())
-                except NodeError as exc:
-                    log.info("an old version of the drive is kept until its leases end: %s", exc)
-                self.journal.forget(kept.link.root)
+            try:
+                for link in needed[1:]:
+                    spare.update(await read_segments(Downloader(client, Progress()), link))
+            except (NodeError, ExceptionGroup) as exc:
+                log.info("old versions of the drive are kept until their leases end: %s", told(exc))
+                return
+            for kept in others:
+                await self._ending(delete_kept(client, self.depositor, kept, Progress(), spare))
+
+    async def _ending(self, work: Awaitable[object]) -> None:
+        """That it fails, or takes too long, matters little: leases end by themselves."""
+        with trio.move_on_after(_TIDY_SECONDS):
+            try:
+                await work
+            except (NodeError, ExceptionGroup) as exc:
+                log.info("an old version of the drive is kept until its leases end: %s", told(exc))
 
     async def _load(self) -> CachedDrive:
         cached: CachedDrive = await self.client.world.blocking(self.cache.load)
         return cached
 
-    async def _save(self, cached: CachedDrive) -> None:
-        await self.client.world.blocking(self.cache.save, cached)
+    async def _update(self, step: Step) -> CachedDrive:
+        return await self.cache.update(self.client.world.blocking, step)
 
     def _now_ms(self) -> int:
         return int(self.client.world.clock.wall() * 1000)
 
 
-def _versions(drive: Drive) -> list[DriveEntry]:
-    """The entries of the drive's own versions, one for each home that wrote any; the last is that of the newest."""
-    found = [entry for entry in drive.entries if entry.kind is EntryKind.DRIVE and entry.live]
-    return sorted(found, key=lambda entry: entry.place)
-
-
-def ends(drive: Drive) -> int:
-    """When the leases of the newest version end, seconds since 1970-01-01 UTC; 0: not known."""
-    versions = _versions(drive)
-    return versions[-1].content.expiry if versions else 0
-
-
-def _succeeded(drive: Drive, before: Link | None, deposit: bytes, expiry: int, now_ms: int) -> tuple[Drive, list[Kept]]:
-    """The drive as it is to be written next, and the versions whose leases are to be ended then.
+async def remember(cache: DriveCache, change: Change, blocking: Blocking, now_ms: int) -> CachedDrive:
+    """Change what a home remembers of the drive, to be sent some time.
 
     Args:
-        drive: All that is to be in it.
-        before: The version that is to have a successor, if there is one.
-        deposit: The deposit id of this home's versions.
-        expiry: When the leases of the next version end.
+        cache: The copy in the home.
+        change: What is to be changed.
+        blocking: Takes the work.
         now_ms: Milliseconds since 1970-01-01 UTC.
+
+    Raises:
+        NodeError: As :meth:`DriveService.remember`.
     """
-    versions = _versions(drive)
-    ended = [
-        Kept(link=link, deposit=entry.id, policy=entry.content.policy, expiry=entry.content.expiry)
-        for entry in versions
-        if isinstance(link := entry.link, Link) and link != before
-    ]
-    changed = [entry.updated(replace(entry.content, link=b""), now_ms) for entry in versions if entry.content.link]
-    if before is not None and versions:  # whoever wrote it could not know its link
-        newest = next((entry for entry in changed if entry.id == versions[-1].id), versions[-1])
-        changed.append(newest.updated(replace(newest.content, link=link_payload(before)), now_ms))
-    drive = drive.merge(Drive.of(changed))
-    own = drive.by_id().get(deposit)
-    if own is None:
-        own = deposit_entry(EntryKind.DRIVE, deposit, _PATH, Content(), now_ms)
-    content = replace(own.content, time=now_ms // 1000, expiry=expiry)
-    return drive.merge(Drive.of([own.moved(_PATH, now_ms).updated(content, now_ms)])), ended
+
+    def step(cached: CachedDrive) -> CachedDrive:
+        return replace(cached, drive=change(cached.drive, now_ms), unsent=True)
+
+    return await cache.update(blocking, step)
+
+
+def _changed(change: Change, drive: Drive, now_ms: int) -> tuple[Drive, bool]:
+    """The changed drive, and whether it is as it was."""
+    changed = change(drive, now_ms)
+    return changed, changed == drive
+
+
+def _looked(sequence: int, now: int, cached: CachedDrive) -> CachedDrive:
+    """What is remembered, if the network has nothing else."""
+    return replace(cached, seen=now) if cached.sequence == sequence else cached

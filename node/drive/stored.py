@@ -18,6 +18,8 @@ class Recorded:
     """Where it is shown; None: this machine could not even remember it."""
     why: NodeError | None
     """Why the network's drive does not say so yet."""
+    begun: bool = False
+    """Whether a new drive was begun with it, since none was found."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,12 @@ def encode_drive(drive: Drive) -> bytes:
     try:
         return drive.encode()
     except DriveFullError as exc:
-        raise RefusedError(f"the drive is full: {exc}", hint="remove what is not needed any more") from exc
+        raise drive_full(exc) from exc
+
+
+def drive_full(exc: DriveFullError) -> RefusedError:
+    """The same in a person's words."""
+    return RefusedError(f"the drive is full: {exc}", hint="remove what is not needed any more")
 
 
 def put(drive: Drive, entry: DriveEntry, now_ms: int) -> Drive:

@@ -80,7 +80,7 @@ async def renew(
     segments = journal.segments(link.root)
     changed = Changed(len(segments))
     now = client.world.clock.wall()
-    for old in _own(journal, link):
+    for old in _own(journal, link.root):
         expiry = max(old.expiry, int(now) + lease_seconds)
         sequence, _ = journal.next_terms(old.deposit, int(now * 1000), expiry)
         terms = Terms(old.deposit, sequence, int(now), expiry, old.policy)
@@ -102,13 +102,18 @@ async def delete(client: Client, signer: Signer, journal: Journal, link: Link, p
         RefusedError: This home did not publish it, or not with an identity at hand.
         NotFoundError: Some holder did not answer; the deposit is kept in mind, so that this can be called again.
     """
+    return await delete_root(client, signer, journal, link.root, progress)
+
+
+async def delete_root(client: Client, signer: Signer, journal: Journal, root: SegmentId, progress: Progress) -> Changed:
+    """As :func:`delete`, by the root that is in the journal."""
     changed = Changed(0)
     now = client.world.clock.wall()
     told: set[NodeId] = set()
     missed: set[NodeId] = set()
     unasked = 0
     refusal = ""
-    for old in _own(journal, link):
+    for old in _own(journal, root):
         sequence, longest = journal.next_terms(old.deposit, int(now * 1000), old.expiry)
         segments = journal.only_in(old)
         terms = Terms(old.deposit, sequence, int(now), longest, old.policy)
@@ -122,7 +127,7 @@ async def delete(client: Client, signer: Signer, journal: Journal, link: Link, p
         changed = replace(changed, segments=max(changed.segments, len(segments))).and_also(work, longest)
     if missed or unasked:
         raise unfinished(len(told - missed), len(missed), unasked, refusal, changed.expiry)
-    journal.forget(link.root)
+    journal.forget(root)
     return changed
 
 
@@ -147,9 +152,9 @@ def unfinished(told: int, missed: int, unasked: int, refusal: str, expiry: int) 
     )
 
 
-def _own(journal: Journal, link: Link) -> list[DepositRow]:
-    """The deposits of this home that the link leads to. Raises RefusedError if there are none."""
-    rows = journal.deposits(link.root)
+def _own(journal: Journal, root: SegmentId) -> list[DepositRow]:
+    """The deposits of this home with a root. Raises RefusedError if there are none."""
+    rows = journal.deposits(root)
     if not rows:
         raise RefusedError(
             "this home has not published it, or has deleted it: only the depositor can change its leases",

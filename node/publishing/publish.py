@@ -222,7 +222,15 @@ async def publish(
 
 
 async def publish_run(run: Run, content: Content) -> Published:
-    """Store ``content`` in a publish that has begun. Raises as :func:`publish` does."""
+    """Store ``content`` in a publish that has begun; then others may begin one of the same. Raises as :func:`publish`
+    does."""
+    try:
+        return await _publish_run(run, content)
+    finally:
+        run.journal.release(run.attempt)
+
+
+async def _publish_run(run: Run, content: Content) -> Published:
     inline = await run.client.world.blocking(content.inline)
     refs: tuple[SegmentRef, ...] = ()
     if inline is None:

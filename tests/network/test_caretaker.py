@@ -19,8 +19,9 @@ from node.account.held import Held
 from node.account.vault import Vault
 from node.drive import caretaker, service
 from node.drive.caretaker import Caretaker
-from node.drive.service import DriveService, ends, open_drive
+from node.drive.service import DriveService, open_drive
 from node.drive.tree import put
+from node.drive.versions import ends
 from node.errors import NetworkError, NotFoundError
 from node.home import Depositor, Home
 from node.keeping.tender import LOCKED_SECONDS

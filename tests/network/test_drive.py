@@ -12,8 +12,9 @@ from trio.testing import MockClock
 
 from node.client import Client
 from node.drive import service as module
-from node.drive.service import LEASE_SECONDS, DriveService, ends, open_drive
+from node.drive.service import LEASE_SECONDS, DriveService, open_drive
 from node.drive.tree import put
+from node.drive.versions import ends
 from node.errors import NetworkError, NotFoundError, RefusedError
 from node.home import Home
 from node.names.reading import resolve

@@ -2,14 +2,12 @@
 
 import os
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from node.errors import MachineError, RefusedError
+from node.errors import MachineError
 from node.journal import Attempt, DepositRow, Journal
 from protocol.ids import ChunkId, NetworkId, PublicKey, SegmentId
 from protocol.leases import Policy
@@ -212,29 +210,6 @@ def test_one_root_published_from_two_places(path: Path) -> None:
     journal.forget(segment(1))
     assert journal.deposits(segment(1)) == []
     journal.close()
-
-
-def test_two_processes_cannot_publish_the_same(path: Path) -> None:
-    """Their leases would outdo each other's. The claim ends with the process."""
-    script = (
-        "import sys; from pathlib import Path; from node.journal import Journal; from protocol.ids import NetworkId\n"
-        "Journal(Path(sys.argv[1]), NetworkId(bytes(32))).begin(bytes([1]) * 32, bytes(16), b'')\n"
-        "print('begun', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdin is not None
-        assert other.stdout is not None
-        assert other.stdout.readline() == "begun\n"
-        journal = Journal(path, NETWORK)
-        with pytest.raises(RefusedError, match="published already"):
-            journal.begin(source(1), b"1" * 16, b"")
-        journal.begin(source(2), b"2" * 16, b"")
-        other.stdin.close()
-        other.wait()
-        assert journal.begin(source(1), b"1" * 16, b"").deposit == bytes(16)
-        journal.close()
 
 
 def test_nobody_else_reads_it(path: Path) -> None:
