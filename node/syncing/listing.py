@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from node.errors import RefusedError
 from node.publishing.source import Source
-from node.syncing.folder import WORK_NAME, SyncedFolder
+from node.syncing.folder import SyncedFolder
 from node.syncing.plan import Item, same
 from node.syncing.state import Known
+from node.syncing.workfolder import WORK_NAME
 from protocol.manifest import Entry, Kind
 
 _BUMP_NS = 999_999_999

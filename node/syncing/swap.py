@@ -7,11 +7,16 @@ Where the system or the file system has no ``renameat2``, it is looked first and
 import ctypes
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from typing import NamedTuple
 
 _NO_REPLACE, _EXCHANGE = 1, 2
 _NOT_HERE = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 _ASIDE = b".aside"
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How folders are opened: no link is followed."""
 
 
 class Place(NamedTuple):
@@ -36,6 +41,27 @@ class Place(NamedTuple):
 
     def mkdir(self, mode: int = 0o777) -> None:
         os.mkdir(self.name, mode, dir_fd=self.folder)
+
+
+def reading(place: Place) -> BufferedReader:
+    """Open a file, no link and nothing that makes us wait."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    return os.fdopen(os.open(place.name, flags, dir_fd=place.folder), "rb")
+
+
+@contextmanager
+def place_at(root: int, path: bytes) -> Iterator[Place]:
+    """The place at the end of a path, every folder on the way opened in the one before."""
+    *folders, name = path.split(b"/")
+    handle = os.dup(root)
+    try:
+        for folder in folders:
+            inner = os.open(folder, FOLDER_FLAGS, dir_fd=handle)
+            os.close(handle)
+            handle = inner
+        yield Place(handle, name)
+    finally:
+        os.close(handle)
 
 
 def move(source: Place, target: Place) -> None:

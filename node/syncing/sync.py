@@ -19,10 +19,11 @@ from node.fetching.reader import WholeFiles, read_contents
 from node.fetching.restore import Target, restore
 from node.progress import Progress
 from node.publishing.source import Source, scan_folder
-from node.syncing.folder import MARK_BYTES, WORK_NAME, SyncedFolder
+from node.syncing.folder import SyncedFolder
 from node.syncing.listing import Side, check_skipped, learn, recognise, side
 from node.syncing.plan import Item, Plan, changed, kept_path, make_plan, missing
 from node.syncing.state import Known, SyncState
+from node.syncing.workfolder import MARK_BYTES, WORK_NAME
 from protocol.links import Link
 from protocol.manifest import Kind, Manifest
 
@@ -72,7 +73,7 @@ async def sync(client: Client, there: Link | None, state: SyncState, publish: Pu
         manifest = None if there is None else await read_contents(downloader, there)
         base: Mapping[bytes, Known] = {}
         if there is not None:
-            agreed = await blocking(state.read, await blocking(folder.mark))
+            agreed = await blocking(state.read, await blocking(folder.work.mark))
             base = {} if agreed is None else agreed
         top = os.fsencode(state.folder.name) if manifest is None else _top(manifest)
         source = await blocking(_listing, folder, state.folder, top)
@@ -94,7 +95,7 @@ async def sync(client: Client, there: Link | None, state: SyncState, publish: Pu
             link = there
         learnt: dict[bytes, Known] = {}
         await _through(blocking, learn(folder, source, course.top, known, learnt))
-        mark = await blocking(folder.make_mark, client.world.random_bytes(MARK_BYTES))
+        mark = await blocking(folder.work.make_mark, client.world.random_bytes(MARK_BYTES))
         await blocking(state.write, mark, learnt)
     return Synced(
         link=link,

@@ -9,10 +9,10 @@ from trio.testing import MockClock
 
 from node.errors import RefusedError
 from node.syncing import folder as folder_module
-from node.syncing.folder import MARK_BYTES
 from node.syncing.plan import Item
 from node.syncing.state import Known, SyncState
 from node.syncing.swap import Place
+from node.syncing.workfolder import MARK_BYTES
 from tests.network.archipelago import failure
 from tests.network.machines import SECOND, two_machines
 
