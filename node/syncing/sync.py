@@ -19,10 +19,11 @@ from node.fetching.reader import WholeFiles, read_contents
 from node.fetching.restore import Target, restore
 from node.progress import Progress
 from node.publishing.source import Source, scan_folder
+from node.syncing.ancestry import followed, note_followed, version_of
 from node.syncing.folder import SyncedFolder
 from node.syncing.listing import Side, check_skipped, learn, recognise, side
 from node.syncing.plan import Item, Plan, changed, kept_path, make_plan, missing
-from node.syncing.state import Known, SyncState
+from node.syncing.state import Base, Known, SyncState
 from node.syncing.workfolder import MARK_BYTES, WORK_NAME
 from protocol.links import Link
 from protocol.manifest import Kind, Manifest
@@ -71,14 +72,14 @@ async def sync(client: Client, there: Link | None, state: SyncState, publish: Pu
     with await blocking(_open, state, there) as folder:
         downloader = Downloader(client, progress)
         manifest = None if there is None else await read_contents(downloader, there)
-        base: Mapping[bytes, Known] = {}
-        if there is not None:
-            agreed = await blocking(state.read, await blocking(folder.work.mark))
-            base = {} if agreed is None else agreed
+        agreed = None if there is None else await blocking(state.read, await blocking(folder.work.mark))
+        base = {} if agreed is None else agreed.known
         top = os.fsencode(state.folder.name) if manifest is None else _top(manifest)
         source = await blocking(_listing, folder, state.folder, top)
         await _through(blocking, recognise(folder, source, top, base))
-        course = await blocking(_Course.begin, folder, source, top, manifest, base)
+        course = await blocking(
+            _Course.begin, folder, source, top, manifest, base, _follows(agreed, there, manifest, top)
+        )
         if there is not None and manifest is not None and course.plan.down:
             await _bring_down(downloader, there, manifest, course)
         done = _Done()
@@ -90,13 +91,14 @@ async def sync(client: Client, there: Link | None, state: SyncState, publish: Pu
         here = await blocking(course.check_again, source)
         up, removed = changed(here, course.there.items), missing(course.there.items, here)
         if there is None or up or removed:
+            note_followed(source, top, there, () if manifest is None else manifest.entries)
             link = await publish(source)
         else:
             link = there
         learnt: dict[bytes, Known] = {}
         await _through(blocking, learn(folder, source, course.top, known, learnt))
         mark = await blocking(folder.work.make_mark, client.world.random_bytes(MARK_BYTES))
-        await blocking(state.write, mark, learnt)
+        await blocking(state.write, mark, Base(learnt, version_of(link)))
     return Synced(
         link=link,
         published=link != there,
@@ -167,8 +169,9 @@ class _Course:
         top: bytes,
         manifest: Manifest | None,
         base: Mapping[bytes, Known],
+        follows: bool,
     ) -> "_Course":
-        """Decide."""
+        """Decide. ``follows``: what is there was made by somebody who had the base."""
         here = side(source.entries, top)
         if base and not here.items:
             raise RefusedError(
@@ -183,7 +186,7 @@ class _Course:
             source,
             here,
             there,
-            make_plan({path: known.item for path, known in base.items()}, here.items, there.items),
+            make_plan({path: known.item for path, known in base.items()} if follows else {}, here.items, there.items),
         )
 
     def apply(self, done: _Done) -> Iterator[None]:
@@ -245,6 +248,13 @@ def _listing(folder: SyncedFolder, path: Path, top: bytes) -> Source:
     source = scan_folder(path, top, WORK_NAME)
     folder.check_place()
     return source
+
+
+def _follows(base: Base | None, there: Link | None, manifest: Manifest | None, top: bytes) -> bool:
+    """Whether whoever made what is there had what this machine agreed on."""
+    if base is None or there is None or manifest is None:
+        return False
+    return base.version in (version_of(there), *followed(manifest.entries, top))
 
 
 async def _through(blocking: Blocking, steps: Iterator[None]) -> None:
