@@ -70,10 +70,12 @@ async def test_what_was_moved_meanwhile_is_not_replaced(
         ours = folder_of(base, "one", {"a": "a"})
         link = (await sync(base, one, ours)).link
         (ours / "b").write_text("b")
-        right_before_the_drive(
-            monkeypatch,
-            lambda: two.service.change(lambda drive, now_ms: move(drive, b"docs", b"papers", now_ms)),
-        )
+
+        async def put_elsewhere() -> None:
+            await two.service.read()
+            await two.service.change(lambda drive, now_ms: move(drive, b"docs", b"papers", now_ms))
+
+        right_before_the_drive(monkeypatch, put_elsewhere)
         assert "another machine changed it" in str(await failure(sync(base, one, ours)))
         found = listed((await one.service.read()).drive)
         assert {path: entry.link for path, entry in found.items()} == {b"papers": link}
