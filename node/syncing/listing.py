@@ -41,7 +41,7 @@ def side(entries: Sequence[Entry], top: bytes) -> Side:
     start = len(top) + 1
     for number, entry in enumerate(entries):
         path = entry.path[start:]
-        if path and path.partition(b"/")[0] != WORK_NAME:
+        if path and WORK_NAME not in path.split(b"/"):
             items[path] = _item(entry)
             numbers[path] = number
     return Side(items, numbers)
