@@ -13,6 +13,18 @@ from protocol.manifest import Entry, Kind
 from protocol.paths import path_problem, target_problem
 
 
+class ChangedError(MachineError):
+    """A file is not as it was listed: something writes to it, or has removed it."""
+
+    def __init__(self, path: bytes, location: bytes, how: str) -> None:
+        super().__init__(
+            f"{os.fsdecode(location)!r} changed while it was being published: {how}",
+            hint="publish again once nothing writes to it; what is already stored is not sent twice",
+        )
+        self.path = path
+        """Of its entry."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Everything one publish covers. There may be a million files: what is kept of each counts."""
@@ -29,6 +41,8 @@ class Source:
     """The same, as paths."""
     left_out: bytes = b""
     """A name that is passed over at every depth, with what is beneath it."""
+    places: dict[bytes, bytes] = field(default_factory=dict)
+    """Path of an entry that lies elsewhere on this machine -> where."""
     device: int | None = None
     """The file system it must not leave; None: it may."""
 
@@ -38,6 +52,8 @@ class Source:
 
     def location(self, path: bytes) -> bytes:
         """Where an entry lies on this machine."""
+        if path in self.places:
+            return self.places[path]
         top, slash, rest = path.partition(b"/")
         return self.tops[top] + slash + rest
 
@@ -50,26 +66,28 @@ class Source:
         """Fill ``target`` from the file of entry ``number``, at ``offset``. Blocks: call it in a worker thread.
 
         Raises:
-            MachineError: It cannot be read, or is not the file that was listed any more.
+            MachineError: It cannot be read.
+            ChangedError: It is not the file that was listed any more.
         """
-        location, listed = self.location(self.entries[number].path), self.stamps[number]
+        path, listed = self.entries[number].path, self.stamps[number]
+        location = self.location(path)
         try:
             handle = os.open(location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
-            raise _changed(location, "it is gone") from None
+            raise ChangedError(path, location, "it is gone") from None
         except OSError as exc:
             raise machine_error("read", exc) from exc
         try:
             if stamp(os.fstat(handle)) != listed:
-                raise _changed(location, "it was written to")
+                raise ChangedError(path, location, "it was written to")
             done = 0
             while done < len(target):
                 count = os.preadv(handle, [target[done:]], offset + done)
                 if count == 0:
-                    raise _changed(location, "it became shorter")
+                    raise ChangedError(path, location, "it became shorter")
                 done += count
             if stamp(os.fstat(handle)) != listed:
-                raise _changed(location, "it was written to")
+                raise ChangedError(path, location, "it was written to")
         except OSError as exc:
             raise machine_error("read", exc) from exc
         finally:
@@ -194,10 +212,3 @@ def _entry(location: bytes, path: bytes, found: os.stat_result) -> Entry | str:
 def stamp(found: os.stat_result) -> int:
     """64 bits that tell states of a file apart: a hash of which file it is, its size and times."""
     return hash((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
-
-
-def _changed(location: bytes, how: str) -> MachineError:
-    return MachineError(
-        f"{os.fsdecode(location)!r} changed while it was being published: {how}",
-        hint="publish again once nothing writes to it; what is already stored is not sent twice",
-    )

@@ -5,7 +5,7 @@ sides are equal. Killed before that, the next sync decides anew, with the old ba
 """
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count, islice
@@ -19,19 +19,17 @@ from node.fetching.reader import WholeFiles, read_contents
 from node.fetching.restore import Target, restore
 from node.progress import Progress
 from node.publishing.source import Source, scan_folder
-from node.syncing.ancestry import followed, note_followed, version_of
+from node.syncing.ancestry import followed, version_of
 from node.syncing.folder import SyncedFolder
 from node.syncing.listing import Side, check_skipped, learn, recognise, side
 from node.syncing.plan import Item, Plan, changed, kept_path, make_plan, missing
 from node.syncing.state import Base, Known, SyncState
+from node.syncing.upload import Publish, Upload
 from node.syncing.workfolder import MARK_BYTES, WORK_NAME
 from protocol.links import Link
 from protocol.manifest import Kind, Manifest
 
 _STEPS = 64
-
-Publish = Callable[[Source], Awaitable[Link]]
-"""Publishes the folder as listed and makes its link the one in the drive, unless another has come there since."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,10 +87,10 @@ async def sync(client: Client, there: Link | None, state: SyncState, publish: Pu
         source = await blocking(_listing, folder, state.folder, course.top)
         await _through(blocking, recognise(folder, source, course.top, known))
         here = await blocking(course.check_again, source)
-        up, removed = changed(here, course.there.items), missing(course.there.items, here)
-        if there is None or up or removed:
-            note_followed(source, top, there, () if manifest is None else manifest.entries)
-            link = await publish(source)
+        if there is None or changed(here, course.there.items) or missing(course.there.items, here):
+            link = await Upload(client, folder, top, source, there, manifest, course.there).run(publish)
+            here = side(source.entries, top).items
+            await blocking(folder.finish)
         else:
             link = there
         learnt: dict[bytes, Known] = {}
@@ -102,8 +100,8 @@ async def sync(client: Client, there: Link | None, state: SyncState, publish: Pu
     return Synced(
         link=link,
         published=link != there,
-        up=up,
-        removed_there=removed,
+        up=changed(here, course.there.items),
+        removed_there=missing(course.there.items, here),
         down=done.down,
         removed_here=done.removed,
         kept=done.kept,

@@ -8,6 +8,7 @@ import pytest
 from trio.testing import MockClock
 
 from node.errors import RefusedError
+from node.publishing.source import Source
 from node.syncing import folder as folder_module
 from node.syncing.plan import Item
 from node.syncing.state import Base, SyncState
@@ -158,3 +159,35 @@ async def test_a_machine_that_missed_some_versions_deletes_what_they_did(autojum
         done = await bob.sync()
         assert done.removed_here == [b"b.txt"]
         assert not done.published
+
+
+async def test_files_that_are_written_to_all_the_time_stop_nothing_else(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_machines(base) as (alice, bob):
+        for name in ("b.txt", "log", "new"):
+            alice.write(name, name * 3, time=2_000_000)
+        alice.write("sub/c.txt", "longer", time=2_000_000)
+        read_into = Source.read_into
+
+        def busy(source: Source, number: int, offset: int, target: memoryview) -> None:
+            if source.location(source.entries[number].path).endswith((b"/Photos/b.txt", b"/log")):
+                with open(source.location(source.entries[number].path), "ab") as file:
+                    file.write(b"more")
+            read_into(source, number, offset, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Source, "read_into", busy)
+            done = await alice.sync()
+            assert done.up == (b"new", b"sub/c.txt")
+            why = "it is being written to, and goes up another time"
+            assert set(done.skipped) == {f"Photos/{name}: {why}" for name in ("b.txt", "log")}
+            link = alice.drive.link
+            assert not (await alice.sync()).published
+            assert alice.drive.link == link
+        assert alice.work == {"id"}
+        await bob.sync()
+        assert (bob.tree["b.txt"], bob.tree["new"], "log" in bob.tree) == (b"b", b"newnewnew", False)
+        assert (await alice.sync()).up == (b"b.txt", b"log")
+        await bob.sync()
+        assert alice.tree == bob.tree
