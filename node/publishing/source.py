@@ -8,9 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node.errors import ConfigError, MachineError, machine_error
+from node.errors import ConfigError, MachineError, machine_error, reason
 from protocol.manifest import Entry, Kind
 from protocol.paths import path_problem, target_problem
+
+
+class ChangedError(MachineError):
+    """A file is not as it was listed: something writes to it, or has removed it."""
+
+    def __init__(self, path: bytes, location: bytes, how: str) -> None:
+        super().__init__(
+            f"{os.fsdecode(location)!r} changed while it was being published: {how}",
+            hint="publish again once nothing writes to it; what is already stored is not sent twice",
+        )
+        self.path = path
+        """Of its entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +40,9 @@ class Source:
     skipped_paths: list[bytes] = field(default_factory=list)
     """The same, as paths."""
     left_out: bytes = b""
-    """A path that is passed over, with what is beneath it."""
+    """A name that is passed over at every depth, with what is beneath it."""
+    places: dict[bytes, bytes] = field(default_factory=dict)
+    """Path of an entry that lies elsewhere on this machine -> where."""
     device: int | None = None
     """The file system it must not leave; None: it may."""
 
@@ -38,6 +52,8 @@ class Source:
 
     def location(self, path: bytes) -> bytes:
         """Where an entry lies on this machine."""
+        if path in self.places:
+            return self.places[path]
         top, slash, rest = path.partition(b"/")
         return self.tops[top] + slash + rest
 
@@ -50,26 +66,28 @@ class Source:
         """Fill ``target`` from the file of entry ``number``, at ``offset``. Blocks: call it in a worker thread.
 
         Raises:
-            MachineError: It cannot be read, or is not the file that was listed any more.
+            MachineError: It cannot be read.
+            ChangedError: It is not the file that was listed any more.
         """
-        location, listed = self.location(self.entries[number].path), self.stamps[number]
+        path, listed = self.entries[number].path, self.stamps[number]
+        location = self.location(path)
         try:
             handle = os.open(location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
-            raise _changed(location, "it is gone") from None
+            raise ChangedError(path, location, "it is gone") from None
         except OSError as exc:
             raise machine_error("read", exc) from exc
         try:
             if stamp(os.fstat(handle)) != listed:
-                raise _changed(location, "it was written to")
+                raise ChangedError(path, location, "it was written to")
             done = 0
             while done < len(target):
                 count = os.preadv(handle, [target[done:]], offset + done)
                 if count == 0:
-                    raise _changed(location, "it became shorter")
+                    raise ChangedError(path, location, "it became shorter")
                 done += count
             if stamp(os.fstat(handle)) != listed:
-                raise _changed(location, "it was written to")
+                raise ChangedError(path, location, "it was written to")
         except OSError as exc:
             raise machine_error("read", exc) from exc
         finally:
@@ -101,12 +119,13 @@ def scan(paths: Sequence[Path]) -> Source:
 def scan_folder(folder: Path, name: bytes, leave_out: bytes) -> Source:
     """List one folder of one file system under a name that may not be its own.
 
-    What is mounted in it cannot be published: while it is not mounted, it would pass for deleted.
+    What is mounted in it cannot be published: while it is not mounted, it would pass for deleted. What cannot be read
+    in it is skipped, and what vanishes meanwhile is not there.
 
     Args:
         folder: Not a symbolic link, nor in one.
         name: What its entries' paths begin with.
-        leave_out: Name of something in it that is passed over.
+        leave_out: Name of what is passed over in it, at every depth.
 
     Raises:
         MachineError: It does not exist or cannot be read.
@@ -115,7 +134,7 @@ def scan_folder(folder: Path, name: bytes, leave_out: bytes) -> Source:
         device = os.stat(folder).st_dev
     except OSError as exc:
         raise machine_error("read", exc) from exc
-    source = Source({name: os.fsencode(folder)}, left_out=name + b"/" + leave_out, device=device)
+    source = Source({name: os.fsencode(folder)}, left_out=leave_out, device=device)
     _list(source)
     return source
 
@@ -142,23 +161,37 @@ def _walk(source: Source) -> None:
     while pending:
         path = heapq.heappop(pending)
         location = source.location(path)
-        if path == source.left_out:
+        if b"/" in path and path.endswith(b"/" + source.left_out):
             continue
         if (problem := path_problem(path)) is not None:
             source.skip(path, problem)
             continue
-        found = os.lstat(location)
-        entry = _entry(location, path, found)
-        if source.device not in (None, found.st_dev):
-            entry = "it is of another file system"
+        try:
+            found = os.lstat(location)
+            entry = _entry(location, path, found)
+            if source.device not in (None, found.st_dev):
+                entry = "it is of another file system"
+            inner = os.listdir(location) if isinstance(entry, Entry) and entry.kind is Kind.FOLDER else []
+            if source.device is not None and stat.S_ISREG(found.st_mode) and not _may_read(location):
+                os.lstat(location)  # it is there, is it?
+                entry = "it cannot be read: Permission denied"
+        except OSError as exc:
+            if source.device is None or b"/" not in path:
+                raise
+            if not isinstance(exc, FileNotFoundError):
+                source.skip(path, f"it cannot be read: {reason(exc)}")
+            continue
         if isinstance(entry, str):
             source.skip(path, entry)
             continue
         source.entries.append(entry)
         source.stamps.append(stamp(found))
-        if entry.kind is Kind.FOLDER:
-            for name in os.listdir(location):
-                heapq.heappush(pending, path + b"/" + name)
+        for name in inner:
+            heapq.heappush(pending, path + b"/" + name)
+
+
+def _may_read(location: bytes) -> bool:
+    return os.access(location, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _entry(location: bytes, path: bytes, found: os.stat_result) -> Entry | str:
@@ -179,10 +212,3 @@ def _entry(location: bytes, path: bytes, found: os.stat_result) -> Entry | str:
 def stamp(found: os.stat_result) -> int:
     """64 bits that tell states of a file apart: a hash of which file it is, its size and times."""
     return hash((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
-
-
-def _changed(location: bytes, how: str) -> MachineError:
-    return MachineError(
-        f"{os.fsdecode(location)!r} changed while it was being published: {how}",
-        hint="publish again once nothing writes to it; what is already stored is not sent twice",
-    )

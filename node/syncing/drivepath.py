@@ -84,10 +84,10 @@ class DriveSync:
         """The drive with what was published; called again if another machine was quicker."""
         found = drive.by_id().get(entry.id)
         if found is not None and found.live and found.content.link == entry.content.link:
-            return drive
+            return drive  # an answer was lost
         if self.entry is None:
             Tree(drive).check_room(self.path)
-        elif found is None or not found.live or found.content.link != self.entry.content.link:
+        elif found is None or (found.place, found.content.link) != (self.entry.place, self.entry.content.link):
             raise RefusedError("another machine changed it in the drive at the same time", hint="run it again")
         return put(drive, entry, now_ms)
 

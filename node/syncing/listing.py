@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from node.errors import RefusedError
 from node.publishing.source import Source
-from node.syncing.folder import WORK_NAME, SyncedFolder
+from node.syncing.folder import SyncedFolder
 from node.syncing.plan import Item, same
 from node.syncing.state import Known
+from node.syncing.workfolder import WORK_NAME
 from protocol.manifest import Entry, Kind
 
 _BUMP_NS = 999_999_999
@@ -40,7 +41,7 @@ def side(entries: Sequence[Entry], top: bytes) -> Side:
     start = len(top) + 1
     for number, entry in enumerate(entries):
         path = entry.path[start:]
-        if path and path.partition(b"/")[0] != WORK_NAME:
+        if path and WORK_NAME not in path.split(b"/"):
             items[path] = _item(entry)
             numbers[path] = number
     return Side(items, numbers)

@@ -166,12 +166,13 @@ class _Merge:
         return place not in self.there and place not in self.base and same(self.here.get(place), item)
 
 
-def kept_path(path: bytes, item: Item, number: int = 1) -> bytes:
+def kept_path(path: bytes, item: Item, number: int = 1, *, remark: str = "from the drive") -> bytes:
     """Where an item from the drive is kept when its path is taken: ``NAME (from the drive, DATE).EXT``.
 
     Args:
         path: Which is taken.
         item: Its time gives the date (UTC).
+        remark: Where it comes from.
         number: Which attempt, from 1: the second and later ones stand in the name.
 
     Raises:
@@ -181,10 +182,10 @@ def kept_path(path: bytes, item: Item, number: int = 1) -> bytes:
     stem, extension = (name, b"") if item.kind is Kind.FOLDER else os.path.splitext(name)
     date = datetime.fromtimestamp(item.mtime_ns // 10**9, UTC).strftime("%Y-%m-%d")
     ordinal = f", {number}" if number > 1 else ""
-    remark = f" (from the drive, {date}{ordinal})".encode()
+    ending = f" ({remark}, {date}{ordinal})".encode()
     if len(extension) > MAX_COMPONENT_BYTES // 4:  # a name with a dot in it, rather than an extension
         stem, extension = name, b""
-    found = _join(parent, _cut(stem, MAX_COMPONENT_BYTES - len(remark) - len(extension)) + remark + extension)
+    found = _join(parent, _cut(stem, MAX_COMPONENT_BYTES - len(ending) - len(extension)) + ending + extension)
     if len(found) > MAX_PATH_BYTES - _ROOM_FOR_TOP or path_problem(found) is not None:
         raise RefusedError(
             f"{os.fsdecode(path)!r} was changed here and in the drive, and its path is too long for keeping both",

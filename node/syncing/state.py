@@ -35,6 +35,15 @@ class Known(NamedTuple):
     """Of a file, that of the bytes here (:meth:`~node.syncing.folder.SyncedFolder.digest`); empty: not known."""
 
 
+class Base(NamedTuple):
+    """What both sides last agreed on."""
+
+    known: Mapping[bytes, Known]
+    """By path in the folder."""
+    version: bytes
+    """Which version of the folder in the drive that was (:func:`~node.syncing.ancestry.version_of`)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Agreed:
     path: Annotated[bytes, Raw(1, MAX_PATH_BYTES)]
@@ -53,6 +62,7 @@ class _Base:
     folder: Annotated[bytes, Raw(1, MAX_PATH_BYTES)]
     drive_path: Annotated[bytes, Raw(0, MAX_PATH_BYTES)]
     mark: Annotated[bytes, Raw(1, 64)]
+    version: Annotated[bytes, Raw(0, DIGEST_BYTES)]
     agreed: Annotated[tuple[_Agreed, ...], Seq(Struct(_Agreed), MAX_ENTRIES)]
 
 
@@ -73,7 +83,7 @@ class SyncState:
         name = digest("local", self.account, digest("local", os.fsencode(self.folder)), self.drive_path)
         return self.home / "sync" / name.hex()
 
-    def read(self, mark: bytes | None) -> dict[bytes, Known] | None:
+    def read(self, mark: bytes | None) -> Base | None:
         """The base, or None: there is none, or it is damaged, or of another folder.
 
         Args:
@@ -103,14 +113,15 @@ class SyncState:
         whose = (base.account, base.folder, base.drive_path, base.mark)
         if whose != (self.account, os.fsencode(self.folder), self.drive_path, mark):
             return None
-        return {
+        known = {
             item.path: Known(
                 Item(Kind(item.kind), item.size, item.mtime_ns, item.executable, item.target), item.stamp, item.digest
             )
             for item in base.agreed
         }
+        return Base(known, base.version)
 
-    def write(self, mark: bytes, base: Mapping[bytes, Known]) -> None:
+    def write(self, mark: bytes, base: Base) -> None:
         """Replace the base; it is on the disk when this returns. One process at a time.
 
         Raises:
@@ -124,7 +135,7 @@ class SyncState:
             exc.filename = exc.filename or str(self.path)  # a disk that is full does not say where
             raise machine_error("write", exc) from exc
 
-    def _encode(self, mark: bytes, base: Mapping[bytes, Known]) -> bytes:
+    def _encode(self, mark: bytes, base: Base) -> bytes:
         agreed = tuple(
             _Agreed(
                 path=path,
@@ -136,7 +147,16 @@ class SyncState:
                 stamp=stamp,
                 digest=content,
             )
-            for path, (item, stamp, content) in sorted(base.items())
+            for path, (item, stamp, content) in sorted(base.known.items())
         )
         folder = os.fsencode(self.folder)
-        return encode(_Base(account=self.account, folder=folder, drive_path=self.drive_path, mark=mark, agreed=agreed))
+        return encode(
+            _Base(
+                account=self.account,
+                folder=folder,
+                drive_path=self.drive_path,
+                mark=mark,
+                version=base.version,
+                agreed=agreed,
+            )
+        )

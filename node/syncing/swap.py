@@ -1,17 +1,22 @@
 """What Linux can do with files and Python cannot: two renames that destroy nothing, and bringing a whole file system to
 the disk.
 
-Where the system or the file system has no ``renameat2``, it is looked first and renamed then.
+Where the system or the file system has no ``renameat2``, what is moved gets a second name, and then loses its first.
 """
 
 import ctypes
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from typing import NamedTuple
 
 _NO_REPLACE, _EXCHANGE = 1, 2
 _NOT_HERE = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 _ASIDE = b".aside"
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How folders are opened: no link is followed."""
 
 
 class Place(NamedTuple):
@@ -38,6 +43,27 @@ class Place(NamedTuple):
         os.mkdir(self.name, mode, dir_fd=self.folder)
 
 
+def reading(place: Place) -> BufferedReader:
+    """Open a file, no link and nothing that makes us wait."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    return os.fdopen(os.open(place.name, flags, dir_fd=place.folder), "rb")
+
+
+@contextmanager
+def place_at(root: int, path: bytes) -> Iterator[Place]:
+    """The place at the end of a path, every folder on the way opened in the one before."""
+    *folders, name = path.split(b"/")
+    handle = os.dup(root)
+    try:
+        for folder in folders:
+            inner = os.open(folder, FOLDER_FLAGS, dir_fd=handle)
+            os.close(handle)
+            handle = inner
+        yield Place(handle, name)
+    finally:
+        os.close(handle)
+
+
 def move(source: Place, target: Place) -> None:
     """Rename to where nothing is.
 
@@ -46,9 +72,21 @@ def move(source: Place, target: Place) -> None:
         OSError: It cannot be done.
     """
     if not _renameat2(source, target, _NO_REPLACE):
+        _link_over(source, target)
+
+
+def _link_over(source: Place, target: Place) -> None:
+    """A second name, which replaces nothing either, and the first one away. Where there are no second names: a look."""
+    try:
+        os.link(source.name, target.name, src_dir_fd=source.folder, dst_dir_fd=target.folder, follow_symlinks=False)
+    except OSError as exc:
+        if exc.errno not in (*_NOT_HERE, errno.EPERM, errno.EMLINK):
+            raise
         if target.look() is not None:
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target.name)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target.name) from None
         _rename(source, target)
+    else:
+        source.unlink()
 
 
 def exchange(one: Place, other: Place) -> None:
@@ -60,7 +98,12 @@ def exchange(one: Place, other: Place) -> None:
     if not _renameat2(one, other, _EXCHANGE):
         aside = Place(one.folder, one.name + _ASIDE)
         _rename(other, aside)
-        _rename(one, other)
+        try:
+            move(one, other)
+        except OSError:
+            with suppress(FileExistsError):  # somebody made another one meanwhile: that stays
+                move(aside, other)
+            raise
         _rename(aside, one)
 
 

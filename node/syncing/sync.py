@@ -5,7 +5,7 @@ sides are equal. Killed before that, the next sync decides anew, with the old ba
 """
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count, islice
@@ -19,17 +19,17 @@ from node.fetching.reader import WholeFiles, read_contents
 from node.fetching.restore import Target, restore
 from node.progress import Progress
 from node.publishing.source import Source, scan_folder
-from node.syncing.folder import MARK_BYTES, WORK_NAME, SyncedFolder
+from node.syncing.ancestry import followed, version_of
+from node.syncing.folder import SyncedFolder
 from node.syncing.listing import Side, check_skipped, learn, recognise, side
 from node.syncing.plan import Item, Plan, changed, kept_path, make_plan, missing
-from node.syncing.state import Known, SyncState
+from node.syncing.state import Base, Known, SyncState
+from node.syncing.upload import Publish, Upload
+from node.syncing.workfolder import MARK_BYTES, WORK_NAME
 from protocol.links import Link
 from protocol.manifest import Kind, Manifest
 
 _STEPS = 64
-
-Publish = Callable[[Source], Awaitable[Link]]
-"""Publishes the folder as listed and makes its link the one in the drive, unless another has come there since."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,14 +70,14 @@ async def sync(client: Client, there: Link | None, state: SyncState, publish: Pu
     with await blocking(_open, state, there) as folder:
         downloader = Downloader(client, progress)
         manifest = None if there is None else await read_contents(downloader, there)
-        base: Mapping[bytes, Known] = {}
-        if there is not None:
-            agreed = await blocking(state.read, await blocking(folder.mark))
-            base = {} if agreed is None else agreed
+        agreed = None if there is None else await blocking(state.read, await blocking(folder.work.mark))
+        base = {} if agreed is None else agreed.known
         top = os.fsencode(state.folder.name) if manifest is None else _top(manifest)
         source = await blocking(_listing, folder, state.folder, top)
         await _through(blocking, recognise(folder, source, top, base))
-        course = await blocking(_Course.begin, folder, source, top, manifest, base)
+        course = await blocking(
+            _Course.begin, folder, source, top, manifest, base, _follows(agreed, there, manifest, top)
+        )
         if there is not None and manifest is not None and course.plan.down:
             await _bring_down(downloader, there, manifest, course)
         done = _Done()
@@ -87,20 +87,21 @@ async def sync(client: Client, there: Link | None, state: SyncState, publish: Pu
         source = await blocking(_listing, folder, state.folder, course.top)
         await _through(blocking, recognise(folder, source, course.top, known))
         here = await blocking(course.check_again, source)
-        up, removed = changed(here, course.there.items), missing(course.there.items, here)
-        if there is None or up or removed:
-            link = await publish(source)
+        if there is None or changed(here, course.there.items) or missing(course.there.items, here):
+            link = await Upload(client, folder, top, source, there, manifest, course.there).run(publish)
+            here = side(source.entries, top).items
+            await blocking(folder.finish)
         else:
             link = there
         learnt: dict[bytes, Known] = {}
         await _through(blocking, learn(folder, source, course.top, known, learnt))
-        mark = await blocking(folder.make_mark, client.world.random_bytes(MARK_BYTES))
-        await blocking(state.write, mark, learnt)
+        mark = await blocking(folder.work.make_mark, client.world.random_bytes(MARK_BYTES))
+        await blocking(state.write, mark, Base(learnt, version_of(link)))
     return Synced(
         link=link,
         published=link != there,
-        up=up,
-        removed_there=removed,
+        up=changed(here, course.there.items),
+        removed_there=missing(course.there.items, here),
         down=done.down,
         removed_here=done.removed,
         kept=done.kept,
@@ -166,8 +167,9 @@ class _Course:
         top: bytes,
         manifest: Manifest | None,
         base: Mapping[bytes, Known],
+        follows: bool,
     ) -> "_Course":
-        """Decide."""
+        """Decide. ``follows``: what is there was made by somebody who had the base."""
         here = side(source.entries, top)
         if base and not here.items:
             raise RefusedError(
@@ -182,7 +184,7 @@ class _Course:
             source,
             here,
             there,
-            make_plan({path: known.item for path, known in base.items()}, here.items, there.items),
+            make_plan({path: known.item for path, known in base.items()} if follows else {}, here.items, there.items),
         )
 
     def apply(self, done: _Done) -> Iterator[None]:
@@ -244,6 +246,13 @@ def _listing(folder: SyncedFolder, path: Path, top: bytes) -> Source:
     source = scan_folder(path, top, WORK_NAME)
     folder.check_place()
     return source
+
+
+def _follows(base: Base | None, there: Link | None, manifest: Manifest | None, top: bytes) -> bool:
+    """Whether whoever made what is there had what this machine agreed on."""
+    if base is None or there is None or manifest is None:
+        return False
+    return base.version in (version_of(there), *followed(manifest.entries, top))
 
 
 async def _through(blocking: Blocking, steps: Iterator[None]) -> None:

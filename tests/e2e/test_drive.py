@@ -38,8 +38,8 @@ def alice(net: Net, tmp_path: Path) -> Iterator[Person]:
 
 
 def inside(folder: Path) -> dict[bytes, object]:
-    """What is in a folder, whose own time does not travel."""
-    return {path: found for path, found in snapshot(folder).items() if path}
+    """What is in a synced folder, whose own time does not travel."""
+    return {path: found for path, found in snapshot(folder).items() if path and not path.startswith(b".archipel-sync")}
 
 
 def entries(person: Person, *arguments: str) -> dict[str, Json]:

@@ -15,7 +15,7 @@ from node.errors import ConfigError, MachineError
 from node.journal import DepositRow, Journal
 from node.store.chunkfile import ChunkFile, DamagedError, Trailer, pack_leases, parse_name, read_leases
 from node.syncing.plan import Item, make_plan
-from node.syncing.state import Known, SyncState
+from node.syncing.state import Base, Known, SyncState
 from protocol.codec import decode, encode
 from protocol.errors import LocalProtocolError, ProtocolError
 from protocol.hashing import digest
@@ -245,13 +245,16 @@ def _run_sync_state(data: bytes) -> None:
         if base is not None:
             state.write(_MARK, base)
             assert state.read(_MARK) == base
-            make_plan({path: known.item for path, known in base.items()}, {}, {})
+            make_plan({path: known.item for path, known in base.known.items()}, {}, {})
 
 
 def _sync_state_seeds() -> list[bytes]:
     state = _state()
     file, link = Item(Kind.FILE, 5, 1_700_000_000_000_000_000, True), Item(Kind.SYMLINK, target=b"a")
-    state.write(_MARK, {b"a": Known(Item(Kind.FOLDER)), b"a/b": Known(file, -5, b"h" * 32), b"c": Known(link, 6)})
+    state.write(
+        _MARK,
+        Base({b"a": Known(Item(Kind.FOLDER)), b"a/b": Known(file, -5, b"h" * 32), b"c": Known(link, 6)}, b"v" * 16),
+    )
     return [state.path.read_bytes()]
 
 

@@ -11,9 +11,10 @@ from node.progress import Progress
 from node.publishing.content import FileContent
 from node.publishing.publish import Options, Published, publish
 from node.publishing.source import Source
-from node.syncing.folder import WORK_NAME, SyncedFolder
+from node.syncing.folder import SyncedFolder
 from node.syncing.state import SyncState
 from node.syncing.sync import Synced, sync
+from node.syncing.workfolder import WORK_NAME
 from protocol.hashing import plain_digest
 from protocol.ids import PublicKey
 from protocol.links import Link
@@ -93,7 +94,7 @@ class Machine:
     def mark(self) -> bytes:
         """Of the folder, which has one."""
         with SyncedFolder(self.folder) as folder:
-            mark = folder.mark()
+            mark = folder.work.mark()
         assert mark is not None
         return mark
 

@@ -8,11 +8,12 @@ import pytest
 from trio.testing import MockClock
 
 from node.errors import RefusedError
+from node.publishing.source import Source
 from node.syncing import folder as folder_module
-from node.syncing.folder import MARK_BYTES
 from node.syncing.plan import Item
-from node.syncing.state import Known, SyncState
+from node.syncing.state import Base, SyncState
 from node.syncing.swap import Place
+from node.syncing.workfolder import MARK_BYTES
 from tests.network.archipelago import failure
 from tests.network.machines import SECOND, two_machines
 
@@ -25,7 +26,7 @@ async def test_a_folder_made_anew_empties_no_drive(autojump_clock: MockClock, ba
         bob.folder.mkdir()
         agreed = SyncState.read
 
-        def same_inode(state: SyncState, mark: bytes | None) -> dict[bytes, Known] | None:
+        def same_inode(state: SyncState, mark: bytes | None) -> Base | None:
             return agreed(state, None if mark is None else mark[:MARK_BYTES] + inode.to_bytes(8, "big"))
 
         with pytest.MonkeyPatch.context() as patch:
@@ -126,3 +127,67 @@ async def test_times_that_the_file_system_cannot_keep_stay_as_they_are_in_the_dr
         bob.write("new", "new")
         await bob.sync()
         assert (await alice.sync()).down == [b"new"]
+
+
+async def test_what_was_made_without_ours_deletes_nothing_of_it(autojump_clock: MockClock, base: Path) -> None:
+    """Two machines published at the same time, and neither was told."""
+    async with two_machines(base) as (alice, bob):
+        before = bob.drive.link
+        bob.write("bob's", "only here")
+        (bob.folder / "b.txt").unlink()
+        await bob.sync()
+        winner, bob.drive.link = bob.drive.link, before
+        alice.write("alice's", "only here")
+        await alice.sync()
+        alice.drive.link = winner
+        assert not (await alice.sync()).removed_here
+        await bob.sync()
+        assert alice.tree == bob.tree
+        assert {"alice's", "bob's", "a.txt", "b.txt"} <= set(alice.tree)
+        (alice.folder / "b.txt").unlink()
+        await alice.sync()
+        assert (await bob.sync()).removed_here == [b"b.txt"]
+
+
+async def test_a_machine_that_missed_some_versions_deletes_what_they_did(autojump_clock: MockClock, base: Path) -> None:
+    async with two_machines(base) as (alice, bob):
+        for number in range(3):
+            alice.write("n", f"{number}", time=number)
+            await alice.sync()
+        (alice.folder / "b.txt").unlink()
+        await alice.sync()
+        done = await bob.sync()
+        assert done.removed_here == [b"b.txt"]
+        assert not done.published
+
+
+async def test_files_that_are_written_to_all_the_time_stop_nothing_else(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_machines(base) as (alice, bob):
+        for name in ("b.txt", "log", "new"):
+            alice.write(name, name * 3, time=2_000_000)
+        alice.write("sub/c.txt", "longer", time=2_000_000)
+        read_into = Source.read_into
+
+        def busy(source: Source, number: int, offset: int, target: memoryview) -> None:
+            if source.location(source.entries[number].path).endswith((b"/Photos/b.txt", b"/log")):
+                with open(source.location(source.entries[number].path), "ab") as file:
+                    file.write(b"more")
+            read_into(source, number, offset, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Source, "read_into", busy)
+            done = await alice.sync()
+            assert done.up == (b"new", b"sub/c.txt")
+            why = "it is being written to, and goes up another time"
+            assert set(done.skipped) == {f"Photos/{name}: {why}" for name in ("b.txt", "log")}
+            link = alice.drive.link
+            assert not (await alice.sync()).published
+            assert alice.drive.link == link
+        assert alice.work == {"id"}
+        await bob.sync()
+        assert (bob.tree["b.txt"], bob.tree["new"], "log" in bob.tree) == (b"b", b"newnewnew", False)
+        assert (await alice.sync()).up == (b"b.txt", b"log")
+        await bob.sync()
+        assert alice.tree == bob.tree

@@ -1,5 +1,6 @@
 """Listing and reading what is to be published (node/publishing/source.py)."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -232,13 +233,13 @@ def test_a_change_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_folder_is_listed_under_another_name_and_without_one_thing(tmp_path: Path) -> None:
-    for name in ("a", "left/inner", "sub/left"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in ("a", "left/inner", "sub/left/deep", "sub/left_too"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_bytes(name.encode())
     os.mkfifo(tmp_path / "pipe")
     source = scan_folder(tmp_path, b"other", b"left")
-    assert [entry.path for entry in source.entries] == [b"other", b"other/a", b"other/sub", b"other/sub/left"]
-    assert read(source, 3) == b"sub/left"
+    assert [entry.path for entry in source.entries] == [b"other", b"other/a", b"other/sub", b"other/sub/left_too"]
+    assert read(source, 3) == b"sub/left_too"
     assert source.skipped == ["other/pipe: neither a file, a folder nor a symbolic link"]
     assert source.skipped_paths == [b"other/pipe"]
     with pytest.raises(MachineError, match="cannot read"):
@@ -260,3 +261,31 @@ def test_a_folder_is_listed_without_what_is_mounted_in_it(tmp_path: Path, monkey
     monkeypatch.undo()
     assert [entry.path for entry in source.entries] == [b"x", b"x/a"]
     assert source.skipped == ["x/disk: it is of another file system"]
+
+
+def test_of_a_folder_what_vanishes_is_not_there_and_what_cannot_be_read_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "gone", "private", "sub/b", "lost+found/c"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    look, names, access = os.lstat, os.listdir, os.access
+
+    def vanishing(path: bytes) -> os.stat_result:
+        if path.endswith(b"/gone"):
+            (tmp_path / "gone").unlink(missing_ok=True)
+        return look(path)
+
+    def listing(path: bytes) -> list[bytes]:
+        if path.endswith(b"/lost+found"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return names(path)
+
+    monkeypatch.setattr(os, "lstat", vanishing)
+    monkeypatch.setattr(os, "listdir", listing)
+    refuse = lambda path, mode, **how: not path.endswith(b"/private") and access(path, mode, **how)  # noqa: E731
+    monkeypatch.setattr(os, "access", refuse)
+    source = scan_folder(tmp_path, b"x", b"left")
+    monkeypatch.undo()
+    assert [entry.path for entry in source.entries] == [b"x", b"x/a", b"x/sub", b"x/sub/b"]
+    assert source.skipped == [f"x/{name}: it cannot be read: Permission denied" for name in ("lost+found", "private")]

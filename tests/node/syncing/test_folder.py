@@ -10,9 +10,10 @@ import pytest
 from node.errors import MachineError, RefusedError
 from node.publishing.source import stamp
 from node.syncing import folder as folder_module
-from node.syncing.folder import WORK_NAME, SyncedFolder
+from node.syncing.folder import SyncedFolder
 from node.syncing.plan import Item
 from node.syncing.swap import Place
+from node.syncing.workfolder import WORK_NAME
 from protocol.manifest import Kind
 
 FILE = Item(Kind.FILE, size=3, mtime_ns=5_000_000_000)
@@ -259,28 +260,28 @@ def test_a_file_or_nothing_cannot_be_synced(tmp_path: Path) -> None:
 
 def test_its_mark_stays_with_it(path: Path) -> None:
     with SyncedFolder(path) as folder:
-        assert folder.mark() is None
+        assert folder.work.mark() is None
     assert not os.listdir(path)
     with SyncedFolder(path) as folder:
-        mark = folder.make_mark(b"m" * 16)
-        assert folder.make_mark(b"n" * 16) == folder.mark() == mark
+        mark = folder.work.make_mark(b"m" * 16)
+        assert folder.work.make_mark(b"n" * 16) == folder.work.mark() == mark
     shutil.copytree(path, path.with_name("copy"))
     with SyncedFolder(path) as folder, SyncedFolder(path.with_name("copy")) as copy:
-        assert folder.mark() == mark
-        assert copy.mark() != mark
+        assert folder.work.mark() == mark
+        assert copy.work.mark() != mark
     shutil.rmtree(path)
     path.mkdir()
     with SyncedFolder(path) as folder:
-        assert folder.mark() is None
+        assert folder.work.mark() is None
 
 
 def test_a_mark_that_was_cut_short_is_none(folder: SyncedFolder) -> None:
     (folder.tree.parent / "id").write_bytes(b"m" * 15)
-    assert folder.mark() is None
-    mark = folder.make_mark(b"n" * 16)
+    assert folder.work.mark() is None
+    mark = folder.work.make_mark(b"n" * 16)
     assert mark.startswith(b"n" * 16)
-    assert folder.mark() == mark
+    assert folder.work.mark() == mark
     (folder.tree.parent / "id").unlink()
     (folder.tree.parent / "id").symlink_to("elsewhere")
     with pytest.raises(MachineError, match="cannot read"):
-        folder.mark()
+        folder.work.mark()

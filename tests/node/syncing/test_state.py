@@ -10,15 +10,19 @@ from hypothesis import strategies as st
 from node.errors import MachineError
 from node.syncing import state as state_module
 from node.syncing.plan import Item
-from node.syncing.state import Known, SyncState
+from node.syncing.state import Base, Known, SyncState
 from protocol.ids import PublicKey
 from protocol.manifest import Kind
 
-BASE = {
-    b"d": Known(Item(Kind.FOLDER, mtime_ns=-1)),
-    b"d/\xff": Known(Item(Kind.FILE, 2**63, 2**63 - 1, True), -(2**63), b"h" * 32),
-    b"l": Known(Item(Kind.SYMLINK, 0, 1, False, b"d"), 2**63 - 1),
-}
+BASE = Base(
+    {
+        b"d": Known(Item(Kind.FOLDER, mtime_ns=-1)),
+        b"d/\xff": Known(Item(Kind.FILE, 2**63, 2**63 - 1, True), -(2**63), b"h" * 32),
+        b"l": Known(Item(Kind.SYMLINK, 0, 1, False, b"d"), 2**63 - 1),
+    },
+    b"v" * 16,
+)
+NONE = Base({}, b"")
 MARK = b"m" * 24
 
 
@@ -31,8 +35,8 @@ def test_what_was_written_is_read(state: SyncState) -> None:
     assert state.read(MARK) is None
     state.write(MARK, BASE)
     assert state.read(MARK) == BASE
-    state.write(MARK, {})
-    assert state.read(MARK) == {}
+    state.write(MARK, NONE)
+    assert state.read(MARK) == NONE
 
 
 def test_only_its_owner_may_read_it(state: SyncState) -> None:
@@ -79,7 +83,7 @@ def test_a_write_that_was_killed_is_cleared_away(state: SyncState) -> None:
     state.write(MARK, BASE)
     state.path.with_name(f".{state.path.name}.0123456789abcdef.part").write_bytes(b"half")
     assert state.read(MARK) == BASE
-    state.write(MARK, {})
+    state.write(MARK, NONE)
     assert [path.name for path in state.path.parent.iterdir()] == [state.path.name]
 
 
@@ -112,5 +116,5 @@ def test_a_disk_that_says_no(state: SyncState) -> None:
 )
 def test_any_listing_is_kept(tmp_path_factory: pytest.TempPathFactory, base: dict[bytes, Known]) -> None:
     state = SyncState(tmp_path_factory.getbasetemp(), PublicKey(b"a" * 32), Path("/srv"), b"")
-    state.write(MARK, base)
-    assert state.read(MARK) == base
+    state.write(MARK, Base(base, b"v"))
+    assert state.read(MARK) == Base(base, b"v")

@@ -69,3 +69,36 @@ def test_all_is_brought_to_the_disk(folder: int, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "sync", lambda: calls.append(None))
     bring_to_disk(folder)
     assert len(calls) == 1
+
+
+def test_what_appears_during_an_exchange_stays(folder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the system's help the place is empty for a moment."""
+    monkeypatch.setattr(swap, "_rename2", None)
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "b").write_text("b")
+    rename = os.rename
+
+    def slowly(source: bytes, target: bytes, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        if source == b"b":
+            (tmp_path / "b").write_text("saved")
+
+    monkeypatch.setattr(os, "rename", slowly)
+    with pytest.raises(FileExistsError):
+        exchange(Place(folder, b"a"), Place(folder, b"b"))
+    assert contents(tmp_path) == {"a": "a", "b": "saved", "a.aside": "b"}
+
+
+def test_where_there_are_no_second_names_it_is_looked(
+    folder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refused)
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "b").write_text("b")
+    with pytest.raises(FileExistsError):
+        move(Place(folder, b"a"), Place(folder, b"b"))
+    move(Place(folder, b"a"), Place(folder, b"c"))
+    assert contents(tmp_path) == {"b": "b", "c": "a"}
