@@ -24,8 +24,8 @@ FIRST_SHARE = 1 / 24
 """Of an interval, after which the first round begins: a node that has just started has better things to do. So soon it
 is tried again when the deposits are not known, and no sooner does one round follow another."""
 GRACE_SHARE = 0.45
-"""Of an interval: what two rounds that follow each other have missed was missing for longer, and for twice as long, which
-is the time of what was restored once."""
+"""Of an interval: what two rounds that follow each other have missed was missing for longer; and for twice as long, for
+which what was restored once has to be missing."""
 AUDITED_ROUNDS = 7
 """In one of so many rounds holders have to prove what they hold: that downloads a block of every chunk. In the others
 they are asked what they hold, so that one that is gone is found in time."""
