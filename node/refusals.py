@@ -44,10 +44,18 @@ class Refusals:
         if exc.code is ErrorCode.NOT_FOUND:
             return
         key = contact.node_id, exc.code, exc.text
-        reasons = self._reasons.get(contact.node_id, 0)
+        self._keep(key, NodeRefusal(contact.node_id, country or "", exc.code, exc.text))
+
+    def _keep(self, key: tuple[NodeId, ErrorCode, str], refusal: NodeRefusal) -> None:
+        reasons = self._reasons.get(refusal.node, 0)
         if key not in self._found and len(self._found) < MAX_REFUSALS and reasons < REASONS_PER_NODE:
-            self._reasons[contact.node_id] = reasons + 1
-            self._found[key] = NodeRefusal(contact.node_id, country or "", exc.code, exc.text)
+            self._reasons[refusal.node] = reasons + 1
+            self._found[key] = refusal
+
+    def add(self, other: "Refusals") -> None:
+        """Keep what another list has, within the same bounds."""
+        for key, refusal in other._found.items():
+            self._keep(key, refusal)
 
     @property
     def found(self) -> list[NodeRefusal]:

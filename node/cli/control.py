@@ -14,13 +14,15 @@ import trio
 from node.cli.options import common_options, settings
 from node.cli.output import note, show
 from node.cli.running import run_async
-from node.cli.text import count_text, duration_text, size_text
+from node.cli.text import count_text, duration_text, size_text, visible
 from node.control import ask
 from node.errors import ConfigError, RefusedError
 from node.home import Home
 from node.metrics import metrics_text
 
 _TENTHS = 10
+_REASONS = 3
+"""Why nodes refused what the account asked of them: the JSON has the others."""
 _NOTE_SECONDS = 60.0
 """Where there is no terminal, leaving is told of at every tenth of the chunks, and so often."""
 
@@ -225,7 +227,14 @@ def _tending(told: Mapping[str, Any] | None) -> list[tuple[str, str]]:
             f"{count_text(told['renewed_segments'], 'segment')} and {count_text(told['renewed_names'], 'record')} of "
             f"names renewed; {count_text(failed, 'failure')}",
         ),
+        *[("refused", _refused(refusal)) for refusal in told["refusals"][:_REASONS]],
     ]
+
+
+def _refused(refusal: Mapping[str, Any]) -> str:
+    """``by 2 nodes, full: its text``."""
+    said = f": {visible(refusal['reason'])}" if refusal["reason"] else ""
+    return f"by {count_text(refusal['nodes'], 'node')}, {refusal['code'].replace('_', ' ')}{said}"
 
 
 def _traffic(traffic: Mapping[str, Any]) -> list[str]:

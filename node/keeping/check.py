@@ -4,12 +4,14 @@ What cannot be told from our own slow line must not be taken for a dead holder. 
 on their way, the audits under way at once are bounded, each has a deadline of its own, and who gave no answer is asked
 once more at the end, when the line is quiet. Both times all are asked for a sign of life first: when the others gave
 theirs, the dead are waited for a moment, together, and not for as long as an audit may take.
+
+A deposit may have 100,000 segments: they are counted in batches, and of those that are counted little is remembered.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
@@ -20,12 +22,13 @@ from node.client import Client
 from node.fetching.download import Downloader
 from node.fetching.reader import read_segments
 from node.keeping.audit import answered_rightly
+from node.keeping.counted import Count, Health, SegmentHealth, Shelf
 from node.keeping.holders import ANSWER_SECONDS, Questions, contacts_of, find_holders, in_parallel, read_descriptor
-from node.keeping.survival import Holding, Survival, survival
+from node.keeping.survival import survival
 from node.net.peers import PeerError, PeerUnreachable
 from node.progress import Progress
 from protocol.errors import ProtocolError
-from protocol.ids import NodeId, PublicKey, SegmentId, node_id
+from protocol.ids import PublicKey, SegmentId
 from protocol.links import Link
 from protocol.messages import (
     MAX_HAVE_SEGMENTS,
@@ -33,6 +36,7 @@ from protocol.messages import (
     NONCE_BYTES,
     Have,
     HaveReply,
+    Held,
     Shared,
     Survey,
     SurveyReply,
@@ -43,6 +47,8 @@ from protocol.segment import Descriptor
 LOOKUPS_AT_ONCE = 4
 SEGMENTS_AT_ONCE = 64
 """Looked up, then audited: what is remembered of them meanwhile is bounded."""
+OPEN_SEGMENTS = 1024
+"""Of which somebody was silent: when there are so many, the second round is held for them before others are counted."""
 ALONE_SECONDS = 15.0
 """How long a holder may be silent when it is asked again and nothing else is on the line."""
 QUIET_SECONDS = 1.0
@@ -57,58 +63,8 @@ _HELLOS_AT_ONCE = 16
 _WITNESSES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentHealth:
-    """One segment's live chunks."""
-
-    id: SegmentId
-    k: int
-    """0 when nobody has shown its descriptor."""
-    n: int
-    holdings: tuple[Holding, ...]
-    expires: int
-    """When the first of its holders may drop it, seconds since 1970-01-01 UTC; 0 when unknown. When leases of one
-    deposit were asked about: when these end; 0 also when a holder has none."""
-    noticed: int = 0
-    """Missing chunks that a live holder counts as lost: they are being rebuilt. 0 where too few are live for that."""
-    records: tuple[ProviderRecord, ...] = ()
-    """By which the live ones were found, in the order of the holdings."""
-
-    @property
-    def live(self) -> int:
-        """Distinct chunks that passed an audit just now."""
-        return len({holding.index for holding in self.holdings})
-
-    @property
-    def countries(self) -> dict[str, int]:
-        """Live chunks by claimed country."""
-        return dict(sorted(Counter(holding.country for holding in self.holdings).items()))
-
-    @property
-    def readable(self) -> bool:
-        return 0 < self.k <= self.live
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """A whole deposit."""
-
-    segments: tuple[SegmentHealth, ...]
-    survives: Survival
-
-    @property
-    def healthy(self) -> bool:
-        """Every chunk of every segment is live."""
-        return all(segment.live == segment.n > 0 for segment in self.segments)
-
-    @property
-    def readable(self) -> bool:
-        return all(segment.readable for segment in self.segments)
-
-    @property
-    def expires(self) -> int:
-        """The earliest expiry; 0 when unknown."""
-        return min((segment.expires for segment in self.segments if segment.expires), default=0)
+Urgent = Callable[[Sequence[SegmentHealth]], Awaitable[None]]
+"""Given the thin segments of those that were just counted; nothing is counted until it returns."""
 
 
 async def check(client: Client, link: Link, progress: Progress) -> Health:
@@ -119,11 +75,18 @@ async def check(client: Client, link: Link, progress: Progress) -> Health:
     """
     lengths = await read_segments(Downloader(client, Progress()), link)
     segments = await count_chunks(client, lengths | {link.root: 0}, progress)
-    return Health(segments, survival((segment.k or 1, segment.holdings) for segment in segments))
+    places = [(segment.k or 1, segment.holdings) for segment in segments]
+    return Health(segments, await client.world.blocking(survival, places))
 
 
 async def count_chunks(
-    client: Client, lengths: Mapping[SegmentId, int], progress: Progress, whose: Whose = ANYBODY
+    client: Client,
+    lengths: Mapping[SegmentId, int],
+    progress: Progress,
+    whose: Whose = ANYBODY,
+    *,
+    audited: bool = True,
+    urgent: Urgent | None = None,
 ) -> tuple[SegmentHealth, ...]:
     """The same for segments that are known, in their order.
 
@@ -132,47 +95,34 @@ async def count_chunks(
         lengths: The segments, each with the bytes that the progress counts for it.
         progress: Its total is set.
         whose: Of whose leases the expiry is told.
+        audited: Whether a block of each chunk is downloaded. Without, holders are believed what they say they hold, and
+            nobody is asked what has been noticed.
+        urgent: Called between two batches; what it restores counts as it was before.
     """
     progress.total = sum(lengths.values())
-    counts = [_Count(segment, length) for segment, length in lengths.items()]
-    work = _Check(client, progress, whose)
-    remaining = iter(counts)
-    while some := list(islice(remaining, SEGMENTS_AT_ONCE)):
+    work = _Check(client, progress, whose, audited)
+    found: dict[SegmentId, SegmentHealth] = {}
+    remaining = iter(lengths.items())
+    more = True
+    while more:
+        some = [Count(segment, length) for segment, length in islice(remaining, SEGMENTS_AT_ONCE)]
+        more = len(some) == SEGMENTS_AT_ONCE
         await work.count(some)
-    await work.ask_again()
-    return tuple(count.health() for count in counts)
-
-
-@dataclass(slots=True, eq=False)
-class _Count:
-    """What is known of one segment so far."""
-
-    id: SegmentId
-    length: int
-    """Bytes of plaintext not told to the progress yet."""
-    k: int = 0
-    n: int = 0
-    live: list[ProviderRecord] = field(default_factory=list)
-    """By which chunks were found that passed."""
-    expires: dict[NodeId, int] = field(default_factory=dict)
-    noticed: int = 0
-    unasked: int = 0
-    """Questions of the first round that are open."""
-
-    def health(self) -> SegmentHealth:
-        self.live.sort(key=lambda record: (record.index, node_id(record.key)))
-        holdings = tuple(Holding(record.index, node_id(record.key), record.country) for record in self.live)
-        first = min((self.expires.get(holding.node, 0) for holding in holdings), default=0)
-        live = len({holding.index for holding in holdings})
-        noticed = min(self.noticed, self.n - live) if live >= self.k else 0
-        return SegmentHealth(self.id, self.k, self.n, holdings, first, noticed, tuple(self.live))
+        if not more or len(work.open) >= OPEN_SEGMENTS or (urgent and any(count.thin for count in work.open)):
+            await work.ask_again()
+        counted = work.closed()
+        found |= {health.id: health for health in counted}
+        thin = [health for health in counted if health.thin] if urgent else []
+        if urgent and thin:
+            await urgent(thin)
+    return tuple(found[segment] for segment in lengths)
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
     """One chunk that somebody says they hold."""
 
-    count: _Count
+    count: Count
     descriptor: Descriptor
     holder: ProviderRecord
 
@@ -183,19 +133,24 @@ _Questions = dict[Contact, list[_Question]]
 class _Check:
     """Two rounds of questions: everybody, and then, one by one, those who gave no answer."""
 
-    def __init__(self, client: Client, progress: Progress, whose: Whose = ANYBODY) -> None:
+    def __init__(self, client: Client, progress: Progress, whose: Whose = ANYBODY, audited: bool = True) -> None:
         self._client = client
         self._progress = progress
         self._whose = whose
+        self._audited = audited
         self._questions = Questions()
         self._unanswered: _Questions = defaultdict(list)
         self._there: set[Contact] = set()
         """Who gave a sign of life when last asked for one."""
-        self._unread: list[_Count] = []
+        self._unread: list[Count] = []
         """Segments whose descriptor nobody has shown."""
+        self._shelf = Shelf()
+        self.open: list[Count] = []
+        """Segments that :meth:`closed` has not returned yet."""
 
-    async def count(self, counts: Sequence[_Count]) -> None:
+    async def count(self, counts: Sequence[Count]) -> None:
         """The first round, for some of the segments: look them all up, then audit."""
+        self.open += counts
         questions = await self._look_up(counts)
         for count in counts:
             if not count.unasked:
@@ -205,6 +160,9 @@ class _Check:
         async with trio.open_nursery() as nursery:
             for contact, asked in questions.items():
                 nursery.start_soon(self._ask_holder, contact, asked)
+        unread = set(self._unread)
+        for count in counts:
+            count.over = not count.unasked and count not in unread
 
     async def ask_again(self) -> None:
         """The second round, on a quiet line: every holder that was silent, by itself."""
@@ -218,8 +176,17 @@ class _Check:
         for contact, asked in questions.items():
             if contact in there:
                 await self._ask(contact, asked, ALONE_SECONDS)
+        self._unread.clear()
+        for count in self.open:
+            count.over = True
 
-    async def _look_up(self, counts: Iterable[_Count]) -> _Questions:
+    def closed(self) -> list[SegmentHealth]:
+        """The segments about which nobody will be asked any more; they are forgotten here."""
+        over = [count for count in self.open if count.over]
+        self.open = [count for count in self.open if not count.over]
+        return [self._shelf.health(count) for count in over]
+
+    async def _look_up(self, counts: Iterable[Count]) -> _Questions:
         """What to ask whom."""
         by_id = {count.id: count for count in counts}
         questions: _Questions = defaultdict(list)
@@ -251,8 +218,13 @@ class _Check:
             self._done(question)
 
     async def _ask(self, contact: Contact, questions: Sequence[_Question], seconds: float) -> int:
-        """Audit chunk after chunk until the holder is silent; returns how many questions it answered."""
-        passed: dict[SegmentId, _Count] = {}
+        """Put questions until the holder is silent; returns how many it answered."""
+        work = self._audit if self._audited else self._hear
+        return await work(contact, questions, seconds)
+
+    async def _audit(self, contact: Contact, questions: Sequence[_Question], seconds: float) -> int:
+        """Chunk after chunk."""
+        passed: dict[SegmentId, Count] = {}
         answered = 0
         for question in questions:
             audit = partial(answered_rightly, self._client, contact, question.descriptor, question.holder.index)
@@ -269,28 +241,54 @@ class _Check:
         await self._read_noticed(contact, list(passed.values()))
         return answered
 
+    async def _hear(self, contact: Contact, questions: Sequence[_Question], seconds: float) -> int:
+        """What it says that it holds."""
+        answered = 0
+        remaining = iter(questions)
+        while some := list(islice(remaining, MAX_HAVE_SEGMENTS)):
+            said = await self._held(contact, list({question.count.id for question in some}), seconds)
+            if said is None:
+                break
+            answered += len(some)
+            for question in some:
+                held = said[question.count.id]
+                if question.holder.index in held.indices:
+                    question.count.live.append(question.holder)
+                    question.count.expires[contact.node_id] = held.expiry
+                self._done(question)
+        return answered
+
     def _done(self, question: _Question) -> None:
         question.count.unasked -= 1
         if question.count.unasked == 0:
             self._told(question.count)
 
-    def _told(self, count: _Count) -> None:
+    def _told(self, count: Count) -> None:
         self._progress.step(done=count.length)
         count.length = 0
 
-    async def _read_expiries(self, contact: Contact, counts: Sequence[_Count]) -> None:
+    async def _read_expiries(self, contact: Contact, counts: Sequence[Count]) -> None:
         """When the lease of each at this node ends that is asked about."""
-        depositor, deposit = self._whose
         remaining = iter(counts)
         while some := list(islice(remaining, MAX_HAVE_SEGMENTS)):
-            ask = Have(depositor=depositor, deposit=deposit, segments=tuple(count.id for count in some))
-            with trio.move_on_after(ANSWER_SECONDS), suppress(PeerError, ProtocolError):
-                reply, _ = await self._client.peers.request(contact, ask)
-                if isinstance(reply, HaveReply) and len(reply.held) == len(some):
-                    for count, held in zip(some, reply.held, strict=True):
-                        count.expires[contact.node_id] = held.expiry
+            said = await self._held(contact, [count.id for count in some], ANSWER_SECONDS) or {}
+            for count in some:
+                if count.id in said:
+                    count.expires[contact.node_id] = said[count.id].expiry
 
-    async def _read_noticed(self, contact: Contact, counts: Sequence[_Count]) -> None:
+    async def _held(
+        self, contact: Contact, segments: Sequence[SegmentId], seconds: float
+    ) -> dict[SegmentId, Held] | None:
+        """What a node says it holds, MAX_HAVE_SEGMENTS segments at most; None: no answer that can be used."""
+        depositor, deposit = self._whose
+        ask = Have(depositor=depositor, deposit=deposit, segments=tuple(segments))
+        with trio.move_on_after(seconds), suppress(PeerError, ProtocolError):
+            reply, _ = await self._client.peers.request(contact, ask)
+            if isinstance(reply, HaveReply) and len(reply.held) == len(segments):
+                return dict(zip(segments, reply.held, strict=True))
+        return None
+
+    async def _read_noticed(self, contact: Contact, counts: Sequence[Count]) -> None:
         """How many chunks of each this node misses itself."""
         remaining = iter(counts)
         while some := list(islice(remaining, MAX_SURVEYED)):

@@ -5,7 +5,7 @@ take them; a chunk that somebody else has restored meanwhile is left to them; me
 which segments, and in which order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,7 +16,7 @@ from node.client import Client
 from node.errors import NodeError
 from node.healing.rebuild import RebuildError, rebuild
 from node.keeping.audit import answered_rightly
-from node.keeping.check import SegmentHealth
+from node.keeping.counted import THIN, SegmentHealth
 from node.keeping.holders import ANSWER_SECONDS, Questions, find_holders, read_descriptor
 from node.keeping.kept import KeptTerms
 from node.net.pace import Pace
@@ -51,10 +51,17 @@ class Restored:
     """0 while nobody has shown the descriptor."""
     live: int
     """Distinct chunks that are live now, the restored ones included."""
-    chunks: int = 0
-    """Of these, restored."""
+    placed: list[int] = field(default_factory=list)
+    """The restored ones."""
+    spared: int = 0
+    """Chunks that are missing and were left to come back by themselves."""
     why: str = ""
-    """What could not be done; nothing when every chunk is live."""
+    """What could not be done; nothing when every chunk is live or spared."""
+
+    @property
+    def chunks(self) -> int:
+        """How many were restored."""
+        return len(self.placed)
 
 
 class _CannotRestoreError(Exception):
@@ -73,19 +80,24 @@ class Restorer:
     _silent: set[Contact] = field(default_factory=set)
     """Who has left a question unanswered: not asked again over another segment."""
 
-    async def restore(self, health: SegmentHealth) -> Restored:
-        """Restore what is still missing of a segment. Never raises a NodeError: it is told as the reason."""
+    async def restore(self, health: SegmentHealth, spared: Collection[int] = ()) -> Restored:
+        """Restore what is still missing of a segment. Never raises a NodeError: it is told as the reason.
+
+        Args:
+            health: The segment, as it was counted.
+            spared: Chunks that are not to be restored yet, unless more are missing than was counted.
+        """
         result = Restored(health.k, health.n, health.live)
         with trio.move_on_after(MOST_SECONDS) as scope:
             try:
-                await self._restore(health, result)
+                await self._restore(health, spared, result)
             except (NodeError, RebuildError, _CannotRestoreError) as exc:
                 result.why = str(exc)
         if scope.cancelled_caught:
             result.why = f"not done within {MOST_SECONDS:.0f} s"
         return result
 
-    async def _restore(self, health: SegmentHealth, result: Restored) -> None:
+    async def _restore(self, health: SegmentHealth, spared: Collection[int], result: Restored) -> None:
         holders = await find_holders(self.client, health.id)
         descriptor = await read_descriptor(self.client, health.id, health.records or holders)
         if descriptor is None:
@@ -100,11 +112,17 @@ class Restorer:
             return
         if len(live) < layout.k:
             raise _CannotRestoreError(f"{len(live)} chunks are live, {layout.k} are needed")
+        waiting = set(spared).difference(live) if len(live) > layout.k + THIN else set()
+        if len(live) + len(waiting) == layout.n:
+            result.spared = len(waiting)
+            return
         spread = await self._spread(descriptor, live)
-        for some in _batches(layout, spread.missing):
+        for some in _batches(layout, [index for index in spread.missing if index not in waiting]):
             await self._batch(spread, live, some, result)
-        if spread.missing:
-            result.why = f"{len(spread.missing)} of {layout.n} chunks have found no holder"
+        left = waiting.intersection(spread.missing)
+        result.spared = len(left)
+        if len(spread.missing) > len(left):
+            result.why = f"{len(spread.missing) - len(left)} of {layout.n} chunks have found no holder"
 
     async def _find(self, descriptor: Descriptor, holders: Sequence[ProviderRecord], live: _Live) -> None:
         """Have those who are said to hold chunks that nobody is known to hold prove it, and add them to ``live``."""
@@ -170,7 +188,7 @@ class Restorer:
             await Placing(self.client, self.terms.identity, self.pace, spread, chunks, part).run()
         finally:  # also when too few have found a holder: what has one is to be found there
             placed = chunks.keys() & spread.holders.keys()
-            result.chunks += len(placed)
+            result.placed += placed
             result.live += len(placed)
             if placed:
                 news = News(spread.descriptor.id, tuple(spread.records.values()), spread.nearest)

@@ -5,7 +5,8 @@ Where all is well nothing is signed, put or announced.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import trio
 
@@ -15,8 +16,10 @@ from node.fetching.reader import read_segments
 from node.healing.margin import Standing, urgency
 from node.home import Depositor
 from node.keeping.change import Change
-from node.keeping.check import SegmentHealth, count_chunks
+from node.keeping.check import count_chunks
+from node.keeping.counted import SegmentHealth
 from node.keeping.kept import Kept, KeptTerms
+from node.keeping.patience import Patience
 from node.keeping.restoring import Restored, Restorer
 from node.progress import Progress
 from protocol.ids import SegmentId
@@ -56,6 +59,8 @@ class Tended:
     some segment could not be renewed."""
     sequence: int
     """Of the newest lease that is known of: likewise."""
+    spared: int = 0
+    """Chunks that are missing and may still come back by themselves."""
     undone: tuple[Undone, ...] = ()
 
     @property
@@ -63,9 +68,24 @@ class Tended:
         """Every chunk of every segment is live, and nothing was left undone."""
         return self.live_after == self.chunks > 0 and not self.lost and not self.undone
 
+    @property
+    def well(self) -> bool:
+        """Whole, or as good as: nothing is lacking but what may still come back by itself."""
+        return self.live_after + self.spared == self.chunks > 0 and not self.lost and not self.undone
 
-async def tend(client: Client, depositor: Depositor, kept: Kept, lease_seconds: int, progress: Progress) -> Tended:
-    """Renew what comes near its end, then restore what is missing, the segments nearest to loss first.
+
+async def tend(
+    client: Client,
+    depositor: Depositor,
+    kept: Kept,
+    lease_seconds: int,
+    progress: Progress,
+    *,
+    audited: bool = True,
+    patience: Patience | None = None,
+) -> Tended:
+    """Renew what comes near its end, then restore what is missing, the segments nearest to loss first. Those that a
+    loss or two more would end are restored while others are still to be counted.
 
     What cannot be done for one segment keeps nobody from the others. Called twice at once, it costs twice and harms
     nothing.
@@ -76,21 +96,24 @@ async def tend(client: Client, depositor: Depositor, kept: Kept, lease_seconds: 
         kept: The deposit.
         lease_seconds: For how long leases are renewed; they are when less than a third of it is left.
         progress: Told of the segments that were counted, and of the bytes of chunks placed.
+        audited: Whether holders have to prove what they hold: that downloads a block of every chunk.
+        patience: What was missing before; None: all that is missing is restored at once.
 
     Raises:
         NotFoundError, IntegrityFailure, NetworkError: The root cannot be read, so the segments are not known.
     """
     sizes = await read_segments(Downloader(client, Progress()), kept.link)
     whose = (depositor.identity.key, kept.deposit)
-    health = await count_chunks(client, sizes, progress, whose)
     now = int(client.world.clock.wall())
     soon = now + int(lease_seconds * RENEW_BELOW)
     expiry = kept.expiry if kept.expiry > soon else max(kept.expiry, now + lease_seconds)
     terms = KeptTerms(client, depositor.identity, kept, expiry)
+    work = Restoring(Restorer(client, terms, progress), patience)
+    health = await count_chunks(client, sizes, progress, whose, audited=audited, urgent=work.restore)
     due = [segment.id for segment in health if segment.expires <= soon]
     untaken = await _renew(terms, [(segment, sizes[segment]) for segment in due])
-    restored = await _restore(Restorer(client, terms, progress), health)
-    tended = _tended(terms, health, due, untaken, restored)
+    await work.restore(health)
+    tended: Tended = await client.world.blocking(_tended, terms, health, due, untaken, work.done)
     # Holders are not believed beyond what would be asked for: all of them together could have us sign for ever.
     return replace(tended, expiry=max(kept.expiry, min(tended.expiry, now + lease_seconds)))
 
@@ -105,23 +128,48 @@ async def _renew(terms: KeptTerms, segments: Sequence[tuple[SegmentId, int]]) ->
     return refused | alone
 
 
-async def _restore(restorer: Restorer, health: Sequence[SegmentHealth]) -> dict[SegmentId, Restored]:
-    """Restore the segments of which a chunk is missing, two at a time; those that nobody can restore come last."""
-    done: dict[SegmentId, Restored] = {}
-    places = trio.Semaphore(AT_ONCE)
+@dataclass(slots=True)
+class Restoring:
+    """The segments of one deposit, each restored once."""
 
-    async def one(segment: SegmentHealth) -> None:
-        try:
-            done[segment.id] = await restorer.restore(segment)
-        finally:
-            places.release()
+    restorer: Restorer
+    patience: Patience | None
+    done: dict[SegmentId, Restored] = field(default_factory=dict)
 
-    weak = sorted((segment for segment in health if not segment.live == segment.n > 0), key=_order)
-    async with trio.open_nursery() as nursery:
-        for segment in weak:
-            await places.acquire()
-            nursery.start_soon(one, segment)
-    return done
+    async def restore(self, health: Sequence[SegmentHealth]) -> None:
+        """Restore the segments of which a chunk is missing, two at a time; those that nobody can restore come last."""
+        places = trio.Semaphore(AT_ONCE)
+
+        async def one(segment: SegmentHealth) -> None:
+            try:
+                await self._one(segment)
+            finally:
+                places.release()
+
+        weak = []
+        for segment in health:
+            if segment.live == segment.n > 0:
+                if self.patience is not None:
+                    self.patience.whole(segment.id)
+            elif segment.id not in self.done:
+                weak.append(segment)
+        weak = await self.restorer.client.world.blocking(partial(sorted, weak, key=_order))
+        async with trio.open_nursery() as nursery:
+            for segment in weak:
+                await places.acquire()
+                nursery.start_soon(one, segment)
+
+    async def _one(self, segment: SegmentHealth) -> None:
+        if self.patience is None:
+            self.done[segment.id] = await self.restorer.restore(segment)
+            return
+        spared = self.patience.spared(segment, trio.current_time())
+        if spared and segment.live + len(spared) == segment.n:  # nobody needs to be asked
+            self.done[segment.id] = Restored(segment.k, segment.n, segment.live, spared=len(spared))
+            return
+        restored = self.done[segment.id] = await self.restorer.restore(segment, spared)
+        for index in restored.placed:
+            self.patience.restored(segment.id, index, trio.current_time())
 
 
 def _order(segment: SegmentHealth) -> tuple[bool, tuple[int, int]]:
@@ -150,6 +198,7 @@ def _tended(
         live_before=sum(segment.live for segment in health),
         live_after=sum(live.values()),
         restored=sum(found.chunks for found in restored.values()),
+        spared=sum(found.spared for found in restored.values()),
         lost=sum(not 0 < ks[segment] <= count for segment, count in live.items()),
         renewed=len(renewed),
         expiry=min(ends),

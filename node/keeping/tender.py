@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -10,8 +10,10 @@ from node.client import Client
 from node.errors import NodeError, told
 from node.home import Depositor
 from node.keeping.kept import Kept
+from node.keeping.patience import Patience
 from node.keeping.tend import Tended, tend
 from node.progress import Progress
+from node.refusals import Refusals, by_reason
 from protocol.ids import short
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,14 @@ LOCKED_SECONDS = 60.0
 FIRST_SHARE = 1 / 24
 """Of an interval, after which the first round begins: a node that has just started has better things to do. So soon it
 is tried again when the deposits are not known, and no sooner does one round follow another."""
+GRACE_SHARE = 0.45
+"""Of an interval: what two rounds that follow each other have missed was missing for longer; and for twice as long, for
+which what was restored once has to be missing."""
+AUDITED_ROUNDS = 7
+"""In one of so many rounds holders have to prove what they hold: that downloads a block of every chunk. In the others
+they are asked what they hold, so that one that is gone is found in time."""
+MOST_REASONS = 16
+"""For which nodes refused that a status names."""
 _TOLD = 3
 """Reasons that a line of the log names."""
 
@@ -60,6 +70,18 @@ class TenderTally:
     """When all deposits had had their turn last, seconds since 1970-01-01 UTC; 0: not yet."""
     next_round: int = 0
     """When the next round begins, likewise; 0: not known, for it is locked or under way."""
+    refusals: list[dict[str, str | int]] = field(default_factory=list)
+    """In the last round: for which reasons nodes would not do what they were asked, the most frequent first, each with
+    ``code``, ``reason`` (a node's own words) and ``nodes``."""
+
+
+@dataclass(slots=True)
+class _Standing:
+    """How a deposit stood in the last round."""
+
+    rounds: int = 0
+    """In which it was counted."""
+    weak: bool = False
 
 
 class Tender:
@@ -96,6 +118,8 @@ class Tender:
         self._interval = interval
         self._lease_seconds = lease_seconds
         self._tally = tally
+        self._patience = Patience(interval * GRACE_SHARE)
+        self._standing: dict[bytes, _Standing] = {}
 
     async def run(self) -> None:
         """Until cancelled. No failure of a deposit, of the account or of the network ends it."""
@@ -133,14 +157,19 @@ class Tender:
         before = tally.restored_chunks, tally.renewed_segments
         tally.deposits = len(deposits)
         weak = lost = 0
-        for kept in deposits:
+        self._patience.tidy(began)
+        self._standing = {kept.deposit: self._standing.get(kept.deposit, _Standing()) for kept in deposits}
+        refused = Refusals()
+        for kept in sorted(deposits, key=self._order):
             depositor = await self._depositor()
             if depositor is None:
                 return False
             tended = await self._tend(depositor, kept)
-            weak += tended is None or not tended.whole
+            weak += tended is None or not tended.well
             lost += 0 if tended is None else tended.lost
+            refused.add(self._client.refusals)
         tally.weak, tally.lost_segments = weak, lost
+        tally.refusals = _reasons(refused)
         tally.rounds += 1
         tally.last_round = int(self._client.world.clock.wall())
         log.info(
@@ -152,6 +181,10 @@ class Tender:
             tally.renewed_segments - before[1],
         )
         return True
+
+    def _order(self, kept: Kept) -> tuple[bool, int]:
+        """What was not well goes first, then whose leases end first; 0 is not known."""
+        return not self._standing[kept.deposit].weak, kept.expiry
 
     async def _depositor(self) -> Depositor | None:
         """Who signs now. That there is nobody is said once."""
@@ -170,16 +203,24 @@ class Tender:
     async def _tend(self, depositor: Depositor, kept: Kept) -> Tended | None:
         """One deposit; None if it could not even be counted."""
         name = short(kept.deposit)
+        standing = self._standing[kept.deposit]
+        audited = standing.rounds % AUDITED_ROUNDS == 0
+        client, seconds = self._client, self._lease_seconds
+        client.refusals = Refusals()  # of this deposit alone: what nodes say is kept up to a number
+        standing.weak = True
         try:
-            tended = await tend(self._client, depositor, kept, self._lease_seconds, Progress())
+            tended = await tend(client, depositor, kept, seconds, Progress(), audited=audited, patience=self._patience)
         except (NodeError, ExceptionGroup) as exc:
             self._tally.failed += 1
             log.warning("deposit %s cannot be tended: %s", name, told(exc))
             return None
+        standing.rounds += 1
+        standing.weak = not tended.well
         self._tally.tended += 1
         self._tally.restored_chunks += tended.restored
         self._tally.renewed_segments += tended.renewed
-        log.log(logging.INFO if tended.whole else logging.WARNING, "deposit %s: %s", name, _story(tended))
+        story = "; ".join([_story(tended), *_refused(client.refusals)])
+        log.log(logging.INFO if tended.well else logging.WARNING, "deposit %s: %s", name, story)
         try:
             await self._remember(kept, tended)
         except NodeError as exc:
@@ -191,6 +232,7 @@ def _story(tended: Tended) -> str:
     """``22 of 24 chunks were live, 2 restored; 2 of 2 segments renewed``."""
     parts = [f"{tended.live_before} of {tended.chunks} chunks were live"]
     parts[0] += f", {tended.restored} restored" if tended.restored else ""
+    parts[0] += f", {tended.spared} may still come back" if tended.spared else ""
     if tended.renewed:
         parts.append(f"{tended.renewed} of {tended.segments} segments renewed")
     if tended.lost:
@@ -201,3 +243,20 @@ def _story(tended: Tended) -> str:
     if len(reasons) > _TOLD:
         parts.append(f"and for {len(reasons) - _TOLD} more reasons")
     return "; ".join(parts)
+
+
+def _reasons(refusals: Refusals) -> list[dict[str, str | int]]:
+    groups = list(by_reason(refusals.found).items())[:MOST_REASONS]
+    return [
+        {"code": code.name.lower(), "reason": reason, "nodes": len({refusal.node for refusal in found})}
+        for (code, reason), found in groups
+    ]
+
+
+def _refused(refusals: Refusals) -> list[str]:
+    """``refused by 2 nodes (full), 1 node (refused: 'not you')``; nothing, if nobody refused."""
+    told = []
+    for reason in _reasons(refusals)[:_TOLD]:
+        words = f"{reason['code']}: {reason['reason']!r}" if reason["reason"] else reason["code"]
+        told.append(f"{reason['nodes']} {'node' if reason['nodes'] == 1 else 'nodes'} ({words})")
+    return [f"refused by {', '.join(told)}"] if told else []

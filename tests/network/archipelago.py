@@ -29,7 +29,8 @@ from node.fetching.restore import choose_target, restore
 from node.home import Depositor, Home
 from node.intervals import Intervals
 from node.journal import Journal
-from node.keeping.check import Health, check
+from node.keeping.check import check
+from node.keeping.counted import Health
 from node.keeping.lifetime import Changed, delete, renew
 from node.progress import Progress
 from node.publishing.content import FileContent

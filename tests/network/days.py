@@ -30,7 +30,7 @@ from node import app
 from node.healing import service
 from node.healing.tally import Tally
 from node.intervals import DAY, HOUR, Intervals
-from node.keeping.check import Health
+from node.keeping.counted import Health
 from node.progress import Progress
 from node.publishing.content import Room
 from node.publishing.publish import Options, Published, publish

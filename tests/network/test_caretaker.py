@@ -174,7 +174,7 @@ async def test_two_hundred_days(
         assert told["renewed_names"] >= 2
         assert (told["failed"], told["failed_names"], told["failed_drive"], told["failed_rounds"]) == (0, 0, 0, 0)
         assert 0 < told["last_round"] <= wall_clock() < told["next_round"]
-        await trio.sleep(2 * INTERVAL)
+        await trio.sleep(8 * INTERVAL)  # what is missing for the first time may come back
         async with owner(islands, "restored") as again:
             drive = (await again.drive.read()).drive
             assert ends(drive) > wall_clock() + 60 * DAY

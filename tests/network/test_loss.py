@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from node.errors import NotFoundError
-from node.keeping.check import Health
+from node.keeping.counted import Health
 from protocol.ids import SegmentId
 from protocol.links import Link, LinkKind
 from tests.network.archipelago import Archipelago, Node, archipelago, failure

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from node.errors import NotFoundError
-from node.keeping.check import Health
+from node.keeping.counted import Health
 from protocol.segment import BLOCK_BYTES
 from tests.network.archipelago import Archipelago, archipelago, failure
 from tests.network.healing import DONE, MIB, NOTICED, QUICK, descriptor, healed

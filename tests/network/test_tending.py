@@ -12,7 +12,7 @@ from node.client import Client
 from node.healing.rebuild import Column, rebuild
 from node.keeping import change, check, restoring
 from node.keeping import tend as module
-from node.keeping.check import Health, SegmentHealth
+from node.keeping.counted import Health, SegmentHealth
 from node.keeping.holders import find_holders
 from node.keeping.restoring import STALE_SECONDS
 from node.keeping.tend import Tended
@@ -337,7 +337,7 @@ async def test_what_was_miscounted_is_not_restored(
     """A holder that was away only while chunks were counted."""
     count_chunks = check.count_chunks
 
-    async def miscounted(*args: Any) -> tuple[SegmentHealth, ...]:
+    async def miscounted(*args: Any, **_: Any) -> tuple[SegmentHealth, ...]:
         found = await count_chunks(*args)
         return tuple(replace(s, holdings=s.holdings[1:], records=s.records[1:]) for s in found)
 

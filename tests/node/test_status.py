@@ -212,6 +212,16 @@ async def test_what_is_said_of_the_account(autojump_clock: MockClock, tmp_path: 
         assert "drive       12 deposits, 1 of them not whole, 2 names; no round yet, under way" in lines
         told = "3 chunks restored, leases of 1 segment and 0 records of names renewed; 1 failure"
         assert f"tended      {told}" in lines
+        assert not any(line.startswith("refused") for line in lines)
+        tally.refusals = [
+            {"code": "not_storing", "reason": "", "nodes": 2},
+            {"code": "full", "reason": "\x1b", "nodes": 1},
+        ]
+        lines = status_text(await status.look()).splitlines()
+        assert lines[lines.index(f"tended      {told}") + 1 :][:2] == [
+            "refused     by 2 nodes, not storing",
+            "refused     by 1 node, full: \\x1b",
+        ]
         tally.last_round, tally.next_round, tally.lost_segments = 86_400, 2 * 86_400, 1
         lines = status_text(await status.look()).splitlines()
         times = "last 1970-01-02 00:00 UTC, next 1970-01-03 00:00 UTC"

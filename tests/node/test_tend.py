@@ -1,14 +1,16 @@
 """Which segments of a deposit are restored first, and how many at once; what is told of a deposit afterwards."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import trio
 from trio.testing import MockClock
 
-from node.keeping.check import SegmentHealth
+from node.blocking import InlineBlocking
+from node.keeping.counted import SegmentHealth
 from node.keeping.restoring import Restored
 from node.keeping.survival import Holding
-from node.keeping.tend import AT_ONCE, Tended, Undone, _restore
+from node.keeping.tend import AT_ONCE, Restoring, Tended, Undone
 from node.keeping.tender import _story
 from protocol.ids import NodeId, SegmentId
 
@@ -33,6 +35,8 @@ async def test_the_segments_nearest_to_loss_are_first_and_two_at_once(autojump_c
     most = running = 0
 
     class Slow:
+        client = SimpleNamespace(world=SimpleNamespace(blocking=InlineBlocking()))
+
         async def restore(self, segment: SegmentHealth) -> Restored:
             nonlocal most, running
             begun.append(segment.id[0])
@@ -43,7 +47,9 @@ async def test_the_segments_nearest_to_loss_are_first_and_two_at_once(autojump_c
             return Restored(segment.k, segment.n, segment.live)
 
     slow: Any = Slow()
-    done = await _restore(slow, segments)
+    work = Restoring(slow, None)
+    await work.restore(segments)
+    done = work.done
     assert begun[:4] == [7, 6, 5, 3]
     assert set(begun[4:]) == {2, 4}
     assert most == AT_ONCE == 2
