@@ -22,6 +22,8 @@ MARK_BYTES = 16
 """Of what is random in a folder's mark."""
 TREE, OUT, FETCH = b"tree", b"out", b"fetch.part"
 _MARK, _NOTE = b"id", b"note"
+_FETCHED = {"follows"}
+"""What a fetch of a synced folder puts into it, which makes it as open to others as any folder."""
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _HEAD = struct.Struct(">qqHH")
 
@@ -80,7 +82,10 @@ class WorkFolder:
         if found.st_uid != os.geteuid():
             raise self._in_the_way("it is another user's: move it away")
         if found.st_mode & _OTHERS:
-            raise self._in_the_way("other users can write to it: look what is in it, and remove it")
+            os.fchmod(self.handle, 0o700)
+            if set(os.listdir(self.handle)) - _FETCHED:
+                os.fchmod(self.handle, stat.S_IMODE(found.st_mode))
+                raise self._in_the_way("other users can write to it: look what is in it, and remove it")
         try:
             fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,6 +1,8 @@
 """Which versions a version of a synced folder follows (node/syncing/ancestry.py)."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from protocol.ids import SegmentId
 from protocol.links import Link, LinkKind
 from protocol.manifest import Entry, Kind
 
+VECTORS = Path(__file__).parents[2] / "vectors"
 LINK = Link(LinkKind.READ, SegmentId(b"r" * 32), b"k" * 32)
 
 
@@ -40,3 +43,16 @@ def test_a_version_names_all_before_it_up_to_a_limit() -> None:
 def test_what_makes_no_sense_names_none(target: bytes) -> None:
     assert followed([Entry(path=b"T/.archipel-sync/follows", kind=Kind.SYMLINK, target=target)], b"T") == ()
     assert followed([Entry(path=b"T/.archipel-sync/follows", kind=Kind.FILE)], b"T") == ()
+
+
+def test_it_is_as_the_vector_says() -> None:
+    vector = json.loads((VECTORS / "syncing_follows.json").read_text())
+    newest, oldest = (replace(LINK, root=SegmentId(bytes.fromhex(root))) for root in vector["roots"])
+    entries: list[Entry] = []
+    for there in (oldest, newest):
+        source = Source({}, entries=[Entry(path=b"photos", kind=Kind.FOLDER)])
+        source.stamps.append(1)
+        note_followed(source, b"photos", there, entries)
+        entries = source.entries
+    assert (entries[-1].path.decode(), entries[-1].target.decode()) == (vector["path"], vector["target"])
+    assert [version.hex() for version in followed(entries, b"photos")] == vector["versions"]

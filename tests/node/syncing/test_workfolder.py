@@ -37,9 +37,16 @@ def test_a_folder_that_others_can_write_to_is_refused(path: Path) -> None:
     for mode in (0o777, 0o770, 0o702):
         work.mkdir()
         work.chmod(mode)
+        (work / "fetch.part").symlink_to("elsewhere")
         with pytest.raises(RefusedError, match="in the way") as error:
             SyncedFolder(path)
         assert "can write to it" in str(error.value.hint)
+        assert work.stat().st_mode & 0o777 == mode
+        (work / "fetch.part").unlink()
+        (work / "follows").symlink_to("ab")  # as it is fetched
+        SyncedFolder(path).close()
+        assert work.stat().st_mode & 0o777 == 0o700
+        (work / "follows").unlink()
         work.rmdir()
 
 
