@@ -140,6 +140,23 @@ async def test_a_silent_holder_of_many(
     assert trio.current_time() - began < 60
 
 
+async def test_a_holder_that_was_silent_over_a_batch_is_asked_again(
+    autojump_clock: MockClock, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While others were counted it has come back: its chunks count."""
+    network.silent = {7}
+    descriptor = network.descriptor
+
+    async def descriptor_of(client: object, segment: SegmentId, holders: Sequence[ProviderRecord]) -> object:
+        if network.looked_up > 3 * SEGMENTS_AT_ONCE:
+            network.silent.clear()
+        return await descriptor(client, segment, holders)
+
+    monkeypatch.setattr(module, "read_descriptor", descriptor_of)
+    health = await count(network, segments(5 * SEGMENTS_AT_ONCE))
+    assert all(segment.live == N for segment in health)
+
+
 async def test_what_is_thin_does_not_wait(autojump_clock: MockClock, network: Network) -> None:
     """Another node less, and another, and it were lost: it is told of before the next segments are counted."""
     network.silent = {number for number in range(NODES) if number % 4 == 0}  # of each segment, three holders
