@@ -99,7 +99,7 @@ async def count(network: Network, lengths: dict[SegmentId, int]) -> tuple[Segmen
 
 
 async def test_of_a_whole_segment_little_is_remembered(autojump_clock: MockClock, network: Network) -> None:
-    """A hundred thousand of them in less than 60 MB."""
+    """A hundred thousand of them in less than 40 MB."""
     lengths = segments(2000)
     await count(network, segments(SEGMENTS_AT_ONCE))  # what is made once
     tracemalloc.start()
@@ -111,7 +111,7 @@ async def test_of_a_whole_segment_little_is_remembered(autojump_clock: MockClock
         tracemalloc.stop()
     assert [segment.id for segment in health] == list(lengths)
     assert all(segment.live == N and segment.expires == EXPIRY and not segment.records for segment in health)
-    assert kept / len(lengths) < 600
+    assert kept / len(lengths) < 400
     assert peak - kept < 3_000_000, "of those that are being counted"
 
 
