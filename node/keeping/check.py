@@ -162,7 +162,7 @@ class _Check:
                 nursery.start_soon(self._ask_holder, contact, asked)
         unread = set(self._unread)
         for count in counts:
-            count.over = not count.unasked and count not in unread
+            count.over = not count.waiting and count not in unread
 
     async def ask_again(self) -> None:
         """The second round, on a quiet line: every holder that was silent, by itself."""
@@ -215,6 +215,7 @@ class _Check:
         if answered < len(questions):
             self._unanswered[contact] += questions[answered:]
         for question in questions[answered:]:
+            question.count.waiting = True
             self._done(question)
 
     async def _ask(self, contact: Contact, questions: Sequence[_Question], seconds: float) -> int:

@@ -89,6 +89,8 @@ class Count:
     unasked: int = 0
     """Questions of the first round that are open."""
 
+    waiting: bool = False
+    """Whether a holder was silent in the first round."""
     over: bool = False
     """Whether nobody will be asked about it any more."""
 

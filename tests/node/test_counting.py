@@ -99,7 +99,7 @@ async def count(network: Network, lengths: dict[SegmentId, int]) -> tuple[Segmen
 
 
 async def test_of_a_whole_segment_little_is_remembered(autojump_clock: MockClock, network: Network) -> None:
-    """A hundred thousand of them in less than 60 MB."""
+    """A hundred thousand of them in less than 40 MB."""
     lengths = segments(2000)
     await count(network, segments(SEGMENTS_AT_ONCE))  # what is made once
     tracemalloc.start()
@@ -111,7 +111,7 @@ async def test_of_a_whole_segment_little_is_remembered(autojump_clock: MockClock
         tracemalloc.stop()
     assert [segment.id for segment in health] == list(lengths)
     assert all(segment.live == N and segment.expires == EXPIRY and not segment.records for segment in health)
-    assert kept / len(lengths) < 600
+    assert kept / len(lengths) < 400
     assert peak - kept < 3_000_000, "of those that are being counted"
 
 
@@ -138,6 +138,23 @@ async def test_a_silent_holder_of_many(
     assert sum(bool(segment.records) for segment in health) == 50
     assert max(steps.values()) < 100 + SEGMENTS_AT_ONCE
     assert trio.current_time() - began < 60
+
+
+async def test_a_holder_that_was_silent_over_a_batch_is_asked_again(
+    autojump_clock: MockClock, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While others were counted it has come back: its chunks count."""
+    network.silent = {7}
+    descriptor = network.descriptor
+
+    async def descriptor_of(client: object, segment: SegmentId, holders: Sequence[ProviderRecord]) -> object:
+        if network.looked_up > 3 * SEGMENTS_AT_ONCE:
+            network.silent.clear()
+        return await descriptor(client, segment, holders)
+
+    monkeypatch.setattr(module, "read_descriptor", descriptor_of)
+    health = await count(network, segments(5 * SEGMENTS_AT_ONCE))
+    assert all(segment.live == N for segment in health)
 
 
 async def test_what_is_thin_does_not_wait(autojump_clock: MockClock, network: Network) -> None:
