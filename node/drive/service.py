@@ -185,6 +185,7 @@ class DriveService:
         except NotFoundError:
             if not (await self._load()).drive.entries:
                 raise
+            log.warning("nobody has the newest version of the drive any more: its last copy is published again")
             return await self.send()
         met = await self._join(head)
         return await self.send() if self._has_news(met) else met.cached
