@@ -14,11 +14,11 @@ from node.progress import Progress
 from node.publishing.publish import Options
 from node.store.refusal import Refusal
 from protocol.identity import Identity
-from protocol.messages import ErrorCode, LeasesReply, PutLease
+from protocol.messages import ErrorCode, Leases, LeasesReply, PutLease
 from tests.network.archipelago import User, archipelago, failure
 from tests.network.healing import other_lease
 from tests.network.swarm import wall_clock
-from tests.network.tending import DAY, MIB, kept_by, own_leases, tended
+from tests.network.tending import DAY, MIB, kept_by, kinds_asked, own_leases, tended
 from tests.network.test_lifetime import take_no_lease
 
 
@@ -62,6 +62,55 @@ async def test_renewed_after_a_clock_that_was_ahead(autojump_clock: MockClock, b
             await renewed(ahead, kept, 200)
         await alice.delete(link)
         assert not islands.holders()
+
+
+async def test_published_again_after_a_clock_that_was_ahead(autojump_clock: MockClock, base: Path) -> None:
+    """Nothing is sent twice: the holders' leases are outdone. Nor is it in the way when more is to be placed."""
+    async with archipelago(base, 16) as islands, islands.user("alice") as alice:
+        source = islands.file("film", MIB)
+        link = (await alice.publish(source, options=Options(lease_seconds=10 * DAY))).link
+        kept, before = kept_by(alice, link), islands.holders()
+        async with islands.user("alice", clock_error=7200) as ahead:
+            await renewed(ahead, kept, 20)
+        again = await alice.publish(source, options=Options(lease_seconds=100 * DAY))
+        assert (again.link, again.sent_bytes, again.placed) == (link, 0, again.chunks)
+        assert islands.holders() == before
+        expiry = alice.journal.deposits(link.root)[0].expiry
+        assert {lease[0] for lease in await own_leases(islands, alice, kept)} == {expiry}
+        await alice.renew(link, 200 * DAY)
+        await alice.delete(link)
+        assert not islands.holders()
+
+
+async def test_published_again_after_a_clock_that_was_ahead_has_deleted_it(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All who had it are asked for room again, and take it."""
+    async with archipelago(base, 8) as islands, islands.user("alice") as alice:
+        source = islands.file("film", MIB)
+        link = (await alice.publish(source)).link
+        kept = kept_by(alice, link)
+        async with islands.user("alice", clock_error=7200) as ahead:
+            await delete_kept(ahead.client, ahead.depositor, kept, Progress())
+        assert not islands.holders()
+        asked = kinds_asked(alice, monkeypatch)
+        again = await alice.publish(source)
+        assert again.placed == again.chunks
+        assert Leases in asked
+        assert len(await own_leases(islands, alice, kept)) <= 2, "one for each segment"
+        await alice.fetch(link, base / "copy")
+
+
+async def test_publishing_again_asks_for_no_leases(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with archipelago(base, 16) as islands, islands.user("alice") as alice:
+        source = islands.file("film", MIB)
+        await alice.publish(source, options=Options(lease_seconds=10 * DAY))
+        asked = kinds_asked(alice, monkeypatch)
+        await alice.publish(source, options=Options(lease_seconds=100 * DAY))
+        assert PutLease in asked
+        assert Leases not in asked
 
 
 async def test_what_too_few_took_is_not_renewed(
