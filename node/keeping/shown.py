@@ -39,7 +39,7 @@ async def shown_leases(
     contacts: Sequence[Contact],
     segment: SegmentId,
     depositor: PublicKey,
-    deposit: bytes,
+    deposit: bytes | None = None,
     others: Sequence[Contact] = (),
 ) -> Shown:
     """Ask nodes for their leases of a segment, all at once, and pick those of one deposit: five seconds at most.
@@ -49,7 +49,7 @@ async def shown_leases(
         contacts: Distinct nodes. Who is silent or answers badly is counted as silent.
         segment: Which.
         depositor: Whose own leases are looked for.
-        deposit: The deposit id, 16 bytes.
+        deposit: The deposit id, 16 bytes. None: any.
         others: More nodes to ask, of which it does not matter whether they answer.
     """
     own: list[tuple[Lease, bytes]] = []
@@ -59,7 +59,7 @@ async def shown_leases(
     async def question(contact: Contact) -> bool:
         nonlocal foreign
         for lease, data in await fetch_leases(client, contact, segment):
-            if lease.deposit == deposit and lease.depositor == depositor:
+            if deposit in (None, lease.deposit) and lease.depositor == depositor:
                 own.append((lease, data))
                 having[data].add(contact.node_id)
             foreign = foreign or (lease.deposit == deposit and lease.depositor != depositor)
