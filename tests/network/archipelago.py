@@ -6,7 +6,7 @@ the disk, and clients opened as the command line opens them.
 
 import os
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -391,10 +391,21 @@ def uneven(one: str, other: str) -> float:
 
 
 async def failure(work: Awaitable[object]) -> NodeError:
-    """The error, one that a person is told, that ``work`` ends with. Anything else it ends with is a bug: also a group,
-    which whoever looks for a NodeError would miss."""
+    """The error, one that a person is told, that ``work`` ends with. Anything else it ends with is a bug."""
     try:
         await work
-    except NodeError as exc:
-        return exc
+    except (NodeError, ExceptionGroup) as exc:
+        found = list(_leaves(exc))
+        assert all(isinstance(leaf, NodeError) for leaf in found), found
+        (first, *_) = found
+        assert isinstance(first, NodeError)
+        return first
     raise AssertionError("it did not fail")
+
+
+def _leaves(exc: BaseException) -> Iterator[BaseException]:
+    if isinstance(exc, BaseExceptionGroup):
+        for inner in exc.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield exc
