@@ -1,7 +1,8 @@
 """What can go wrong for a person: every class has its exit code (docs/operations.md), and a hint where there is one."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 
 class NodeError(Exception):
@@ -62,6 +63,15 @@ def told(exc: Exception) -> NodeError:
     if len(errors) < len(found):
         raise exc
     return errors[0]
+
+
+@asynccontextmanager
+async def one_error() -> AsyncIterator[None]:
+    """Around a nursery, in one ``async with``: whatever NodeErrors it ends with, the first alone comes out."""
+    try:
+        yield
+    except ExceptionGroup as exc:
+        raise told(exc) from exc
 
 
 def leaves(exc: BaseException) -> Iterator[BaseException]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 
 def tree(path: Path) -> dict[str, tuple[object, ...]]:
-    """All there is at and beneath ``path``: kind, content, executable bit and time of everything, by relative path. What
-    a sync keeps there for itself is left out."""
+    """All there is at and beneath ``path`` by relative path: kind, content, executable bit and time of everything, but
+    for what a sync keeps there for itself."""
     places = [place for place in [path, *sorted(path.rglob("*"))] if ".archipel-sync" not in place.parts]
     return {str(place.relative_to(path.parent)): _fingerprint(place) for place in places}
 

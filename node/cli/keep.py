@@ -23,9 +23,9 @@ from node.drive.stored import Recorded
 from node.errors import NotFoundError
 from node.home import Home, Signer
 from node.journal import Journal
+from node.keeping.change import Changed
 from node.keeping.check import check as check_deposit
 from node.keeping.counted import Health, SegmentHealth
-from node.keeping.lifetime import Changed
 from node.keeping.lifetime import delete as delete_deposit
 from node.keeping.lifetime import renew as renew_deposit
 from node.progress import Progress

@@ -218,7 +218,10 @@ async def _share(
     if entry is not None:
         path = find_part(await read_contents(Downloader(client, Progress()), whole), path)
     own = entry is not None and entry.kind is EntryKind.DEPOSIT
-    policy = entry.content.policy if entry is not None and own else inherited_policy(journal, whole)
+    if entry is not None and own:
+        policy = entry.content.policy
+    else:
+        policy = await inherited_policy(client, depositor, journal, whole)
     seconds = order.lease_seconds if order.lease_seconds is not None else parse_duration(_LEASE)
     options = Options(lease_seconds=seconds, policy=policy)
     shared = await share_part(client, depositor, journal, whole, path, options, progress)

@@ -9,7 +9,7 @@ from node.drive.service import Change, DriveService
 from node.drive.stored import Recorded, Stored
 from node.drive.tree import put
 from node.errors import MachineError, NodeError, told
-from node.keeping.lifetime import Changed
+from node.keeping.change import Changed
 from node.keeping.receiptfile import ReceiptBook
 from node.names.writing import Written, publish_version
 from node.progress import Progress

@@ -14,7 +14,7 @@ import trio
 from dht.contact import Contact
 from node.buffers import Buffers
 from node.client import Client
-from node.errors import NetworkError, NodeError, NotFoundError
+from node.errors import NetworkError, NodeError, NotFoundError, one_error
 from node.fetching.columns import Column, Columns, Part
 from node.fetching.failure import Failure, unavailable
 from node.net.pace import Flight, Pace
@@ -87,7 +87,7 @@ class Downloader:
         async def read(start: int, stop: int) -> None:
             pieces[start] = await self._run(self._part(ref, start, stop - start))
 
-        async with trio.open_nursery() as nursery:
+        async with one_error(), trio.open_nursery() as nursery:
             nursery.start_soon(read, first, cut)
             nursery.start_soon(read, cut, first + count)
         joined = memoryview(bytearray().join((pieces[first], pieces[cut])))

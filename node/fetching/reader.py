@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import trio
 
-from node.errors import ConfigError, IntegrityFailure, NotFoundError
+from node.errors import ConfigError, IntegrityFailure, NotFoundError, one_error
 from node.fetching.download import Downloader
 from protocol.errors import IntegrityError, RemoteProtocolError
 from protocol.ids import SegmentId
@@ -140,7 +140,7 @@ async def segments_ahead(
     """
     blocking = downloader.client.world.blocking
     ahead = iter(steps)
-    async with trio.open_nursery() as nursery:
+    async with one_error(), trio.open_nursery() as nursery:
         send, receive = trio.open_memory_channel["tuple[Step, _Slot]"](SEGMENTS_AHEAD - 1)
 
         async def fetch(step: Step, slot: "_Slot") -> None:

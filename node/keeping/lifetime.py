@@ -1,50 +1,24 @@
 """How long a deposit is kept. Renewing and deleting it: only its depositor can, by signing new leases."""
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 
 import trio
 
 from dht.contact import Contact
 from node.client import Client
-from node.errors import NodeError, NotFoundError, RefusedError
+from node.errors import NotFoundError, RefusedError
 from node.home import Signer
 from node.journal import DepositRow, Journal
-from node.keeping.change import Change, the_same
+from node.keeping.change import Changed
 from node.keeping.holders import ask_each, contacts_of, find_holders
+from node.keeping.kept import Kept, KeptTerms, end_segments, renew_segments
 from node.progress import Progress
-from node.publishing.spread import Terms
-from protocol.ids import NodeId, PublicKey, SegmentId
-from protocol.links import Link
+from protocol.ids import PublicKey, SegmentId
+from protocol.links import Link, LinkKind
 from protocol.messages import Have, HaveReply
+from protocol.seal import KEY_BYTES
 
 _HAVE_SECONDS = 2.0
-_LAST_DATE = 253_402_300_799
-"""The end of the year 9999, behind which a calendar does not go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """What a renewal or deletion reached."""
-
-    segments: int
-    holders: int = 0
-    """Answers that took the new lease, over all segments."""
-    silent: int = 0
-    """Holders that did not answer or refused, over all segments."""
-    expiry: int = 0
-    """Seconds since 1970-01-01 UTC."""
-    sequence: int = 0
-    """The highest that a lease was signed with, where no journal remembers it."""
-
-    def and_also(self, work: Change, expiry: int) -> "Changed":
-        """With what one change of leases reached."""
-        return replace(
-            self,
-            holders=self.holders + work.holders,
-            silent=self.silent + work.silent,
-            expiry=max(self.expiry, expiry),
-        )
 
 
 async def runs_until(client: Client, segment: SegmentId) -> int:
@@ -73,23 +47,20 @@ async def renew(
     """Make every lease of a deposit run for ``lease_seconds`` from now, or longer if it does already.
 
     Raises:
-        RefusedError: This home did not publish it, or not with an identity at hand; or a segment has no holder that
-            took the lease, and one refused.
-        NotFoundError: A segment has no holder that could be asked.
+        RefusedError: This home did not publish it, or not with an identity at hand; or it was deleted elsewhere, or its
+            leases are not shown; or of a segment too few holders took the lease, and one refused.
+        NotFoundError: Likewise, but some could not be asked.
     """
     segments = journal.segments(link.root)
     changed = Changed(len(segments))
-    now = client.world.clock.wall()
     for old in _own(journal, link.root):
-        expiry = max(old.expiry, int(now) + lease_seconds)
-        sequence, _ = journal.next_terms(old.deposit, int(now * 1000), expiry)
-        terms = Terms(old.deposit, sequence, int(now), expiry, old.policy)
-        work = Change(client, signer.identity_of(old.depositor), the_same(terms), progress)
-        await work.run(segments)
-        if work.untaken:
-            raise untaken(work, len(segments))
-        journal.update(replace(old, sequence=sequence, expiry=expiry))
-        changed = changed.and_also(work, expiry)
+        expiry = max(old.expiry, int(client.world.clock.wall()) + lease_seconds)
+        terms = _terms(client, signer, journal, link, replace(old, expiry=expiry))
+        terms.expiry = expiry
+        done = await renew_segments(terms, segments, lease_seconds, progress)
+        journal.next_terms(old.deposit, terms.sequence, terms.longest)
+        journal.update(replace(old, sequence=terms.sequence, expiry=done.expiry))
+        changed = changed.and_also(done)
     return changed
 
 
@@ -106,50 +77,30 @@ async def delete(client: Client, signer: Signer, journal: Journal, link: Link, p
 
 
 async def delete_root(client: Client, signer: Signer, journal: Journal, root: SegmentId, progress: Progress) -> Changed:
-    """As :func:`delete`, by the root that is in the journal."""
+    """As :func:`delete`, by the root that is in the journal, which knows its segments: no key is needed."""
+    link = Link(LinkKind.VERIFY, root, bytes(KEY_BYTES))
     changed = Changed(0)
-    now = client.world.clock.wall()
-    told: set[NodeId] = set()
-    missed: set[NodeId] = set()
-    unasked = 0
-    refusal = ""
+    failure: NotFoundError | None = None
     for old in _own(journal, root):
-        sequence, longest = journal.next_terms(old.deposit, int(now * 1000), old.expiry)
-        segments = journal.only_in(old)
-        terms = Terms(old.deposit, sequence, int(now), longest, old.policy)
-        work = Change(client, signer.identity_of(old.depositor), the_same(terms), progress, deleted=True)
-        if longest > now:  # else its leases have ended: nobody would take a deletion
-            await work.run(segments)
-        told |= work.told
-        missed |= work.missed
-        unasked += work.unasked
-        refusal = work.refusal or refusal
-        changed = replace(changed, segments=max(changed.segments, len(segments))).and_also(work, longest)
-    if missed or unasked:
-        raise unfinished(len(told - missed), len(missed), unasked, refusal, changed.expiry)
+        terms = _terms(client, signer, journal, link, old)
+        terms.deleted = True
+        try:
+            changed = changed.and_also(await end_segments(terms, journal.only_in(old), progress))
+        except NotFoundError as exc:
+            failure = failure or exc
+        journal.next_terms(old.deposit, terms.sequence, terms.longest)
+    if failure is not None:
+        raise failure
     journal.forget(root)
     return changed
 
 
-def untaken(work: Change, segments: int) -> NodeError:
-    """Why a renewal of so many segments has failed, some of which nobody took."""
-    what = f"{len(work.untaken)} of {segments} segments have no holder"
-    if work.refusal:
-        return RefusedError(f"{what} that took the lease ({work.refusal})", hint="what has the lease already keeps it")
-    hint = "archipel check LINK shows what is left; publish it again to restore it"
-    return NotFoundError(f"{what} that could be asked", hint=hint)
-
-
-def unfinished(told: int, missed: int, unasked: int, refusal: str, expiry: int) -> NotFoundError:
-    """Why a deletion has not ended."""
-    date = datetime.fromtimestamp(min(expiry, _LAST_DATE), UTC).strftime("%Y-%m-%d")
-    silent = f"{missed} did not answer" if missed else f"holders of {unasked} segments could not be looked up"
-    if refusal:
-        silent = f"{missed} did not answer or refused ({refusal})"
-    return NotFoundError(
-        f"deleted at {told} holder{'' if told == 1 else 's'}, {silent}: run it again later",
-        hint=f"who was not told drops the chunks when the lease ends anyway: {date}",
-    )
+def _terms(client: Client, signer: Signer, journal: Journal, link: Link, row: DepositRow) -> KeptTerms:
+    """What is to be signed for a deposit, by what the journal remembers: others may have signed for longer since."""
+    now_ms = int(client.world.clock.wall() * 1000)
+    sequence, longest = journal.next_terms(row.deposit, now_ms, row.expiry)
+    kept = Kept(link, row.deposit, row.policy, longest, sequence - 1)
+    return KeptTerms(client, signer.identity_of(row.depositor), kept, longest, ours=True)
 
 
 def _own(journal: Journal, root: SegmentId) -> list[DepositRow]:

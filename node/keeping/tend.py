@@ -53,7 +53,7 @@ class Tended:
     lost: int
     """Segments with fewer than k live chunks: they come back only with their holders."""
     renewed: int
-    """Segments that were given a new lease."""
+    """Segments for which a new lease was signed."""
     expiry: int
     """When the first of the leases ends, seconds since 1970-01-01 UTC: to be remembered of the deposit. As it was, if
     some segment could not be renewed."""
@@ -107,7 +107,7 @@ async def tend(
     now = int(client.world.clock.wall())
     soon = now + int(lease_seconds * RENEW_BELOW)
     expiry = kept.expiry if kept.expiry > soon else max(kept.expiry, now + lease_seconds)
-    terms = KeptTerms(client, depositor.identity, kept, expiry)
+    terms = KeptTerms(client, depositor.identity, kept, expiry, ours=True, enough=soon)
     work = Restoring(Restorer(client, terms, progress), patience)
     health = await count_chunks(client, sizes, progress, whose, audited=audited, urgent=work.restore)
     due = [segment.id for segment in health if segment.expires <= soon]
@@ -119,11 +119,14 @@ async def tend(
 
 
 async def _renew(terms: KeptTerms, segments: Sequence[tuple[SegmentId, int]]) -> dict[SegmentId, str]:
-    """Bring a new lease to the holders of some segments; returns those that nobody took it of, and why."""
-    work = Change(terms.client, terms.identity, terms, Progress())
+    """Bring a new lease to the holders of some segments, or the newest to those who lack it; returns those of which
+    nobody took it, or too few, and why."""
+    work = Change(terms.client, terms, Progress())
     await work.run(segments)
-    nobody = "no holder could be asked to renew its lease"
-    refused = {segment: f"its lease was not taken ({why})" if why else nobody for segment, why in work.untaken.items()}
+    refused: dict[SegmentId, str] = {}
+    for segment, why in work.untaken.items():
+        nobody = "too few holders" if segment in work.some_took else "no holder"
+        refused[segment] = f"its lease was not taken ({why})" if why else f"{nobody} could be asked to renew its lease"
     alone = {segment: f"its lease is left as it is: {why}" for segment, why in terms.left_alone.items()}
     return refused | alone
 
@@ -184,14 +187,15 @@ def _tended(
     untaken: dict[SegmentId, str],
     restored: dict[SegmentId, Restored],
 ) -> Tended:
-    renewed = set(due).difference(untaken)
+    seen_to = set(due).difference(untaken)
+    renewed = seen_to - terms.brought
     undone = [Undone(segment, why) for segment, why in untaken.items()]
     undone += [Undone(segment, found.why) for segment, found in restored.items() if found.why]
     live = {segment.id: segment.live for segment in health}
     live |= {segment: found.live for segment, found in restored.items()}
     ks = {segment.id: segment.k for segment in health} | {segment: found.k for segment, found in restored.items()}
     ns = {segment.id: segment.n for segment in health} | {segment: found.n for segment, found in restored.items()}
-    ends = [terms.expiry if segment.id in renewed else segment.expires for segment in health]
+    ends = [terms.ends[segment.id] if segment.id in seen_to else segment.expires for segment in health]
     return Tended(
         segments=len(health),
         chunks=sum(ns.values()),

@@ -2,21 +2,24 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import trio
 
+from dht.contact import Contact
 from node.client import Client
 from node.errors import NetworkError, NodeError, RefusedError
 from node.net.pace import Flight, Pace
 from node.net.peers import PeerError, PeerRefused
 from node.progress import ProgressPart
+from node.publishing.outdoing import outdo
 from node.publishing.placement import Candidate, assign, why_not
 from node.publishing.spread import Column, Spread
 from protocol.errors import ProtocolError
 from protocol.identity import Identity
 from protocol.ids import PublicKey
-from protocol.messages import Put, PutReply
+from protocol.messages import ErrorCode, Put, PutReply
 from protocol.records import open_provider, open_receipt
 from protocol.statements import permit_statement
 
@@ -157,11 +160,12 @@ class Placing:
 
     async def _put(self, put: _Put) -> None:
         chunk, contact = self._chunks[put.index], put.candidate.contact
+        lease = self._spread.lease
         message = Put(
             descriptor=self._spread.descriptor.encode(),
             index=put.index,
             hashes=chunk.hashes,
-            lease=self._spread.lease,
+            lease=lease,
             permit=self._permit(put.index, contact.key),
         )
 
@@ -173,16 +177,28 @@ class Placing:
             assert isinstance(reply, PutReply)
             self._acknowledged(put, reply)
         except (PeerError, ProtocolError) as exc:
-            self._failures.append((put.candidate, exc))
-            self._leave_out(put.candidate)
-            if isinstance(exc, PeerRefused):
-                self._client.refusals.note(contact, put.candidate.country, exc)
-            else:
-                self._client.suspect(contact)
+            if not await self._outdone(contact, lease, exc):  # else it is given to somebody again, with another lease
+                self._failed_at(put.candidate, exc)
         finally:
             put.flight.end()
             self._running.remove(put)
             self._event.set()
+
+    async def _outdone(self, contact: Contact, lease: bytes, exc: Exception) -> bool:
+        """Whether a put failed since the holder has a later lease, and it was outdone."""
+        if not isinstance(exc, PeerRefused) or exc.code is not ErrorCode.STALE:
+            return False
+        with suppress(PeerError, ProtocolError, trio.TooSlowError):
+            return await outdo(self._client, self._identity, self._spread, contact, lease)
+        return False
+
+    def _failed_at(self, candidate: Candidate, exc: Exception) -> None:
+        self._failures.append((candidate, exc))
+        self._leave_out(candidate)
+        if isinstance(exc, PeerRefused):
+            self._client.refusals.note(candidate.contact, candidate.country, exc)
+        else:
+            self._client.suspect(candidate.contact)
 
     def _permit(self, index: int, holder: PublicKey) -> bytes:
         """Only the depositor can say so: this node may take this chunk."""

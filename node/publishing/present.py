@@ -13,11 +13,13 @@ from node.client import Client
 from node.keeping.audit import answered_rightly
 from node.keeping.holders import ANSWER_SECONDS, Questions
 from node.net.peers import PeerError, PeerRefused
+from node.publishing.outdoing import outdo
 from node.publishing.placement import ENOUGH_COUNTRIES, Candidate
 from node.publishing.spread import Spread
 from protocol.errors import ProtocolError
+from protocol.identity import Identity
 from protocol.ids import NodeId, PublicKey
-from protocol.messages import Have, HaveReply, LeaseReply, PutLease
+from protocol.messages import ErrorCode, Have, HaveReply, LeaseReply, PutLease
 from protocol.receipts import check_receipt
 from protocol.records import ProviderRecord, open_provider
 
@@ -27,7 +29,7 @@ _ENOUGH_LEASE = 0.9
 
 async def find_present(
     client: Client,
-    depositor: PublicKey,
+    identity: Identity,
     spread: Spread,
     questions: Questions,
     seek: Callable[[], Awaitable[None]],
@@ -38,7 +40,7 @@ async def find_present(
     been killed between a put and its announcement. Those who announced the chunks are asked first. Only when they
     do not have all of it ``seek`` is called, which fills ``spread.candidates``, and these are asked as well.
     """
-    work = _Presence(client, depositor, spread, questions)
+    work = _Presence(client, identity, spread, questions)
     async with aclosing(client.dht.providers(spread.descriptor.id)) as batches:
         async for records in batches:
             work.known += records
@@ -57,7 +59,7 @@ class _Presence:
     """What is found out about one segment."""
 
     client: Client
-    depositor: PublicKey
+    identity: Identity
     spread: Spread
     questions: Questions
     known: list[ProviderRecord] = field(default_factory=list)
@@ -80,7 +82,7 @@ class _Presence:
         self._choose(candidates, len({c.country for c in suitable}))
 
     async def _ask(self, candidate: Candidate) -> None:
-        work = _Proof(self.client, self.depositor, self.spread, candidate, self.questions)
+        work = _Proof(self.client, self.identity, self.spread, candidate, self.questions)
         try:
             found = await work.run({(holder.index, holder.key) for holder in self.known})
         except (PeerError, ProtocolError, trio.TooSlowError) as exc:
@@ -134,7 +136,7 @@ class _Proof:
     """What one node can prove to hold."""
 
     client: Client
-    depositor: PublicKey
+    identity: Identity
     spread: Spread
     holder: Candidate
     questions: Questions
@@ -146,7 +148,7 @@ class _Proof:
             PeerError, ProtocolError, trio.TooSlowError: It refuses, lies or does not answer.
         """
         descriptor, terms = self.spread.descriptor, self.spread.terms
-        ask = Have(depositor=self.depositor, deposit=terms.deposit, segments=(descriptor.id,))
+        ask = Have(depositor=self.identity.key, deposit=terms.deposit, segments=(descriptor.id,))
         with trio.fail_after(ANSWER_SECONDS):
             reply, _ = await self.client.peers.request(self.holder.contact, ask)
         assert isinstance(reply, HaveReply)
@@ -169,11 +171,20 @@ class _Proof:
         return await self.questions.ask(ANSWER_SECONDS, question)
 
     async def _leased(self) -> LeaseReply:
-        """Take the lease there."""
-        with trio.fail_after(ANSWER_SECONDS):
-            reply, _ = await self.client.peers.request(self.holder.contact, PutLease(lease=self.spread.lease))
-        assert isinstance(reply, LeaseReply)
-        return reply
+        """Take the lease there; one above what it has, should it have a later one."""
+        while True:
+            lease = self.spread.lease
+            try:
+                with trio.fail_after(ANSWER_SECONDS):
+                    reply, _ = await self.client.peers.request(self.holder.contact, PutLease(lease=lease))
+            except PeerRefused as exc:
+                if exc.code is not ErrorCode.STALE:
+                    raise
+                if not await outdo(self.client, self.identity, self.spread, self.holder.contact, lease):
+                    raise
+            else:
+                assert isinstance(reply, LeaseReply)
+                return reply
 
     def _records(self, reply: LeaseReply) -> dict[int, bytes]:
         """The provider records of the chunks it keeps, by index."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from node.client import Client
-from node.errors import IntegrityFailure
+from node.errors import IntegrityFailure, one_error
 from node.home import Depositor
 from node.journal import Attempt, DepositRow, Journal
 from node.keeping.receiptfile import ReceiptBook
@@ -84,10 +84,13 @@ class Run:
         Args:
             plaintexts: Of segments.
             content: Whether they are bytes of the published files, which the progress counts, in memory of the sealer.
+
+        Raises:
+            NodeError: One, whatever failed at the same time: a plaintext cannot be read, or as :meth:`Uploader.place`.
         """
         wanted: list[tuple[bytes, int]] = []
         repeated = 0
-        async with trio.open_nursery() as nursery:
+        async with one_error(), trio.open_nursery() as nursery:
             await self.slots.acquire()
             async for plaintext in plaintexts:
                 key = await self.client.world.blocking(plaintext_key, self.secret, plaintext)
@@ -120,6 +123,7 @@ class Run:
 
         Raises:
             IntegrityFailure: Two of the segments have one key.
+            NodeError: As :meth:`send`, or what ``opened`` raises.
         """
         wanted: dict[bytes, SegmentRef] = {}
         restored = 0
@@ -130,7 +134,7 @@ class Run:
             self.journal.putting(ref.id)  # the network has it: it is to be looked for
             restored += await self._store(segment, ref.length)
 
-        async with trio.open_nursery() as nursery:
+        async with one_error(), trio.open_nursery() as nursery:
             for ref in refs:
                 if ref.key not in wanted:
                     wanted[ref.key] = ref

@@ -1,13 +1,13 @@
 """What is known of one segment while it is being stored: who might hold its chunks, who does."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dht.search import Found
 from node.publishing.placement import Candidate
 from protocol.identity import Identity
 from protocol.ids import NetworkId, SegmentId
-from protocol.leases import Lease, Policy, sign_lease
+from protocol.leases import MAX_SEQUENCE, Lease, Policy, sign_lease
 from protocol.segment import Descriptor, Layout
 
 
@@ -79,6 +79,23 @@ class Spread:
     """Whether a chunk that is there already counts only with a receipt."""
     receipts: dict[int, bytes] = field(default_factory=dict)
     """Signed receipts by chunk index: of all holders if they are wanted."""
+    reviving: bool = False
+    """Whether the chunks are wanted although the depositor has deleted them."""
+
+    def outdo(self, identity: Identity, network: NetworkId, known: Lease) -> bool:
+        """Sign a lease above one of the depositor's own that holders have, of a clock that was ahead of this one: for
+        as long at least.
+
+        Returns:
+            Whether that was called for, and may be done.
+        """
+        terms = self.terms
+        if not terms.sequence <= known.sequence < MAX_SEQUENCE or (known.deleted and not self.reviving):
+            return False
+        expiry = terms.expiry if known.deleted else max(terms.expiry, known.expiry)
+        self.terms = replace(terms, sequence=known.sequence + 1, expiry=expiry)
+        self.lease = self.terms.sign(identity, network, self.descriptor.id, self.layout.length)
+        return True
 
     @property
     def layout(self) -> Layout:

@@ -1,7 +1,7 @@
 """Storing segments: count what is there, find candidates, place the rest, announce all of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import trio
@@ -112,20 +112,27 @@ class Uploader:
             placing = Placing(self.client, self.identity, self.pace, spread, chunks, part)
             await placing.run()
             self.sent_bytes += placing.sent_bytes
+        self._outdone(spread.terms)
         if self.book is not None:
             signed = {index: (spread.holders[index].contact.key, data) for index, data in spread.receipts.items()}
-            await self.book.add(self.client.world.blocking, spread.descriptor, self.terms.expiry, signed)
+            await self.book.add(self.client.world.blocking, spread.descriptor, spread.terms.expiry, signed)
         part.confirmed(spread.layout.n)  # some may have found no holder: it is done all the same
         news = News(spread.descriptor.id, tuple(spread.records.values()), spread.nearest)
         return Placed(spread.descriptor, spread.holders), news
 
+    def _outdone(self, terms: Terms) -> None:
+        """Sign above what the holders of one segment had in the next ones, too, and remember it."""
+        if terms.sequence > self.terms.sequence:
+            sequence, _ = self.journal.next_terms(terms.deposit, terms.sequence, terms.expiry)
+            self.terms = replace(self.terms, sequence=sequence)
+
     async def _present(self, descriptor: Descriptor) -> Spread:
         """What the network has of a segment and, if that is not all, who might take the rest."""
         lease = self.terms.sign(self.identity, self.client.network.id, descriptor.id, descriptor.layout.length)
-        spread = Spread(descriptor, lease, self.terms, receipts_wanted=self.book is not None)
+        spread = Spread(descriptor, lease, self.terms, receipts_wanted=self.book is not None, reviving=True)
         if self.journal.seen(descriptor.id):
             look = partial(seek, self.client, spread)
-            await find_present(self.client, self.identity.key, spread, self.questions, look)
+            await find_present(self.client, self.identity, spread, self.questions, look)
         else:
             await seek(self.client, spread)
             self.journal.putting(descriptor.id)

@@ -11,7 +11,8 @@ from node.fetching.download import Downloader
 from node.fetching.reader import read_contents, read_runs
 from node.home import Depositor
 from node.journal import Journal
-from node.keeping.holders import find_holders, read_descriptor
+from node.keeping.holders import contacts_of, find_holders, read_descriptor
+from node.keeping.shown import shown_leases
 from node.progress import Progress
 from node.publishing.content import Room
 from node.publishing.publish import Options, Published, begin
@@ -70,9 +71,17 @@ async def share_part(
     return await run.finish(Manifest(entries=part.entries, segments=kept + sealed), part.skipped)
 
 
-def inherited_policy(journal: Journal, link: Link) -> Policy:
-    """Where a part should be kept, unless its depositor says otherwise: as the whole, if this home published that."""
-    return next((row.policy for row in journal.deposits(link.root)), Policy())
+async def inherited_policy(client: Client, depositor: Depositor, journal: Journal, link: Link) -> Policy:
+    """Where a part should be kept, unless its depositor says otherwise: as the whole, if they published that.
+
+    This home's journal knows; or the holders of the root, if another machine of the depositor's did: by the leases that
+    they show, signed by the depositor.
+    """
+    for row in journal.deposits(link.root):
+        return row.policy
+    contacts = contacts_of(await find_holders(client, link.root))
+    shown = await shown_leases(client, contacts, link.root, depositor.identity.key)
+    return Policy() if shown.newest is None else shown.newest.policy
 
 
 def _room(size: int) -> memoryview:

@@ -29,9 +29,10 @@ from node.fetching.restore import choose_target, restore
 from node.home import Depositor, Home
 from node.intervals import Intervals
 from node.journal import Journal
+from node.keeping.change import Changed
 from node.keeping.check import check
 from node.keeping.counted import Health
-from node.keeping.lifetime import Changed, delete, renew
+from node.keeping.lifetime import delete, renew
 from node.progress import Progress
 from node.publishing.content import FileContent
 from node.publishing.publish import Options, Published, publish

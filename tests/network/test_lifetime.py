@@ -222,8 +222,15 @@ async def test_a_deletion_some_holders_missed(autojump_clock: MockClock, base: P
         assert isinstance(await failure(alice.delete(link)), RefusedError)
 
 
-async def test_leases_that_have_expired_are_deleted_without_anybody(autojump_clock: MockClock, base: Path) -> None:
-    """Holders that never come back do not keep a deposit in the journal for ever."""
+async def test_leases_that_have_expired_are_deleted_without_those_who_had_them(
+    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Holders that never come back do not keep a deposit in the journal for ever; but somebody has to be asked, for
+    another machine may have renewed it."""
+
+    async def nobody(*_: object) -> list[object]:
+        return []
+
     async with archipelago(base, 6) as islands, islands.user("alice") as alice:
         link = (await alice.publish(islands.file("film", MIB), options=Options(lease_seconds=3600))).link
         islands.nodes[2].host.freeze()
@@ -231,7 +238,17 @@ async def test_leases_that_have_expired_are_deleted_without_anybody(autojump_clo
         await trio.sleep(2 * 3600)
         for node in islands.nodes:
             node.host.freeze()
-        deleted = await alice.delete(link)
+        unknown = await failure(alice.delete(link))
+        assert isinstance(unknown, NotFoundError)
+        assert "could not be looked up" in str(unknown)
+        assert unknown.hint == "until when they keep the chunks is not known"
+        for node in islands.nodes:
+            node.host.freeze(node is islands.nodes[2])
+        missed = await failure(alice.delete(link))
+        assert "1 did not answer" in str(missed)
+        with monkeypatch.context() as later:  # when it is not announced any more
+            later.setattr(change, "find_holders", nobody)
+            deleted = await alice.delete(link)
         assert (deleted.holders, deleted.silent) == (0, 0)
         assert isinstance(await failure(alice.delete(link)), RefusedError)
         for node in islands.nodes:

@@ -3,8 +3,10 @@
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from trio.testing import MockClock
 
+from node.errors import RefusedError
 from node.publishing.publish import Options
 from protocol.ids import Address
 from protocol.leases import Policy
@@ -31,6 +33,20 @@ async def test_countries_and_nodes_are_filled_evenly(autojump_clock: MockClock, 
         assert sum(loads) == 12 * 12 + 5
         assert max(loads) <= 12  # 4.7 on average: segment ids, and so the nodes nearest to them, are random
         assert min(loads) >= 1
+
+
+async def test_a_refusal_of_many_segments_is_one_error(autojump_clock: MockClock, base: Path) -> None:
+    """Which whoever waits for a NodeError catches, published or shared."""
+    async with archipelago(base, 6) as islands, islands.user("alice") as alice:
+        folder = islands.file("films/0", MIB).parent
+        for number in range(1, 4):
+            islands.file(f"films/{number}", MIB)
+        nowhere = Options(policy=Policy(avoid=("DE", "FR", "IS", "NZ")))
+        with pytest.raises(RefusedError, match="avoided"):
+            await alice.publish(folder, options=nowhere)
+        whole = (await alice.publish(folder)).link
+        with pytest.raises(RefusedError, match="avoided"):
+            await alice.share(whole, b"films/1", options=nowhere)
 
 
 async def test_what_lies_together_stays_so(autojump_clock: MockClock, base: Path) -> None:
