@@ -100,7 +100,7 @@ async def test_who_was_away_learns_of_a_renewal(
         await until(lambda: open_lease(known.leases(segment)[0], NETWORK.id).expiry == renewed.expiry, EXCHANGED)
 
 
-async def test_a_renewal_asks_each_holder_once_and_nothing_else(
+async def test_a_renewal_asks_for_leases_and_brings_one_and_moves_nothing(
     autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insides = bendable(monkeypatch)
@@ -113,7 +113,8 @@ async def test_a_renewal_asks_each_holder_once_and_nothing_else(
         for node in islands.nodes:
             server = insides[node.node_id].server
             assert server.count(PutLease) == len(node.chunks())
-            assert not server.count(Put, Get, Audit, Leases)
+            assert server.count(Leases) >= len(node.chunks()), "others may have signed for longer"
+            assert not server.count(Put, Get, Audit)
         async with islands.user() as alice:
             await alice.publish(base / "source" / "note", options=Options(lease_seconds=10**7))
         assert not sum(insides[node.node_id].server.count(Put) for node in islands.nodes), "it is all there"

@@ -16,6 +16,7 @@ from node.keeping.leases import GIVE_UP_SECONDS, Shown, show_leases
 from node.net.peers import Peers
 from node.progress import Progress
 from node.publishing.publish import Options
+from protocol.accountkey import format_account_key
 from protocol.identity import Identity
 from protocol.ids import SegmentId, node_id
 from protocol.leases import Lease, Policy, open_lease, sign_lease
@@ -51,8 +52,9 @@ async def test_a_deposit_of_many_segments_is_a_few_lines(autojump_clock: MockClo
         assert (spoken.segments, spoken.holders) == (4, holders)
         assert spoken.answers == spoken.asked == shown.answers > 4
         assert (shown.silent, shown.unanswered, shown.disagreements) == (0, [], [])
-        key, line, counted = shown_text(shown).splitlines()
+        key, account, line, counted = shown_text(shown).splitlines()
         assert key == f"depositor {terms.depositor.hex()}"
+        assert account == f"  as an account {format_account_key(terms.depositor)}"
         assert line.startswith(f"  deposit {row.deposit.hex()}: 4 segments, 41.9 MB; until 20")
         assert "spread over countries, but not DE; so say" in line
         assert counted == f"4 segments: {shown.answers} answers of holders"
