@@ -4,31 +4,29 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import trio
 from trio.abc import Listener, Stream
 
 from dht.records import RecordStore
 from dht.service import Dht
+from dht.socket import DatagramSocket
 from node.blocking import Blocking, ThreadBlocking
 from node.client import Client, World
 from node.clock import Clock, SystemClock
 from node.control import Control
 from node.drive.caretaker import Caretaker
-from node.errors import ConfigError
 from node.healing.service import Healing
-from node.home import Home
-from node.intervals import Intervals
 from node.metrics import serve_metrics
 from node.net.binding import bind, reachable_at
 from node.net.descriptors import room_for
 from node.net.peers import CONNECTIONS, Peers
 from node.net.portmap import Router, mapping_for
-from node.net.throttle import MIN_BYTES_PER_SECOND, limited
+from node.net.throttle import limited
 from node.net.transport import SystemTransport, Transport, is_unspecified
+from node.nodeconfig import NodeConfig, NodeInfo
 from node.serving.admission import MAX_CONNECTIONS, Connections
 from node.serving.announcing import Announcer
 from node.serving.contacts import keep_contacts, recall_contacts, remember_contacts
@@ -44,11 +42,9 @@ from node.store.chunkstore import ChunkStore
 from node.store.datafolder import CONTACTS_FILE, load_identity, locked_folder
 from node.store.expiring import run_expiry
 from node.store.recordfile import RECORDS_FILE, RecordFile, persisting
-from node.store.shares import DEFAULT_SHARE
 from node.traffic import Traffic
 from protocol.identity import Identity, Network
-from protocol.ids import Address, NodeId
-from protocol.records import is_country
+from protocol.ids import Address
 
 log = logging.getLogger(__name__)
 
@@ -58,73 +54,6 @@ GRACE_SECONDS = 5.0
 """How long requests under way may go on once the node is told to stop."""
 _ACCEPTED, _DIALLED = 2 / 5, 1 / 5
 """Parts of our descriptors for connections; the rest is for chunks, one for each connection that is being served."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeConfig:
-    """What a node needs to know."""
-
-    data: Path
-    """The data folder, of this node alone."""
-    listen: Address
-    """Where to listen, by UDP and TCP alike; port 0: any that is free."""
-    advertise: Address | None = None
-    """Where peers reach the node; None: the listening address, or where peers see it when it listens everywhere."""
-    country: str = ""
-    """Claimed, two upper-case letters; empty for unknown."""
-    quota_bytes: int
-    """What chunk and lease files may take."""
-    depositor_share: float = DEFAULT_SHARE
-    """Of the quota, what the chunks of one depositor may take: above 0, at most 1."""
-    subnet_share: float = DEFAULT_SHARE
-    """The same for chunks that come from one public /24 or /48."""
-    allow: Path | None = None
-    """A list of the depositors whose leases are taken (node/serving/policy.py); None: everybody's."""
-    deny: Path | None = None
-    """A list of the segments and depositors for which nothing is kept."""
-    up_bytes_per_second: int | None = None
-    """What it may send, by TCP and UDP together; None: no limit."""
-    down_bytes_per_second: int | None = None
-    """What it may receive; likewise."""
-    network: str = "archipel"
-    """Name of the network."""
-    join: tuple[Address, ...] = ()
-    """Nodes to join by."""
-    intervals: Intervals = field(default_factory=Intervals)
-    """How often it does what it does unasked."""
-    home: Home | None = None
-    """Of whose account the drive is kept (node/drive/caretaker.py); None: nobody's."""
-    metrics: Address | None = None
-    """Where /metrics is served, by HTTP; None: nowhere."""
-
-    def __post_init__(self) -> None:
-        if self.country and not is_country(self.country):
-            raise ConfigError(f"a country is two upper-case letters, such as NZ, got {self.country!r}")
-        if self.quota_bytes < 0:
-            raise ConfigError(f"a quota is 0 bytes or more, got {self.quota_bytes}")
-        if not (0 < self.depositor_share <= 1 and 0 < self.subnet_share <= 1):
-            raise ConfigError(f"a share is above 0 and at most 1, got {self.depositor_share} and {self.subnet_share}")
-        for rate in (self.up_bytes_per_second, self.down_bytes_per_second):
-            if rate is not None and rate < MIN_BYTES_PER_SECOND:
-                raise ConfigError(f"a rate limit is {MIN_BYTES_PER_SECOND} bytes per second or more, got {rate}")
-        if self.advertise is not None and (not self.advertise.port or is_unspecified(self.advertise.host)):
-            raise ConfigError(f"peers cannot reach {self.advertise}", hint="name one address and its port")
-
-
-@dataclass(frozen=True, slots=True)
-class NodeInfo:
-    """What a node says when it is ready."""
-
-    node_id: NodeId
-    listening: Address
-    """Where it listens, with the real port."""
-    address: Address
-    """Where peers reach it."""
-    country: str
-    quota_bytes: int
-    used_bytes: int
-    storing: bool
-    """False: it has not been found reachable, or knows nobody yet; it goes on trying."""
 
 
 async def run_node(
@@ -192,33 +121,8 @@ async def _build(
     await blocking(records.load_into, names, outside.clock.wall())
     listener, socket, listening = await bind(outside.transport, config.listen)
     address = config.advertise or reachable_at(listening)
-    statements = Statements(
-        identity,
-        network,
-        outside.clock,
-        store,
-        country=config.country,
-        address=address,
-        announce_seconds=config.intervals.announce,
-    )
-    dht = Dht(
-        identity,
-        network,
-        socket,
-        read_only=True,
-        wall_clock=outside.clock.wall,
-        random_bytes=random_bytes,
-        records=names,
-        persist=persisting(records, blocking),
-    )
-    peers = Peers(
-        identity,
-        network,
-        outside.transport,
-        random_bytes,
-        own_record=statements.node_record,
-        connections=room_for(CONNECTIONS, _DIALLED),
-        traffic=traffic.asked,
+    statements, dht, peers = _talkers(
+        config, identity, network, store, names, records, outside, socket, address, traffic
     )
     accepted = Connections(total=room_for(MAX_CONNECTIONS, _ACCEPTED))
     client = Client(network, outside, dht, peers)
@@ -235,6 +139,7 @@ async def _build(
         remembered=remembered,
         mapping=None if config.advertise else mapping_for(listening, router),
     )
+    found = lambda: reachability.found.wait()  # noqa: E731, PLW0108 - when lost it is another event
     node = _Node(
         config=config,
         listening=listening,
@@ -256,7 +161,7 @@ async def _build(
             dht.announce_all,
             blocking,
             outside.clock.wall,
-            may_announce=lambda: reachability.found.wait(),  # noqa: PLW0108 - when lost it is another event
+            may_announce=found,
             interval=config.intervals.announce,
         ),
         republisher=Republisher(
@@ -264,7 +169,7 @@ async def _build(
             dht.republish,
             identity.node_id,
             outside.clock.wall,
-            may_republish=lambda: reachability.found.wait(),  # noqa: PLW0108 - likewise
+            may_republish=found,
             interval=config.intervals.announce,
         ),
         clock=outside.clock,
@@ -272,6 +177,50 @@ async def _build(
         join=partial(dht.join, ways_in, remembered),
     )
     return node, listener
+
+
+def _talkers(
+    config: NodeConfig,
+    identity: Identity,
+    network: Network,
+    store: ChunkStore,
+    names: RecordStore,
+    records: RecordFile,
+    outside: World,
+    socket: DatagramSocket,
+    address: Address,
+    traffic: Traffic,
+) -> tuple[Statements, Dht, Peers]:
+    """What speaks in the node's name: its statements, by datagrams, over channels."""
+    statements = Statements(
+        identity,
+        network,
+        outside.clock,
+        store,
+        country=config.country,
+        address=address,
+        announce_seconds=config.intervals.announce,
+    )
+    dht = Dht(
+        identity,
+        network,
+        socket,
+        read_only=True,
+        wall_clock=outside.clock.wall,
+        random_bytes=outside.random_bytes,
+        records=names,
+        persist=persisting(records, outside.blocking),
+    )
+    peers = Peers(
+        identity,
+        network,
+        outside.transport,
+        outside.random_bytes,
+        own_record=statements.node_record,
+        connections=room_for(CONNECTIONS, _DIALLED),
+        traffic=traffic.asked,
+    )
+    return statements, dht, peers
 
 
 @dataclass(slots=True, kw_only=True)

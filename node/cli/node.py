@@ -11,7 +11,7 @@ import click
 import trio
 from click.core import ParameterSource
 
-from node.app import NodeConfig, NodeInfo, run_node
+from node.app import run_node
 from node.cli.control import leave, status
 from node.cli.depositors import depositors
 from node.cli.options import common_options, parsed, parsed_if_given, settings
@@ -23,6 +23,7 @@ from node.home import Home
 from node.intervals import Intervals
 from node.net.portmap import Router, UpnpRouter
 from node.net.throttle import MIN_BYTES_PER_SECOND
+from node.nodeconfig import NodeConfig, NodeInfo
 from node.slowsteps import instruments
 from node.store.quota import FULL_CHUNK_BYTES, HEADROOM_BYTES
 from protocol.ids import Address

@@ -19,7 +19,7 @@ from node.client import Client, open_client
 from node.config import parse_duration
 from node.drive.stored import Stored
 from node.errors import ConfigError
-from node.home import Home
+from node.home import Depositor, Home
 from node.journal import Journal
 from node.keeping.receiptfile import ReceiptBook, new_file
 from node.progress import Progress
@@ -28,6 +28,7 @@ from node.publishing.publish import Options, Published
 from node.publishing.publish import publish as publish_content
 from node.publishing.source import scan
 from node.refusals import Refusals
+from protocol.account import AccountKeys
 from protocol.errors import LocalProtocolError
 from protocol.hashing import digest
 from protocol.identity import Network
@@ -89,14 +90,7 @@ def publish(
     config = settings().config()
     home = Home(config.home)
     content = _content(paths, name)
-    first = not home.has_depositor
-    account = open_account_if_any(home, ask_passphrase) if label is None else open_account(home, ask_passphrase)
-    depositor = home.depositor() if account is None else depositor_of(account)
-    if first and account is None:
-        note(
-            "note: this home has no account: an unnamed identity, made now, signs for it. It is in this home alone; "
-            "one that 24 words restore: archipel account new"
-        )
+    account, depositor = _who(home, named=label is not None)
     network = Network(config.network).id
 
     async def work(journal: Journal, book: ReceiptBook | None, progress: Progress) -> Stored:
@@ -122,6 +116,21 @@ def publish(
     if stored.failure is not None:
         raise unnamed(stored)
     _show(stored, receipt, book, refusals)
+
+
+def _who(home: Home, *, named: bool) -> tuple[AccountKeys | None, Depositor]:
+    """Who publishes: the home's account, without which there are no names; else its unnamed identity, as it is told."""
+    first = not home.has_depositor
+    account = open_account(home, ask_passphrase) if named else open_account_if_any(home, ask_passphrase)
+    if account is not None:
+        return account, depositor_of(account)
+    depositor = home.depositor()
+    if first:
+        note(
+            "note: this home has no account: an unnamed identity, made now, signs for it. It is in this home alone; "
+            "one that 24 words restore: archipel account new"
+        )
+    return None, depositor
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import trio.testing
 from trio._core import _run as trio_run
 
 from dht.contact import Contact
-from node.app import NodeConfig, NodeInfo, run_node
+from node.app import run_node
 from node.blocking import InlineBlocking
 from node.client import Client, World, open_client
 from node.config import Config
@@ -33,6 +33,7 @@ from node.keeping.change import Changed
 from node.keeping.check import check
 from node.keeping.counted import Health
 from node.keeping.lifetime import delete, renew
+from node.nodeconfig import NodeConfig, NodeInfo
 from node.progress import Progress
 from node.publishing.content import FileContent
 from node.publishing.publish import Options, Published, publish

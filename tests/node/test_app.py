@@ -18,13 +18,14 @@ from trio.testing import MockClock
 from dht.contact import Contact
 from dht.service import Dht
 from dht.socket import DatagramSocket
-from node.app import GRACE_SECONDS, NodeConfig, NodeInfo, run_node
+from node.app import GRACE_SECONDS, run_node
 from node.blocking import InlineBlocking
 from node.errors import ConfigError, MachineError
 from node.intervals import Intervals
 from node.net.peers import PeerRefused, Peers
 from node.net.transport import SystemTransport, Transport
 from node.net.wire import Wire
+from node.nodeconfig import NodeConfig, NodeInfo
 from node.serving.reachability import RECHECK_SECONDS
 from node.store.chunkstore import ChunkStore
 from node.store.expiring import EXPIRE_SECONDS

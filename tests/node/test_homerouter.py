@@ -10,10 +10,11 @@ from trio.abc import Listener, Stream
 from trio.testing import MockClock
 
 from dht.socket import DatagramSocket
-from node.app import NodeConfig, NodeInfo, run_node
+from node.app import run_node
 from node.blocking import InlineBlocking
 from node.net.portmap import LEASE_SECONDS, Mapped, MappingError
 from node.net.transport import Transport
+from node.nodeconfig import NodeConfig, NodeInfo
 from protocol.ids import Address
 from tests.network.memory import MemoryHost, MemoryNetwork
 from tests.node.builders import NETWORK, FakeClock

@@ -12,11 +12,11 @@ import trio
 from trio.abc import Stream
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from node.app import NodeConfig
 from node.errors import ConfigError
 from node.net.peers import Peers
 from node.net.throttle import MIN_BYTES_PER_SECOND, ThrottledStream, limited
 from node.net.transport import SystemTransport, Transport, peer_address
+from node.nodeconfig import NodeConfig
 from node.serving.serve import STALL_SECONDS
 from protocol.ids import Address
 from protocol.messages import Get, GetReply, PutReply

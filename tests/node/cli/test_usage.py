@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from node.app import NodeConfig
 from node.cli.root import _COMMANDS
+from node.nodeconfig import NodeConfig
 from node.store.quota import FULL_CHUNK_BYTES
 from protocol.ids import SegmentId
 from protocol.links import Link, LinkKind

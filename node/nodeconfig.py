@@ -1,0 +1,80 @@
+"""What a storage node is started with, and what it says once it runs."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from node.errors import ConfigError
+from node.home import Home
+from node.intervals import Intervals
+from node.net.throttle import MIN_BYTES_PER_SECOND
+from node.net.transport import is_unspecified
+from node.store.shares import DEFAULT_SHARE
+from protocol.ids import Address, NodeId
+from protocol.records import is_country
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """What a node needs to know."""
+
+    data: Path
+    """The data folder, of this node alone."""
+    listen: Address
+    """Where to listen, by UDP and TCP alike; port 0: any that is free."""
+    advertise: Address | None = None
+    """Where peers reach the node; None: the listening address, or where peers see it when it listens everywhere."""
+    country: str = ""
+    """Claimed, two upper-case letters; empty for unknown."""
+    quota_bytes: int
+    """What chunk and lease files may take."""
+    depositor_share: float = DEFAULT_SHARE
+    """Of the quota, what the chunks of one depositor may take: above 0, at most 1."""
+    subnet_share: float = DEFAULT_SHARE
+    """The same for chunks that come from one public /24 or /48."""
+    allow: Path | None = None
+    """A list of the depositors whose leases are taken (node/serving/policy.py); None: everybody's."""
+    deny: Path | None = None
+    """A list of the segments and depositors for which nothing is kept."""
+    up_bytes_per_second: int | None = None
+    """What it may send, by TCP and UDP together; None: no limit."""
+    down_bytes_per_second: int | None = None
+    """What it may receive; likewise."""
+    network: str = "archipel"
+    """Name of the network."""
+    join: tuple[Address, ...] = ()
+    """Nodes to join by."""
+    intervals: Intervals = field(default_factory=Intervals)
+    """How often it does what it does unasked."""
+    home: Home | None = None
+    """Of whose account the drive is kept (node/drive/caretaker.py); None: nobody's."""
+    metrics: Address | None = None
+    """Where /metrics is served, by HTTP; None: nowhere."""
+
+    def __post_init__(self) -> None:
+        if self.country and not is_country(self.country):
+            raise ConfigError(f"a country is two upper-case letters, such as NZ, got {self.country!r}")
+        if self.quota_bytes < 0:
+            raise ConfigError(f"a quota is 0 bytes or more, got {self.quota_bytes}")
+        if not (0 < self.depositor_share <= 1 and 0 < self.subnet_share <= 1):
+            raise ConfigError(f"a share is above 0 and at most 1, got {self.depositor_share} and {self.subnet_share}")
+        for rate in (self.up_bytes_per_second, self.down_bytes_per_second):
+            if rate is not None and rate < MIN_BYTES_PER_SECOND:
+                raise ConfigError(f"a rate limit is {MIN_BYTES_PER_SECOND} bytes per second or more, got {rate}")
+        if self.advertise is not None and (not self.advertise.port or is_unspecified(self.advertise.host)):
+            raise ConfigError(f"peers cannot reach {self.advertise}", hint="name one address and its port")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """What a node says when it is ready."""
+
+    node_id: NodeId
+    listening: Address
+    """Where it listens, with the real port."""
+    address: Address
+    """Where peers reach it."""
+    country: str
+    quota_bytes: int
+    used_bytes: int
+    storing: bool
+    """False: it has not been found reachable, or knows nobody yet; it goes on trying."""
