@@ -168,6 +168,7 @@ def _carry_out(order: _Order, refusals: Refusals) -> _Shared:
             depositor = home.depositor() if service is None else service.depositor
             return await _share(client, order, journal, depositor, service, progress)
 
+    home.create()
     journal_open = closing(Journal(home.journal, Network(config.network).id))
     try:
         with journal_open as journal, progress_shown("sharing") as progress:

@@ -12,6 +12,13 @@ from tests.e2e.world import Net, Nodes, Person, local_network
 
 
 @pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heeded() -> None:
+    """Also when a shell started the tests in the background, which has them and all they start ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def nothing_left_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Whatever a test started has ended; should it not, it does now, and that is a failure."""
     base = tmp_path_factory.getbasetemp()

@@ -26,7 +26,7 @@ def test_a_renewal_makes_every_lease_run_longer(alice: Person, bob: Person, tmp_
     assert "leases run until" in alice.run("renew", link).text
     shown = bob.run("lease", "show", link).text
     assert "2 segments: 10 answers of holders\n" in shown, shown
-    assert shown.count("\n") == 3, "a depositor, a deposit, and how many answered"
+    assert shown.count("\n") == 4, "a depositor by two names, a deposit, and how many answered"
 
 
 def test_only_the_depositor_renews_and_deletes(alice: Person, bob: Person, tmp_path: Path) -> None:
