@@ -1,5 +1,6 @@
 """`archipel node`."""
 
+import gc
 import logging
 import os
 import signal
@@ -86,6 +87,7 @@ def node(context: click.Context, /, no_port_mapping: bool, **given: Any) -> None
     if too_small is not None:
         note(too_small)
     router = None if no_port_mapping else UpnpRouter()
+    gc.freeze()  # what has been imported stays: looking through it would hold up the event loop for 20 ms
     trio.run(_run, wanted, router, instruments=instruments(os.environ))
 
 
