@@ -25,11 +25,12 @@ from protocol.identity import Network
 from protocol.ids import Address
 from protocol.links import Link, NameLink, link_payload, parse_link
 from protocol.names import NameKeys
-from tests.e2e.test_accounts import CHEAP, KEYS, PASSPHRASE
+from tests.e2e.test_accounts import CHEAP, PASSPHRASE
 from tests.e2e.test_output import check_fields
 from tests.e2e.trees import random_bytes, write
 from tests.e2e.world import Json, Person, learn_secret
 
+KEYS = AccountKeys(bytes(range(20, 52)))  # nobody else's on this network: what they publish is in their drive
 OTHER = AccountKeys(bytes(range(50, 82)))
 KNOWN = {"seen", "unsent", "unsent_paths", "why"}
 PHOTOS = {"2028/beach": 90_000, "2028/boat": 1_100_000, "2029/snow": 70_000}
