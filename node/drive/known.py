@@ -104,13 +104,7 @@ async def read_known(service: DriveService) -> Known:
     Raises:
         MachineError: As :class:`DriveCache`.
     """
-    try:
-        return Known(await service.keep(), begun=service.begun)
-    except (NodeError, ExceptionGroup) as exc:
-        why = told(exc)
-    if isinstance(why, MachineError):
-        raise why
-    return Known(await _copy(service), why)
+    return await _or_copy(service, service.keep)
 
 
 async def change_known(service: DriveService, change: Change) -> Known:
@@ -121,19 +115,24 @@ async def change_known(service: DriveService, change: Change) -> Known:
         MachineError: It could not be remembered.
     """
     await service.remember(change)
-    try:
-        return Known(await service.send(), begun=service.begun)
-    except (NodeError, ExceptionGroup) as exc:
-        why = told(exc)
-    if isinstance(why, MachineError):
-        raise why
-    return Known(await _copy(service), why)
+    return await _or_copy(service, service.send)
 
 
 async def _read_and_change(service: DriveService, change: Change) -> Known:
     with suppress(NotFoundError):  # the network has none, or none that is newer than ours
         await service.read()
     return await change_known(service, change)
+
+
+async def _or_copy(service: DriveService, work: Callable[[], Awaitable[CachedDrive]]) -> Known:
+    """What ``work`` brings from the network; or the last copy, and why it is that. Raises MachineError."""
+    try:
+        return Known(await work(), begun=service.begun)
+    except (NodeError, ExceptionGroup) as exc:
+        why = told(exc)
+    if isinstance(why, MachineError):
+        raise why
+    return Known(await _copy(service), why)
 
 
 async def _copy(service: DriveService) -> CachedDrive:
