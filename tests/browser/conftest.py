@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.browser.islands import Islands, PageNode, open_islands
 from tests.browser.site import Site
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -56,3 +57,16 @@ def page(_opened: tuple[Page, list[str]]) -> Iterator[Page]:
     errors.clear()
     yield opened
     assert errors == []
+
+
+@pytest.fixture(scope="session")
+def islands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Islands]:
+    """A real network, which no test may harm for good."""
+    with open_islands(tmp_path_factory.mktemp("islands")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def gateway(islands: Islands) -> PageNode:
+    """A node whose gateway takes uploads."""
+    return islands.start("--gateway", "127.0.0.1:0", "--gateway-uploads")
