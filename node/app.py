@@ -306,6 +306,8 @@ class _Node:
         """The page of the node and its API. Loaded here, since a node that serves none is smaller without."""
         from node.web.parts import Parts  # noqa: PLC0415
         from node.web.server import bind, run_page  # noqa: PLC0415
+        from node.web.told import Told  # noqa: PLC0415
+        from node.web.transfers.service import Transfers  # noqa: PLC0415
 
         assert self.config.http is not None
         try:
@@ -316,7 +318,16 @@ class _Node:
             log.warning("%s: this node has no page (--http H:P for another place, or off)", exc)
             return
         client = client_beside(self.dht, self.statements.network, self.outside, self.traffic.asked)
-        parts = Parts(client=client, status=status, desk=desk, home=self.config.home, data=self.config.data)
+        home, told = self.config.home, Told()
+        parts = Parts(
+            client=client,
+            status=status,
+            desk=desk,
+            home=home,
+            data=self.config.data,
+            told=told,
+            transfers=Transfers(client, home, told),
+        )
         await services.start(partial(run_page, parts, listening, self.page))
 
     async def _leave(self, _: Mapping[str, object]) -> AsyncGenerator[Mapping[str, object], None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from node.account.unsealing import unsealed
 from node.cli.output import note
 from node.cli.own import own_account, own_home
 from node.cli.text import clock_text, date_text
@@ -17,9 +18,9 @@ from node.client import Client
 from node.errors import ConfigError, NotFoundError, RefusedError, machine_error
 from node.names.reading import Shown, read_version, resolve
 from node.names.seen import Seen
-from protocol.errors import LinkError, SealedLinkError
+from protocol.errors import LinkError
 from protocol.ids import short
-from protocol.links import MAX_TEXT, SCHEME, AnyLink, Link, NameLink, SealedLink, open_link, parse_link
+from protocol.links import MAX_TEXT, SCHEME, AnyLink, Link, NameLink, SealedLink, parse_link
 from protocol.names import MAX_NUMBER, NameReader
 
 EXPIRES_SOON_SECONDS = 30 * 86_400
@@ -92,15 +93,7 @@ def _unsealed(sealed: SealedLink) -> Link | NameLink:
             "this link is sealed: only the account that it was made for opens it, and this home has none",
             hint="use the --home with that account",
         ) from exc
-    try:
-        return open_link(sealed, account.identity)
-    except SealedLinkError as exc:
-        raise RefusedError(
-            "this link is sealed for another account, or was changed on its way",
-            hint="whoever sends you one needs the key that `archipel account show` prints",
-        ) from exc
-    except LinkError as exc:
-        raise ConfigError(f"what is sealed in this link is none: {exc}", hint="ask whoever sent it") from exc
+    return unsealed(sealed, account)
 
 
 def read_link(text: str) -> Link:

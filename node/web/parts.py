@@ -7,6 +7,8 @@ from node.client import Client
 from node.home import Home
 from node.serving.depositors import DepositorDesk
 from node.status import Status
+from node.web.told import Told
+from node.web.transfers.service import Transfers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,3 +23,6 @@ class Parts:
     """Whose account and drive the page shows; None: nobody's."""
     data: Path
     """The node's data folder."""
+    told: Told
+    """Who says something here, says it to all pages."""
+    transfers: Transfers

@@ -57,6 +57,7 @@ async def run_page(
     files = await parts.client.world.blocking(read_files)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(parts.client.peers.run)
+        nursery.start_soon(parts.transfers.run)
         await nursery.start(partial(run_site, own_site(parts, files, address), listening))
         task_status.started()
 

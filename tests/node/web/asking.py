@@ -28,6 +28,8 @@ from node.serving.depositors import DepositorDesk
 from node.status import Status
 from node.web import peeruid
 from node.web.parts import Parts
+from node.web.told import Told
+from node.web.transfers.service import Transfers
 from protocol.identity import Network
 from protocol.ids import Address
 
@@ -47,12 +49,15 @@ def parts_of(
     desk: DepositorDesk | None = None,
 ) -> Parts:
     """Of a node that is there as far as the test needs it: what is left out must not be asked."""
+    client, told = offline_client() if client is None else client, Told()
     return Parts(
-        client=offline_client() if client is None else client,
+        client=client,
         status=cast(Status, status),
         desk=cast(DepositorDesk, desk),
         home=home,
         data=data,
+        told=told,
+        transfers=Transfers(client, home, told),
     )
 
 
