@@ -79,9 +79,7 @@ class Vault:
             with self.path.open("rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
         except FileNotFoundError as exc:
-            raise NotFoundError(
-                "this home has no account", hint="make one: archipel account new; or: archipel account restore"
-            ) from exc
+            raise no_account() from exc
         except OSError as exc:
             raise machine_error("read the account", exc) from exc
         try:
@@ -152,6 +150,13 @@ def _sealed(keys: AccountKeys, passphrase: str, cost: Cost) -> bytes:
         return AccountFile.seal(keys, passphrase, salt=salt, nonce=nonce, cost=cost).encode()
     except MemoryError as exc:
         raise _no_memory(exc) from exc
+
+
+def no_account() -> NotFoundError:
+    """That this home has none."""
+    return NotFoundError(
+        "this home has no account", hint="make one: archipel account new; or: archipel account restore"
+    )
 
 
 def _taken() -> TakenError:
