@@ -3,7 +3,6 @@
 import os
 from random import Random
 
-import trio
 from trio.testing import MockClock
 
 from node.drive.service import open_drive

@@ -58,9 +58,7 @@ class Page:
     async def begin(self, files: dict[str, bytes], *, name: str = "films", folder: str = "") -> Transfer:
         """Begin an upload."""
         listed = [{"path": path, "size": len(data), "mtime": 1_700_000_000.5} for path, data in files.items()]
-        answer = await self.browser.ask(
-            "POST", "/v1/uploads", json={"name": name, "folder": folder, "files": listed}
-        )
+        answer = await self.browser.ask("POST", "/v1/uploads", json={"name": name, "folder": folder, "files": listed})
         assert answer.status == 201, answer.body
         found: Transfer = answer.json()
         return found

@@ -33,6 +33,8 @@ class Runner:
     """Of one book of transfers."""
 
     book: Book
+    _watch: Watch | None = None
+    """One for all looks: a keyring that does not answer is not asked again."""
 
     async def run(self) -> None:
         """Until cancelled. Neither the network, nor the disk, nor a bug ends it."""
@@ -94,7 +96,8 @@ class Runner:
         try:
             if not await self.book.blocking(lambda: Vault.of(home).exists):
                 return None, no_account()
-            return await self.book.blocking(Watch(home).keys), None
+            self._watch = self._watch or Watch(home)
+            return await self.book.blocking(self._watch.keys), None
         except NodeError as exc:
             return None, exc
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from node.account.unsealing import unsealed
+from node.account.depositor import locked
 from node.client import Client
 from node.drive.entries import title_of
 from node.drive.known import read_known
@@ -15,23 +15,24 @@ from node.drive.publishing import publish_to_drive
 from node.drive.service import open_drive
 from node.drive.stored import Stored
 from node.drive.tree import Tree, drive_path
-from node.errors import ConfigError, MachineError, NotFoundError, RefusedError
+from node.errors import ConfigError, MachineError, NotFoundError
 from node.fetching.download import Downloader
 from node.fetching.reader import WholeFiles, read_contents, select
 from node.fetching.restore import Target, choose_target, restore
 from node.home import Home
 from node.journal import Journal
+from node.linktext import read_link_text, unseal
 from node.names.reading import resolve
 from node.names.seen import Seen
 from node.progress import Progress
 from node.publishing.publish import Options
+from node.sharing.part import find_part
 from node.web.transfers.places import claim_place
 from node.web.transfers.spool import Spool
 from node.web.transfers.wanted import Upload
 from protocol.account import AccountKeys
 from protocol.drive import Drive, DriveEntry
-from protocol.errors import LinkError
-from protocol.links import AnyLink, Link, LinkKind, NameLink, SealedLink, parse_link
+from protocol.links import Link, LinkKind, NameLink, SealedLink
 from protocol.names import NameReader
 
 
@@ -68,7 +69,7 @@ class Download:
     entry: str | None
     """Where it is in the account's drive: the id of the entry, in hex."""
     inside: str | None
-    """Path in the deposit; None: all of it."""
+    """Path in the deposit; None: all of it. Of what is in the drive it goes on from the one folder that it is."""
     name: str | None
     """What to call it; None: by its title."""
     to: str
@@ -79,7 +80,7 @@ class Download:
     @property
     def private(self) -> bool:
         """Whether it takes the account's keys."""
-        return self.link is None or isinstance(read_link(self.link), SealedLink)
+        return self.link is None or isinstance(read_link_text(self.link), SealedLink)
 
     def kept(self) -> dict[str, Any]:
         """What the table keeps of it."""
@@ -94,14 +95,6 @@ class Download:
             raise MachineError("what was kept of a download is damaged") from exc
 
 
-def read_link(text: str) -> AnyLink:
-    """A link as text. Raises ConfigError: it is none."""
-    try:
-        return parse_link(text)
-    except LinkError as exc:
-        raise ConfigError(str(exc), hint="copy the whole link, from archipel: to its last character") from exc
-
-
 async def find_in_drive(around: Around, text: str) -> tuple[DriveEntry, bytes]:
     """What the account's drive has at a path, and the rest: a path in what that leads to. First as this home knows it.
 
@@ -112,7 +105,7 @@ async def find_in_drive(around: Around, text: str) -> tuple[DriveEntry, bytes]:
     """
     path, client = drive_path(text), around.client
     if around.account is None:
-        raise RefusedError("the account is locked", hint="unlock it")
+        raise locked()
     with closing(Journal(around.home.journal, client.network.id)) as journal:
         service = open_drive(client, around.home, around.account, journal)
         cached = await client.world.blocking(service.cache.load)
@@ -150,6 +143,8 @@ async def fetch_download(
     downloader = Downloader(client, progress)
     manifest = await read_contents(downloader, link)
     inside = None if download.inside is None else os.fsencode(download.inside)
+    if inside is not None and download.entry is not None:
+        inside = await blocking(find_part, manifest, inside)
     chosen = await blocking(select, manifest, inside)
     wanted = WholeFiles(manifest, chosen)
     progress.total = await blocking(lambda: sum(stop - start for _, start, stop in wanted))
@@ -177,11 +172,11 @@ async def _link(around: Around, download: Download) -> Link:
 
 async def _found(around: Around, download: Download) -> Link | NameLink:
     if download.link is not None:
-        opened = read_link(download.link)
+        opened = read_link_text(download.link)
         if not isinstance(opened, SealedLink):
             return opened
         assert around.account is not None, "whoever starts it has seen to that"
-        return unsealed(opened, around.account)
+        return unseal(opened, around.account)
     assert around.account is not None
     client = around.client
     with closing(Journal(around.home.journal, client.network.id)) as journal:

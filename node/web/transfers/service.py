@@ -17,6 +17,7 @@ from node.drive.service import open_cache
 from node.drive.tree import Tree
 from node.errors import ConfigError, NotFoundError, RefusedError
 from node.home import Home
+from node.linktext import read_link_text
 from node.web.answers import HttpError
 from node.web.told import Told
 from node.web.transfers.book import Book
@@ -25,7 +26,7 @@ from node.web.transfers.places import check_folder
 from node.web.transfers.receiving import Body, Receiving
 from node.web.transfers.row import ENDED, OVER, Kind, State
 from node.web.transfers.runner import Runner, shown
-from node.web.transfers.running import Around, Download, find_in_drive, read_link
+from node.web.transfers.running import Around, Download, find_in_drive
 from node.web.transfers.spool import Spool, check_room
 from node.web.transfers.table import Table
 from node.web.transfers.wanted import Upload, path_bytes
@@ -112,7 +113,7 @@ class Transfers:
         folder = self.downloads() if to is None else await self._book.blocking(check_folder, to)
         entry, name = None, None
         if link is not None:
-            read_link(link)
+            read_link_text(link)
         else:
             _, account = await self._owner()
             found, rest = await find_in_drive(Around(self.client, home, account), path or "")
