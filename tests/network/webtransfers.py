@@ -1,8 +1,8 @@
 """Transfers of a node's page on a network in memory: a browser, an account, and what it is told."""
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,8 +108,8 @@ class Page:
         """All that the page is told of a transfer, until it is in one of these states."""
         told: list[Transfer] = []
         with trio.fail_after(600):
-            async with self.browser.open("GET", "/v1/events") as opened:
-                async for kind, fields in events(opened):
+            async with self.browser.open("GET", "/v1/events") as opened, aclosing(events(opened)) as found:
+                async for kind, fields in found:
                     if kind != "transfer" or fields["id"] != transfer["id"]:
                         continue
                     told.append(fields)
@@ -128,7 +128,7 @@ class Page:
         await self.stopped.wait()
 
 
-async def events(opened: Opened) -> AsyncIterator[tuple[str, Transfer]]:
+async def events(opened: Opened) -> AsyncGenerator[tuple[str, Transfer], None]:
     """The events of a stream; comments as events without a name."""
     buffer = b""
     async for part in opened.parts:
