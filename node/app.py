@@ -310,11 +310,21 @@ class _Node:
         """The page of the node and its API, and the one for everybody. Loaded here: without, a node is smaller."""
         from node.web.parts import Parts  # noqa: PLC0415
         from node.web.server import bind, run_gateway, run_page  # noqa: PLC0415
+        from node.web.told import Told  # noqa: PLC0415
+        from node.web.transfers.service import Transfers  # noqa: PLC0415
 
         client = client_beside(self.dht, self.statements.network, self.outside, self.traffic.asked)
         services.start_soon(client.peers.run)
+        home, told = self.config.home, Told()
         parts = Parts(
-            client=client, status=status, desk=desk, home=self.config.home, tickets=tickets, data=self.config.data
+            client=client,
+            status=status,
+            desk=desk,
+            home=home,
+            tickets=tickets,
+            data=self.config.data,
+            told=told,
+            transfers=Transfers(client, home, told),
         )
         if self.config.http is not None:
             try:

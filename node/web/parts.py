@@ -8,6 +8,8 @@ from node.home import Home
 from node.serving.depositors import DepositorDesk
 from node.status import Status
 from node.web.tickets import Tickets
+from node.web.told import Told
+from node.web.transfers.service import Transfers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,3 +25,6 @@ class Parts:
     tickets: Tickets
     data: Path
     """The node's data folder."""
+    told: Told
+    """Who says something here, says it to all pages."""
+    transfers: Transfers

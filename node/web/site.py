@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from node.serving.statements import software
 from node.web.answers import HttpError, answer, error_answer
-from node.web.api import opened, status
+from node.web.api import events, opened, status, transfers, uploads
 from node.web.calls import Call, Check
 from node.web.files import Page, PageFile
 from node.web.guard import Guard
@@ -40,7 +40,14 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         private=False,
         answers={200: _SESSION},
     )
-    groups: tuple[Sequence[Call], ...] = ([give], status.calls(parts), opened.calls(parts))
+    groups: tuple[Sequence[Call], ...] = (
+        [give],
+        status.calls(parts),
+        uploads.calls(parts),
+        transfers.calls(parts),
+        events.calls(parts),
+        opened.calls(parts),
+    )
     app = _application([call for group in groups for call in group], session.check, Page(files))
     return Guard(app, _names(address))
 

@@ -18,7 +18,7 @@ const VIEWS = {
   network: () => import("./views/network.js"),
   operator: () => import("./views/operator.js"),
   link: () => import("./views/link.js"),
-  open: openedFromDrive,
+  view: openedFromDrive,
 };
 
 let showing = null;
@@ -26,7 +26,7 @@ let shown = "home";
 
 /** The link view, of what stands at a path of the drive: its link shows nowhere. */
 async function openedFromDrive() {
-  const [{ view }, { post }] = await Promise.all([import("./views/link.js"), import("./parts/api.js")]);
+  const { view } = await import("./views/link.js");
   return { view: async (main, context) => view(main, { ...context, link: (await post("/v1/drive/link", { path: context.rest }, { signal: context.signal })).link }) };
 }
 
@@ -70,7 +70,7 @@ async function route(event) {
   showing = controller;
   const { signal } = controller;
   const { name, rest, link, ticket } = wanted();
-  shown = name === "open" ? "drive" : name;
+  shown = name === "view" ? "drive" : name;
   frame();
   document.title = `${t(shown)} · Archipel`;
   const main = document.querySelector("#main");

@@ -15,7 +15,7 @@ export const nameOf = (path) => path.split("/").pop();
 export const address = (path) => (path ? `#/drive/${path.split("/").map(encodeURIComponent).join("/")}` : "#/drive");
 
 /** The page's address of what stands at a path, opened as its link would be: the link itself does not show. */
-export const opened = (path) => `#/open/${path.split("/").map(encodeURIComponent).join("/")}`;
+export const opened = (path) => `#/view/${path.split("/").map(encodeURIComponent).join("/")}`;
 
 /** The way from the top to a folder. */
 export function crumbs(path) {
