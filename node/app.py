@@ -304,6 +304,8 @@ class _Node:
 
     async def _serve_page(self, services: trio.Nursery, status: Status, desk: DepositorDesk) -> None:
         """The page of the node and its API. Loaded here, since a node that serves none is smaller without."""
+        from node.web.accountdesk import AccountDesk  # noqa: PLC0415
+        from node.web.drivedesk import DriveDesk  # noqa: PLC0415
         from node.web.parts import Parts  # noqa: PLC0415
         from node.web.server import bind, run_page  # noqa: PLC0415
 
@@ -316,7 +318,16 @@ class _Node:
             log.warning("%s: this node has no page (--http H:P for another place, or off)", exc)
             return
         client = client_beside(self.dht, self.statements.network, self.outside, self.traffic.asked)
-        parts = Parts(client=client, status=status, desk=desk, home=self.config.home, data=self.config.data)
+        accounts = AccountDesk(self.config.home, self.outside.blocking)
+        parts = Parts(
+            client=client,
+            status=status,
+            desk=desk,
+            accounts=accounts,
+            drive=DriveDesk(accounts, client),
+            home=self.config.home,
+            data=self.config.data,
+        )
         await services.start(partial(run_page, parts, listening, self.page))
 
     async def _leave(self, _: Mapping[str, object]) -> AsyncGenerator[Mapping[str, object], None]:

@@ -56,7 +56,8 @@ async def run_page(
     """
     files = await parts.client.world.blocking(read_files)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(parts.client.peers.run)
+        for service in (parts.client.peers.run, parts.accounts.run, parts.drive.run):
+            nursery.start_soon(service)
         await nursery.start(partial(run_site, own_site(parts, files, address), listening))
         task_status.started()
 
