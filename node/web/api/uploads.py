@@ -1,5 +1,7 @@
 """Uploads: begun with the list of their files, which are then sent one by one, each from where it was left."""
 
+import os
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -45,12 +47,22 @@ _CONFLICT = {
     "required": ["error"],
     "properties": {"received": _RECEIVED, "error": {"type": "object"}},
 }
+_FILE = {
+    "type": "object",
+    "required": ["path", "size", "mtime", "received"],
+    "properties": {
+        "path": {"type": "string"},
+        "size": {"type": "integer", "minimum": 0},
+        "mtime": {"type": "number", "description": "Seconds, as the list had it."},
+        "received": _RECEIVED,
+    },
+}
 _ALL = {
     "type": "object",
     "required": ["transfer", "files"],
     "properties": {
         "transfer": TRANSFER,
-        "files": {"type": "array", "items": _ONE, "description": "Empty once nothing is to be sent any more."},
+        "files": {"type": "array", "items": _FILE, "description": "Empty once nothing is to be sent any more."},
     },
 }
 _NUMBER = {
@@ -94,7 +106,11 @@ def calls(parts: Parts) -> list[Call]:
         live = await transfers.get(request.path_params["id"])
         if live.receiving is None:
             return answer({"transfer": live.fields(), "files": []})
-        files = [{"received": received} for received in live.receiving.spool.received]
+        upload = await transfers.asked(live.row.id)
+        files = [
+            {"path": os.fsdecode(file.path), "size": file.size, "mtime": file.mtime_ns / 10**9, "received": received}
+            for file, received in zip(upload.files, live.receiving.spool.received, strict=True)
+        ]
         return answer({"transfer": live.fields(), "files": files})
 
     return [
@@ -119,7 +135,7 @@ def calls(parts: Parts) -> list[Call]:
             method="GET",
             path="/v1/uploads/{id}",
             handler=state,
-            summary="What has been received of each file.",
+            summary="The files of an upload, and what has been received of each: for a page that was loaded anew.",
             parameters=(ID,),
             answers={200: _ALL},
         ),

@@ -38,7 +38,7 @@ export const sending = () => [...held.keys()].some((id) => transfer(id)?.state =
 export async function publish(gifts, folder = "") {
   const begun = [];
   for (const { name, files } of gifts) {
-    const listed = files.map(({ path, file }) => ({ path, size: file.size, mtime: Math.floor(file.lastModified / 1000) }));
+    const listed = files.map(({ path, file }) => ({ path, size: file.size, mtime: file.lastModified / 1000 }));
     const one = await post("/v1/uploads", { name, folder, files: listed });
     took(one);
     hold(one.id, files.map(({ file }) => file));
@@ -58,7 +58,7 @@ export async function goOn(id, gifts) {
   const chosen = new Map(gifts.flatMap((gift) => gift.files.map(({ path, file }) => [path, file])));
   const right = ({ path, size, mtime }) => {
     const file = chosen.get(path);
-    return file !== undefined && file.size === size && Math.floor(file.lastModified / 1000) === mtime;
+    return file !== undefined && file.size === size && Math.abs(file.lastModified - mtime * 1000) < 1;
   };
   const wrong = files.filter((file) => file.received < file.size && !right(file)).map((file) => file.path);
   if (wrong.length === 0) hold(id, files.map(({ path }) => chosen.get(path)));
@@ -133,7 +133,7 @@ async function send(id, one, signal) {
   for (const [index, { size, received }] of files.entries()) {
     let at = received;
     while (at < size) {
-      const slice = await one.files[index].slice(at, at + SLICE_BYTES).arrayBuffer(); // read first: what fails here is the file
+      const slice = one.files[index].slice(at, at + SLICE_BYTES);
       at = await put(`/v1/uploads/${id}/files/${index}`, at, slice, signal);
       if (one.trouble) {
         one.trouble = null;
@@ -150,6 +150,7 @@ async function put(path, at, slice, signal) {
     return (await answer.json()).received;
   } catch (error) {
     if (error.status === 409 && Number.isInteger(error.body?.received)) return error.body.received;
+    if (error.status === 0) await slice.slice(0, 1).arrayBuffer(); // raises NotReadableError where it is the file that fails
     throw error;
   }
 }
