@@ -28,6 +28,7 @@ from node.serving.depositors import DepositorDesk
 from node.status import Status
 from node.web import peeruid
 from node.web.parts import Parts
+from node.web.tickets import Tickets
 from node.web.told import Told
 from node.web.transfers.service import Transfers
 from protocol.identity import Network
@@ -55,6 +56,7 @@ def parts_of(
         status=cast(Status, status),
         desk=cast(DepositorDesk, desk),
         home=home,
+        tickets=Tickets(client.world.random_bytes, ADDRESS),
         data=data,
         told=told,
         transfers=Transfers(client, home, told),
