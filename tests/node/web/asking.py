@@ -64,8 +64,8 @@ def parts_of(
         status=cast(Status, status),
         desk=cast(DepositorDesk, desk),
         home=home,
+        tickets=Tickets(client.world.random_bytes, ADDRESS),
         data=data,
-        tickets=Tickets(client.world.random_bytes),
         told=told,
         transfers=Transfers(client, home, told),
     )
