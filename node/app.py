@@ -308,6 +308,8 @@ class _Node:
 
     async def _serve_pages(self, services: trio.Nursery, status: Status, desk: DepositorDesk, tickets: Tickets) -> None:
         """The page of the node and its API, and the one for everybody. Loaded here: without, a node is smaller."""
+        from node.web.accountdesk import AccountDesk  # noqa: PLC0415
+        from node.web.drivedesk import DriveDesk  # noqa: PLC0415
         from node.web.parts import Parts  # noqa: PLC0415
         from node.web.server import bind, run_gateway, run_page  # noqa: PLC0415
         from node.web.told import Told  # noqa: PLC0415
@@ -316,10 +318,13 @@ class _Node:
         client = client_beside(self.dht, self.statements.network, self.outside, self.traffic.asked)
         services.start_soon(client.peers.run)
         home, told = self.config.home, Told()
+        accounts = AccountDesk(home, self.outside.blocking)
         parts = Parts(
             client=client,
             status=status,
             desk=desk,
+            accounts=accounts,
+            drive=DriveDesk(accounts, client),
             home=home,
             tickets=tickets,
             data=self.config.data,

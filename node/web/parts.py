@@ -7,6 +7,8 @@ from node.client import Client
 from node.home import Home
 from node.serving.depositors import DepositorDesk
 from node.status import Status
+from node.web.accountdesk import AccountDesk
+from node.web.drivedesk import DriveDesk
 from node.web.tickets import Tickets
 from node.web.told import Told
 from node.web.transfers.service import Transfers
@@ -20,6 +22,10 @@ class Parts:
     """Asks holders as anybody would: with connections of its own, under an identity that nobody knows."""
     status: Status
     desk: DepositorDesk
+    accounts: AccountDesk
+    """The account of the home."""
+    drive: DriveDesk
+    """Its drive."""
     home: Home | None
     """Whose account and drive the page shows; None: nobody's."""
     tickets: Tickets
