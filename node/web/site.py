@@ -41,8 +41,9 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         private=False,
         answers={200: _SESSION},
     )
-    groups = (status, account, drive, drivechanges, sharing, uploads, transfers, events, opened)
-    app = _application([give, *(call for group in groups for call in group.calls(parts))], session.check, Page(files))
+    groups = (status, opened, account, drive, drivechanges, sharing, uploads, transfers, events)
+    calls = [give, *(call for group in groups for call in group.calls(parts))]
+    app = _application(calls, session.check, Page(files))
     return Guard(app, _names(address))
 
 
