@@ -10,7 +10,8 @@ from playwright.sync_api import Page
 from protocol.identity import Network
 from protocol.links import Link, NameLink
 from protocol.names import NameKeys, NameValue
-from protocol.segment import SEALED_BLOCK_BYTES, Shares
+from protocol.seal import BlockCipher
+from protocol.segment import BLOCK_BYTES, SEALED_BLOCK_BYTES, TAG_BYTES, Shares
 from tests.browser.deposits import Publisher
 from tests.browser.site import Site
 
@@ -155,7 +156,21 @@ def test_a_node_that_changes_anything_is_caught(page: Page, served: Site, link: 
     assert told["waits"] == 0
 
 
-def test_blocks_that_the_link_holder_forged_for_another_key_do_not_open(page: Page, served: Site, link: Link) -> None:
+def test_a_block_forged_by_somebody_who_has_the_link_is_caught(page: Page, site: Site) -> None:
+    publisher = Publisher()
+    content = BIG[:300_000]
+    link = publisher.publish({"f": content})
+    ref = publisher.store(content)
+    forged = BlockCipher(ref.key).seal(1, False, bytes(BLOCK_BYTES))  # opens, under the very key
+    whole = publisher.segments[ref.id.hex()]
+    start = len(whole) - len(content) - 3 * TAG_BYTES + SEALED_BLOCK_BYTES
+    publisher.segments[ref.id.hex()] = whole[:start] + forged + whole[start + SEALED_BLOCK_BYTES :]
+    site.segments.update(publisher.segments)
+    told = _read(page, link, "f", [(0, None)])
+    assert (told["error"], told["text"]) == ("Integrity", "block 1 does not match its hash")
+
+
+def test_another_key_opens_nothing(page: Page, served: Site, link: Link) -> None:
     told = _read(page, Link(link.kind, link.root, bytes(32)), "top/big.bin", [(0, None)])
     assert (told["error"], told["text"]) == ("Integrity", "the key is not that of the segment")
 
