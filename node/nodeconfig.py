@@ -1,6 +1,7 @@
 """What a storage node is started with, and what it says once it runs."""
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 from node.errors import ConfigError
@@ -49,6 +50,10 @@ class NodeConfig:
     """Of whose account the drive is kept (node/drive/caretaker.py); None: nobody's."""
     metrics: Address | None = None
     """Where /metrics is served, by HTTP; None: nowhere."""
+    http: Address | None = None
+    """Where the node's own page is served, a loopback address; None: nowhere. Port 0: any."""
+    http_wanted: bool = True
+    """Whether a node that cannot serve its page there is not to run."""
 
     def __post_init__(self) -> None:
         if self.country and not is_country(self.country):
@@ -62,6 +67,11 @@ class NodeConfig:
                 raise ConfigError(f"a rate limit is {MIN_BYTES_PER_SECOND} bytes per second or more, got {rate}")
         if self.advertise is not None and (not self.advertise.port or is_unspecified(self.advertise.host)):
             raise ConfigError(f"peers cannot reach {self.advertise}", hint="name one address and its port")
+        if self.http is not None and not ip_address(self.http.host).is_loopback:
+            raise ConfigError(
+                f"the node's own page is for this machine alone, got {self.http}",
+                hint="an address such as 127.0.0.1:8420; from elsewhere reach it by `ssh -L 8420:127.0.0.1:8420`",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,5 +86,7 @@ class NodeInfo:
     country: str
     quota_bytes: int
     used_bytes: int
+    http: Address | None
+    """Where its page is, with the real port; None: nowhere."""
     storing: bool
     """False: it has not been found reachable, or knows nobody yet; it goes on trying."""

@@ -29,6 +29,9 @@ from node.slowsteps import instruments
 from node.store.quota import FULL_CHUNK_BYTES, HEADROOM_BYTES
 from protocol.ids import Address
 
+HTTP = "127.0.0.1:8420"
+OFF = "off"
+
 
 @click.group(invoke_without_command=True)
 @click.option(
@@ -57,6 +60,13 @@ from protocol.ids import Address
 @click.option("--up", metavar="R", help="Bytes per second it may send, such as 2MB.  [default: no limit]")
 @click.option("--down", metavar="R", help="Bytes per second it may receive, such as 500KiB.  [default: no limit]")
 @click.option("--metrics", metavar="H:P", help="Serve /metrics for Prometheus there, to whoever asks.  [default: no]")
+@click.option(
+    "--http",
+    default=HTTP,
+    show_default=True,
+    metavar="H:P",
+    help="Serve its page there, to this machine alone; port 0: any; off: nowhere.",
+)
 @click.option("--data", metavar="DIR", help="Its data folder.  [default: HOME/node]")
 @common_options
 @click.pass_context
@@ -80,7 +90,8 @@ def node(context: click.Context, /, no_port_mapping: bool, **given: Any) -> None
     if context.invoked_subcommand is not None:
         _refuse_options(context)
         return
-    wanted = _wanted(settings().config(), **given)
+    http_wanted = context.get_parameter_source("http") is not ParameterSource.DEFAULT
+    wanted = _wanted(settings().config(), http_wanted=http_wanted, **given)
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     too_small = _too_small(wanted)
@@ -105,6 +116,8 @@ def _wanted(
     up: str | None,
     down: str | None,
     metrics: str | None,
+    http: str,
+    http_wanted: bool,
     data: str | None,
 ) -> NodeConfig:
     """What the options of `archipel node` ask for. Raises ConfigError."""
@@ -125,6 +138,8 @@ def _wanted(
         join=_joined(config),
         home=Home(config.home),
         metrics=parsed_if_given("--metrics", _one, metrics),
+        http=None if http == OFF else parsed("--http", _here, http),
+        http_wanted=http_wanted,
     )
 
 
@@ -215,7 +230,10 @@ def _ready(info: NodeInfo, network: str) -> None:
             "used_bytes": info.used_bytes,
             "storing": info.storing,
             "network": network,
+            "http": None if info.http is None else str(info.http),
         },
     )
+    if info.http is not None:
+        note(f"its page: http://{info.http}")
     if not info.storing:
         note("not storing yet: it goes on trying")
