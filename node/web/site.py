@@ -1,4 +1,4 @@
-"""Which calls and files there are, and around them who may use them: the node's own page."""
+"""Which calls and files there are, and around them who may use them: on the node's own page, and on a gateway."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,11 @@ from starlette.types import ASGIApp
 
 from node.serving.statements import software
 from node.web.answers import HttpError, answer, error_answer
-from node.web.api import status
-from node.web.calls import Call
+from node.web.api import opened, status
+from node.web.calls import Call, Check
 from node.web.files import Page, PageFile
 from node.web.guard import Guard
+from node.web.limits import Limits
 from node.web.openapi import document
 from node.web.parts import Parts
 from node.web.session import Session
@@ -39,9 +40,27 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         private=False,
         answers={200: _SESSION},
     )
-    groups: tuple[Sequence[Call], ...] = ([give], status.calls(parts))
-    app = _application([call for group in groups for call in group], session, Page(files))
+    groups: tuple[Sequence[Call], ...] = ([give], status.calls(parts), opened.calls(parts))
+    app = _application([call for group in groups for call in group], session.check, Page(files))
     return Guard(app, _names(address))
+
+
+def gateway_site(parts: Parts, files: dict[str, PageFile], *, uploads: bool, secure: bool) -> ASGIApp:
+    """What everybody may use: the page that opens links, sealed segments, and whether the node runs.
+
+    Args:
+        parts: Of the node.
+        files: Of the page.
+        uploads: Whether segments are taken that browsers have sealed.
+        secure: Whether it is served with TLS.
+    """
+    app = _application(status.gateway_calls(parts, uploads=uploads), _nobody, Page(files))
+    schemes = ("https",) if secure else ("http", "https")  # a reverse proxy's, which we do not see
+    return Limits(Guard(app, None, schemes))
+
+
+def _nobody(_: Request) -> None:
+    raise HttpError(401, "a gateway has no private calls")
 
 
 _SESSION = {
@@ -51,13 +70,13 @@ _SESSION = {
 }
 
 
-def _application(calls: Sequence[Call], session: Session, page: Page) -> Starlette:
+def _application(calls: Sequence[Call], check: Check, page: Page) -> Starlette:
     described = document(calls, software())
 
     async def openapi(_: Request) -> Response:
         return answer(described)
 
-    routes: list[BaseRoute] = [call.route(session.check) for call in calls]
+    routes: list[BaseRoute] = [call.route(check) for call in calls]
     routes.append(Route("/openapi.json", openapi))
     routes.append(Route("/{path:path}", page.serve))
     return Starlette(routes=routes, exception_handlers={HTTPException: _no_such, HttpError: _failed})
