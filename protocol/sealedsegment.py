@@ -24,7 +24,9 @@ from protocol.segment import (
 
 MAX_HEAD_BYTES = LENGTH_BYTES + MAX_DESCRIPTOR_BYTES + MAX_BLOCKS * DIGEST_BYTES
 """6,146: who asks for so many bytes has the head, whatever the segment."""
-MAX_UPLOAD_BYTES = 2 * LENGTH_BYTES + MAX_DESCRIPTOR_BYTES + MAX_LEASE_BYTES + MAX_BLOCKS * SEALED_BLOCK_BYTES
+MAX_UPLOAD_HEAD_BYTES = 2 * LENGTH_BYTES + MAX_DESCRIPTOR_BYTES + MAX_LEASE_BYTES
+"""3,076: what goes before the sealed blocks of an upload."""
+MAX_UPLOAD_BYTES = MAX_UPLOAD_HEAD_BYTES + MAX_BLOCKS * SEALED_BLOCK_BYTES
 """16,782,340."""
 
 
@@ -104,39 +106,39 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A segment that was sealed elsewhere, and the depositor's wish that it be kept."""
+    """What goes before the blocks of a segment that was sealed elsewhere: what it is, and that it is to be kept."""
 
     descriptor: Descriptor
     lease: Lease
     signed_lease: bytes
-    sealed: memoryview
-    """All sealed blocks in order, of the length that the descriptor gives; whether they are the right ones is for
-    :func:`protocol.seal.code_segment` to find out."""
+    head_bytes: int
+    """So many bytes go before the sealed blocks. Whether these are the right ones is for ``code_segment`` to find out,
+    of protocol/seal.py."""
 
     @classmethod
-    def decode(cls, data: Bytes, network: NetworkId) -> Self:
-        """Read the body of an upload. Whether its lease has expired is left to the caller.
+    def decode(cls, data: Bytes, network: NetworkId, body_bytes: int) -> Self:
+        """Read the beginning of an upload. Whether its lease has expired is left to the caller.
 
         Args:
-            data: All of it. The blocks are not copied.
+            data: The first 3,076 bytes, or all if there are fewer; more do no harm.
             network: Whose lease it must be.
+            body_bytes: Of the whole.
 
         Raises:
-            RemoteProtocolError: Malformed, too short or too long, or the lease is not one for this segment.
+            RemoteProtocolError: Malformed, or of another length than it says; or the lease does not keep this segment.
             SignatureError: The lease is not signed by the depositor it names.
             WrongNetworkError: It is for another network.
         """
         described, rest = _take_framed(memoryview(data), MAX_DESCRIPTOR_BYTES, "descriptor")
-        signed, sealed = _take_framed(rest, MAX_LEASE_BYTES, "lease")
-        descriptor = Descriptor.decode(bytes(described))
-        if len(sealed) != descriptor.layout.sealed_bytes:
-            raise RemoteProtocolError(
-                f"the segment has {descriptor.layout.sealed_bytes} sealed bytes, not {len(sealed)}"
-            )
+        signed, _ = _take_framed(rest, MAX_LEASE_BYTES, "lease")
+        descriptor, head_bytes = Descriptor.decode(bytes(described)), 2 * LENGTH_BYTES + len(described) + len(signed)
+        if body_bytes - head_bytes != descriptor.layout.sealed_bytes:
+            sealed = descriptor.layout.sealed_bytes
+            raise RemoteProtocolError(f"the segment has {sealed} sealed bytes, not {body_bytes - head_bytes}")
         lease = open_lease(bytes(signed), network)
         if lease.deleted or (lease.segment, lease.size) != (descriptor.id, descriptor.layout.length):
             raise RemoteProtocolError("the lease is not one that keeps this segment")
-        return cls(descriptor, lease, bytes(signed), sealed)
+        return cls(descriptor, lease, bytes(signed), head_bytes)
 
 
 def encode_upload(descriptor: Descriptor, lease: bytes, sealed: Bytes) -> bytes:

@@ -14,9 +14,10 @@ from tests.vectors.make_web import BODY, NETWORK, SMALL, WHOLE
 
 def _run_upload(data: bytes) -> None:
     with suppress(ProtocolError):
-        upload = Upload.decode(data, NETWORK.id)
-        assert encode_upload(upload.descriptor, upload.signed_lease, upload.sealed) == data
-        coded = code_segment(upload.descriptor, upload.sealed)
+        upload = Upload.decode(data, NETWORK.id, len(data))
+        sealed = memoryview(data)[upload.head_bytes :]
+        assert encode_upload(upload.descriptor, upload.signed_lease, sealed) == data
+        coded = code_segment(upload.descriptor, sealed)
         assert coded.id == SMALL.id  # of no other segment does anybody know a lease
 
 

@@ -54,7 +54,7 @@ async def test_only_the_blocks_asked_for_move(autojump_clock: MockClock, base: P
                 total = sum(bob.meter.received.values())
                 assert moved * SEALED_BLOCK_BYTES < total < moved * SEALED_BLOCK_BYTES * 1.01 + OVERHEAD
                 assert sum(got > SEALED_BLOCK_BYTES for got in bob.meter.received.values()) == holders
-                assert sealed.room.free_bytes == room.ROOM_BYTES
+                assert sealed.room.free == room.ROOM_BYTES
 
 
 async def test_heads_and_holders_are_remembered(
@@ -144,7 +144,7 @@ async def test_too_few_are_left_and_nobody_knows_it(autojump_clock: MockClock, b
             error = await failure(read(sealed, film.id, 0, 1))
             assert isinstance(error, NotFoundError)
             assert "have 7 of 8 chunks" in str(error)
-            assert sealed.room.free_bytes == room.ROOM_BYTES
+            assert sealed.room.free == room.ROOM_BYTES
         async with reader(islands, "carol") as (_, other):
             error = await failure(other.head(film.id))
             assert isinstance(error, NotFoundError)
@@ -251,7 +251,7 @@ async def _many_readers(islands: Archipelago, sealed: SealedSegments, film: Stor
         assert reading == 4
         assert most == 4
         leave.set()
-    assert sealed.room.free_bytes == room.ROOM_BYTES
+    assert sealed.room.free == room.ROOM_BYTES
 
 
 async def test_whoever_wants_much_is_not_passed_over(autojump_clock: MockClock) -> None:
@@ -267,4 +267,4 @@ async def test_whoever_wants_much_is_not_passed_over(autojump_clock: MockClock) 
             nursery.start_soon(want, name, size)
             await trio.testing.wait_all_tasks_blocked()
     assert order == ["some", "all", "little"]
-    assert bounded.free_bytes == 10
+    assert bounded.free == 10

@@ -12,7 +12,7 @@ from protocol.identity import Identity, Network
 from protocol.ids import SegmentId
 from protocol.leases import Lease, sign_lease
 from protocol.seal import code_segment, plaintext_key, seal_segment
-from protocol.sealedsegment import MAX_HEAD_BYTES, MAX_UPLOAD_BYTES, Head, Upload, encode_upload
+from protocol.sealedsegment import MAX_HEAD_BYTES, MAX_UPLOAD_BYTES, MAX_UPLOAD_HEAD_BYTES, Head, Upload, encode_upload
 from protocol.segment import BLOCK_BYTES, SEALED_BLOCK_BYTES, SEGMENT_BYTES, Shares, plan
 from tests.protocol.vectorfiles import Json, Operations, check_made, check_vector, vector_paths
 from tests.vectors import make_web
@@ -46,16 +46,17 @@ def _make_upload(inputs: Json) -> Json:
         segment=segment.id, size=inputs["length"], sequence=inputs["sequence"], expiry=inputs["expiry"],
     )  # fmt: skip
     body = encode_upload(segment.descriptor, sign_lease(depositor, lease), blocks(segment))
-    upload = Upload.decode(body, lease.network)
+    upload = Upload.decode(body[:MAX_UPLOAD_HEAD_BYTES], lease.network, len(body))
     assert (upload.lease, upload.descriptor) == (lease, segment.descriptor)
-    assert code_segment(upload.descriptor, upload.sealed).hashes == segment.hashes
-    beginning = body[: len(body) - len(upload.sealed)]
+    beginning = body[: upload.head_bytes]
+    assert body[upload.head_bytes :] == blocks(segment)
     return {"beginning": beginning.hex(), "bytes": len(body), "digest": plain_digest(body).hex()}
 
 
 def _read_upload(inputs: Json) -> Json:
-    upload = Upload.decode(bytes.fromhex(inputs["body"]), Network(inputs["network"]).id)
-    coded = code_segment(upload.descriptor, upload.sealed)
+    body = bytearray.fromhex(inputs["body"])
+    upload = Upload.decode(body, Network(inputs["network"]).id, len(body))
+    coded = code_segment(upload.descriptor, memoryview(body)[upload.head_bytes :])
     return {"segment_id": coded.id.hex(), "depositor": upload.lease.depositor.hex(), "expiry": upload.lease.expiry}
 
 
@@ -105,7 +106,7 @@ def test_ranges_lie_in_blocks(length: int, shares: str, data: st.DataObject) -> 
 
 
 def test_limits() -> None:
-    assert (MAX_HEAD_BYTES, MAX_UPLOAD_BYTES) == (6_146, 16_782_340)
+    assert (MAX_HEAD_BYTES, MAX_UPLOAD_HEAD_BYTES, MAX_UPLOAD_BYTES) == (6_146, 3_076, 16_782_340)
     assert plan(SEGMENT_BYTES, Shares()).sealed_bytes == 128 * SEALED_BLOCK_BYTES
 
 

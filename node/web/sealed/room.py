@@ -17,32 +17,35 @@ WAIT_SECONDS = 30.0
 
 
 class Room:
-    """Grants memory, first come, first served."""
+    """Grants memory, or places, first come, first served."""
 
-    def __init__(self, most_bytes: int = ROOM_BYTES) -> None:
-        self.most_bytes = most_bytes
-        self.free_bytes = most_bytes
+    def __init__(self, most: int = ROOM_BYTES) -> None:
+        """Args:
+        most: Bytes, or places, that there are.
+        """
+        self.most = most
+        self.free = most
         self._turn = trio.Lock()
         self._freed = trio.Event()
 
     @asynccontextmanager
-    async def take(self, size: int) -> AsyncIterator[None]:
-        """Have ``size`` bytes, at most all of it, until the end of the ``with``.
+    async def take(self, size: int = 1) -> AsyncIterator[None]:
+        """Have ``size`` of it, at most all there is, until the end of the ``with``.
 
         Raises:
             NetworkError: Others had it for 30 seconds.
         """
-        size = min(size, self.most_bytes)
+        size = min(size, self.most)
         with trio.move_on_after(WAIT_SECONDS) as scope:
             async with self._turn:
-                while self.free_bytes < size:
+                while self.free < size:
                     self._freed = trio.Event()
                     await self._freed.wait()
-                self.free_bytes -= size
+                self.free -= size
         if scope.cancelled_caught:
             raise NetworkError("this node moves too many segments at once", hint="try again in a moment")
         try:
             yield
         finally:
-            self.free_bytes += size
+            self.free += size
             self._freed.set()
