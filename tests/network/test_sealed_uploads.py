@@ -33,6 +33,7 @@ from tests.network.sealing import read, reader
 from tests.network.swarm import wall_clock
 
 DAY = 86_400
+LONGEST = 400 * DAY
 PAGE = Identity(b"p" * 32)
 """Made in a page, for one deposit."""
 
@@ -71,8 +72,8 @@ async def parts(body: bytes, size: int = 60_000, pause: float = 0.0) -> AsyncGen
         yield body[start : start + size]
 
 
-def uploads(user: User, days: int = 400) -> SealedUploads:
-    return SealedUploads(user.client, Room(), days * DAY)
+def uploads(user: User) -> SealedUploads:
+    return SealedUploads(user.client, Room())
 
 
 async def fetched(islands: Archipelago, page: Page) -> bool:
@@ -89,7 +90,7 @@ async def test_what_comes_in_can_be_read(autojump_clock: MockClock, base: Path, 
         layout = page.sealed.descriptor.layout
         async with islands.user() as user:
             service = uploads(user)
-            stored = await service.receive(parts(page.body()), len(page.body()))
+            stored = await service.receive(parts(page.body()), len(page.body()), LONGEST)
             assert service.room.free == ROOM_BYTES
         held = islands.holders()[page.sealed.id.hex()]
         assert set(held) == set(range(layout.n))
@@ -107,17 +108,17 @@ async def test_once_more_sends_nothing(autojump_clock: MockClock, base: Path) ->
     async with archipelago(base, 14) as islands, islands.user() as user:
         page = Page(8 * BLOCK_BYTES)
         service = uploads(user)
-        first = await service.receive(parts(page.body()), len(page.body()))
+        first = await service.receive(parts(page.body()), len(page.body()), LONGEST)
         before = sum(user.meter.sent.values())
-        assert await service.receive(parts(page.body()), len(page.body())) == first
+        assert await service.receive(parts(page.body()), len(page.body()), LONGEST) == first
         assert sum(user.meter.sent.values()) - before < SEALED_BLOCK_BYTES
         lost = islands.holders()[page.sealed.id.hex()][3][0]
         lost.chunk_file((page.sealed.id.hex(), 3)).unlink()
-        again = await service.receive(parts(page.body()), len(page.body()))
+        again = await service.receive(parts(page.body()), len(page.body()), LONGEST)
         assert again.placed == 12
         assert sum(user.meter.sent.values()) - before < 2 * SEALED_BLOCK_BYTES
         page.lease = replace(page.lease, sequence=page.lease.sequence + 1, expiry=page.lease.expiry + 90 * DAY)
-        await service.receive(parts(page.body()), len(page.body()))
+        await service.receive(parts(page.body()), len(page.body()), LONGEST)
         assert sum(user.meter.sent.values()) - before < 3 * SEALED_BLOCK_BYTES
         async with islands.user("other") as other:
             shown = [nodes[0] for nodes in islands.holders()[page.sealed.id.hex()].values()]
@@ -171,7 +172,7 @@ async def test_a_bad_body_changes_nothing(autojump_clock: MockClock, base: Path)
     async with archipelago(base, 5) as islands, islands.user() as user:
         service = uploads(user)
         for name, (body, said, told) in _bad_bodies().items():
-            error = await failure(service.receive(parts(body, 1 << 20), len(body) if said is None else said))
+            error = await failure(service.receive(parts(body, 1 << 20), len(body) if said is None else said, LONGEST))
             assert isinstance(error, ConfigError), name
             assert told in str(error), name
             assert not user.meter.sent, name
@@ -182,7 +183,7 @@ async def test_a_bad_body_changes_nothing(autojump_clock: MockClock, base: Path)
 async def test_too_much_parity_is_refused(autojump_clock: MockClock, base: Path) -> None:
     async with archipelago(base, 5) as islands, islands.user() as user:
         page = Page(65 * BLOCK_BYTES, shares="2/12")
-        error = await failure(uploads(user).receive(parts(page.body()), len(page.body())))
+        error = await failure(uploads(user).receive(parts(page.body()), len(page.body()), LONGEST))
         assert isinstance(error, ConfigError)
         assert "fewer parity chunks" in str(error.hint)
 
@@ -192,7 +193,7 @@ async def test_a_body_that_stops(autojump_clock: MockClock, base: Path) -> None:
         page, service = Page(8 * BLOCK_BYTES), uploads(user)
         for pause, at_most in ((1000.0, receiving.SILENCE_SECONDS), (10.0, receiving.BODY_SECONDS)):
             began = trio.current_time()
-            error = await failure(service.receive(parts(page.body(), 10_000, pause), len(page.body())))
+            error = await failure(service.receive(parts(page.body(), 10_000, pause), len(page.body()), LONGEST))
             assert isinstance(error, NetworkError)
             assert trio.current_time() - began <= at_most + 0.01
         assert service.room.free == ROOM_BYTES
@@ -207,7 +208,7 @@ async def test_several_at_once_and_few_nodes(autojump_clock: MockClock, base: Pa
         pages = [Page(8 * BLOCK_BYTES + number) for number in range(4)]
         async with trio.open_nursery() as nursery:
             for page in pages:
-                nursery.start_soon(service.receive, parts(page.body()), len(page.body()))
+                nursery.start_soon(service.receive, parts(page.body()), len(page.body()), LONGEST)
         for page in pages:
             assert len(islands.holders()[page.sealed.id.hex()]) == page.sealed.descriptor.layout.n
             assert await fetched(islands, page)
@@ -219,11 +220,11 @@ async def test_holders_that_are_frozen_or_refuse(autojump_clock: MockClock, base
             node.host.freeze()
         page = Page(8 * BLOCK_BYTES)
         began = trio.current_time()
-        stored = await uploads(user).receive(parts(page.body()), len(page.body()))
+        stored = await uploads(user).receive(parts(page.body()), len(page.body()), LONGEST)
         assert stored.placed == 12
         assert trio.current_time() - began < 20
         nowhere = Page(9 * BLOCK_BYTES, avoid=("DE", "FR", "IS", "NZ"))
-        error = await failure(uploads(user).receive(parts(nowhere.body()), len(nowhere.body())))
+        error = await failure(uploads(user).receive(parts(nowhere.body()), len(nowhere.body()), LONGEST))
         assert isinstance(error, RefusedError)
         assert nowhere.sealed.id.hex() not in islands.holders()
 
@@ -234,8 +235,8 @@ async def test_a_holder_with_a_later_lease_is_passed_over(autojump_clock: MockCl
         page, service = Page(8 * BLOCK_BYTES), uploads(user)
         late = page.lease
         page.lease = replace(late, sequence=late.sequence + 5, expiry=late.expiry + DAY)
-        await service.receive(parts(page.body()), len(page.body()))
+        await service.receive(parts(page.body()), len(page.body()), LONGEST)
         held = islands.holders()[page.sealed.id.hex()]
         page.lease = replace(late, expiry=late.expiry + 200 * DAY)
-        await failure(service.receive(parts(page.body()), len(page.body())))
+        await failure(service.receive(parts(page.body()), len(page.body()), LONGEST))
         assert islands.holders()[page.sealed.id.hex()] == held

@@ -63,8 +63,6 @@ class SealedUploads:
     client: Client
     room: Room
     """Shared with those who read."""
-    most_seconds: int
-    """For so long, from now, a lease may run."""
     _places: Room = field(default_factory=lambda: Room(AT_ONCE))
     _placing: trio.Lock = field(default_factory=trio.Lock)
     """One segment after the other: a holder takes two chunks without a permit at once, whosesoever they are."""
@@ -72,12 +70,13 @@ class SealedUploads:
     """Holders look somebody up before they read: that silence is no stall."""
     _questions: Questions = field(default_factory=Questions)
 
-    async def receive(self, body: AsyncGenerator[bytes, None], body_bytes: int) -> Stored:
+    async def receive(self, body: AsyncGenerator[bytes, None], body_bytes: int, most_seconds: int) -> Stored:
         """Take a segment in, and have its chunks stored and announced.
 
         Args:
             body: The upload as it comes (docs/spec/web.md section 2); closed in the end.
             body_bytes: How long it is.
+            most_seconds: For so long, from now, a lease may run.
 
         Raises:
             ConfigError: It is not what it should be: nothing was stored.
@@ -90,6 +89,7 @@ class SealedUploads:
                 raise ConfigError(f"a sealed segment is sent in at most {MAX_UPLOAD_BYTES} bytes, not {body_bytes}")
             coming = _Body(body)
             upload = self._checked(await coming.first(min(body_bytes, MAX_UPLOAD_HEAD_BYTES)), body_bytes)
+            self._check_time(upload.lease, most_seconds)
             layout = upload.descriptor.layout
             async with self.room.take(layout.sealed_bytes + _parity_bytes(layout)):
                 sealed = await coming.rest(upload.head_bytes, layout.sealed_bytes)
@@ -102,7 +102,6 @@ class SealedUploads:
             upload = Upload.decode(beginning, self.client.network.id, body_bytes)
         except ProtocolError as exc:
             raise ConfigError(f"this is no sealed segment: {exc}") from exc
-        self._check_time(upload.lease)
         layout = upload.descriptor.layout
         size = sum(layout.column_bytes(index) for index in range(layout.n))
         if size > MOST_CHUNK_BYTES:
@@ -112,12 +111,12 @@ class SealedUploads:
             )
         return upload
 
-    def _check_time(self, lease: Lease) -> None:
+    def _check_time(self, lease: Lease, most_seconds: int) -> None:
         now = self.client.world.clock.wall()
         if lease.expiry <= now:
             raise ConfigError("the lease has ended", hint="is the clock of the machine that signed it right?")
-        if lease.expiry > now + self.most_seconds + CLOCK_SECONDS:
-            raise ConfigError(f"this node takes leases of at most {self.most_seconds // 86400} days")
+        if lease.expiry > now + most_seconds + CLOCK_SECONDS:
+            raise ConfigError(f"this node takes leases of at most {most_seconds // 86400} days")
 
     async def _place(self, upload: Upload, coded: SealedSegment) -> Stored:
         """As a publish does, but that the lease is there already and nothing else can be signed."""
