@@ -13,6 +13,8 @@ from node.web.drivedesk import DriveDesk
 from node.web.sealed.gather import SealedSegments
 from node.web.sealed.receiving import SealedUploads
 from node.web.tickets import Tickets
+from node.web.told import Told
+from node.web.transfers.service import Transfers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,9 @@ class Parts:
     """The other way; of the same memory."""
     data: Path
     """The node's data folder."""
+    told: Told
+    """Who says something here, says it to all pages."""
+    transfers: Transfers
 
     @classmethod
     def of(
@@ -61,7 +66,7 @@ class Parts:
             accounts: The account of the home; None: as it is kept there.
         """
         accounts = accounts or AccountDesk(home, client.world.blocking)
-        segments = SealedSegments(client)
+        segments, told = SealedSegments(client), Told()
         return cls(
             client=client,
             status=status,
@@ -73,4 +78,6 @@ class Parts:
             segments=segments,
             uploads=SealedUploads(client, segments.room),
             data=data,
+            told=told,
+            transfers=Transfers(client, home, told),
         )

@@ -12,7 +12,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from node.serving.statements import software
 from node.web.answers import HttpError, answer, error_answer
-from node.web.api import account, drive, drivechanges, names, opened, segments, sharing, status
+from node.web.api import (
+    account,
+    drive,
+    drivechanges,
+    events,
+    names,
+    opened,
+    segments,
+    sharing,
+    status,
+    transfers,
+    uploads,
+)
 from node.web.calls import Call, Check
 from node.web.files import Page, PageFile
 from node.web.guard import Guard
@@ -21,6 +33,9 @@ from node.web.openapi import document
 from node.web.parts import Parts
 from node.web.session import Session
 from protocol.ids import Address
+
+_OWN = (status, opened, account, drive, drivechanges, sharing, uploads, transfers, events)
+"""Groups of calls that the node's own page alone has."""
 
 
 def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGIApp:
@@ -41,7 +56,7 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         private=False,
         answers={200: _SESSION},
     )
-    groups = [group.calls(parts) for group in (status, opened, account, drive, drivechanges, sharing)]
+    groups = [group.calls(parts) for group in _OWN]
     groups += [
         segments.calls(parts.segments),
         segments.upload_calls(parts.uploads, segments.OWN_LEASE_SECONDS, private=True),

@@ -59,7 +59,7 @@ def parts_of(
         status=cast(Status, status),
         desk=cast(DepositorDesk, desk),
         home=home,
-        tickets=Tickets(client.world.random_bytes),
+        tickets=Tickets(client.world.random_bytes, ADDRESS),
         data=data,
     )
 
