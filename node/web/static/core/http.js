@@ -12,19 +12,20 @@ const PLAIN = { cache: "no-store", credentials: "omit", referrerPolicy: "no-refe
 /**
  * @param {typeof fetch} fetch
  * @param {{base?: string, onBytes?: (count: number) => void}} [options] what stands before paths; who hears of bytes
- * @returns {(path: string, options: {range?: [number, number], limit: number, signal?: AbortSignal}) => Promise<Uint8Array>}
- *   range: first and last byte, both included; limit: bytes there may be at most. Throws Network (also after 60 s
+ * @returns {(path: string, options: {range?: [number, number], limit: number, into?: ArrayBuffer, signal?: AbortSignal})
+ *   => Promise<Uint8Array>} range: first and last byte, both included; limit: bytes there may be at most; into: memory
+ *   of that size to use, which is given away. Throws Network (also after 60 s
  *   without a byte), NotFound, Integrity, Refused, or the signal's reason
  */
 export function httpGet(fetch, { base = "", onBytes } = {}) {
-  return async (path, { range, limit, signal }) => {
+  return async (path, { range, limit, into, signal }) => {
     const watch = new Watch(IDLE_SECONDS, signal);
     try {
       const headers = range ? { Range: `bytes=${range[0]}-${range[1]}` } : {};
       const answer = await fetch(base + path, { ...PLAIN, headers, signal: watch.signal });
       if (!answer.ok) throw await failure(answer, watch);
       if (range?.[0] && answer.status !== 206) throw new Integrity("the node sends all where a part was asked for");
-      return await body(answer, limit, watch, onBytes);
+      return await body(answer, limit, watch, { into, onBytes });
     } catch (error) {
       throw watch.translated(error);
     } finally {
@@ -88,17 +89,17 @@ class Watch {
   }
 }
 
-async function body(answer, limit, watch, onBytes = () => {}) {
+async function body(answer, limit, watch, { into, onBytes = () => {} } = {}) {
   const promised = Number(answer.headers.get("Content-Length") ?? limit);
   if (promised > limit) throw new Integrity(`the node sends ${promised} bytes where ${limit} are the most`);
-  const data = new Uint8Array(promised);
+  let data = new Uint8Array(into?.byteLength >= promised ? into : new ArrayBuffer(promised));
   let size = 0;
-  for (const reader = answer.body.getReader(); ; ) {
-    const { done, value } = await reader.read();
+  // Read into the memory that is there: the pieces that a plain reader makes pile up until they are collected.
+  for (const reader = answer.body.getReader({ mode: "byob" }); size < promised; ) {
+    const { done, value } = await reader.read(data.subarray(size));
+    data = new Uint8Array(value.buffer);
     if (done) break;
     watch.moved();
-    if (size + value.length > data.length) throw new Integrity(`the node sends more than ${data.length} bytes`);
-    data.set(value, size);
     size += value.length;
     onBytes(value.length);
   }
