@@ -90,20 +90,52 @@ class Watch {
 }
 
 async function body(answer, limit, watch, { into, onBytes = () => {} } = {}) {
-  const promised = Number(answer.headers.get("Content-Length") ?? limit);
+  const promised = lengthOf(answer) ?? limit;
   if (promised > limit) throw new Integrity(`the node sends ${promised} bytes where ${limit} are the most`);
   let data = new Uint8Array(into?.byteLength >= promised ? into : new ArrayBuffer(promised));
   let size = 0;
-  // Read into the memory that is there: the pieces that a plain reader makes pile up until they are collected.
-  for (const reader = answer.body.getReader({ mode: "byob" }); size < promised; ) {
-    const { done, value } = await reader.read(data.subarray(size));
-    data = new Uint8Array(value.buffer);
+  const read = reading(answer.body);
+  while (size < promised) {
+    const { done, memory, count } = await read(data, size, promised);
+    data = memory;
     if (done) break;
     watch.moved();
-    size += value.length;
-    onBytes(value.length);
+    size += count;
+    onBytes(count);
   }
+  if (size === limit && lengthOf(answer) === null) throw new Integrity(`the node sends ${limit} bytes or more`);
   return data.subarray(0, size);
+}
+
+/** Bytes that the answer says it has; null when it does not, or says it of their compressed form. */
+function lengthOf({ headers }) {
+  const length = headers.get("Content-Length");
+  return length === null || headers.has("Content-Encoding") ? null : Number(length);
+}
+
+/**
+ * Reads on into the memory that is there, where the browser can: the pieces that a plain reader makes pile up until they
+ * are collected. Either way memory changes hands: go on with the one that is returned.
+ */
+function reading(stream) {
+  let reader;
+  try {
+    reader = stream.getReader({ mode: "byob" });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    reader = stream.getReader();
+    return async (data, size, promised) => {
+      const { done, value } = await reader.read();
+      if (done) return { done, memory: data };
+      if (size + value.length > promised) throw new Integrity(`the node sends more than ${promised} bytes`);
+      data.set(value, size);
+      return { done, memory: data, count: value.length };
+    };
+  }
+  return async (data, size, promised) => {
+    const { done, value } = await reader.read(data.subarray(size, promised));
+    return { done, memory: new Uint8Array(value.buffer), count: value.length };
+  };
 }
 
 async function failure(answer, watch) {
