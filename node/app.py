@@ -311,6 +311,8 @@ class _Node:
         from node.web.accountdesk import AccountDesk  # noqa: PLC0415
         from node.web.drivedesk import DriveDesk  # noqa: PLC0415
         from node.web.parts import Parts  # noqa: PLC0415
+        from node.web.sealed.gather import SealedSegments  # noqa: PLC0415
+        from node.web.sealed.receiving import SealedUploads  # noqa: PLC0415
         from node.web.server import bind, run_gateway, run_page  # noqa: PLC0415
         from node.web.told import Told  # noqa: PLC0415
         from node.web.transfers.service import Transfers  # noqa: PLC0415
@@ -319,6 +321,7 @@ class _Node:
         services.start_soon(client.peers.run)
         home, told = self.config.home, Told()
         accounts = AccountDesk(home, self.outside.blocking)
+        segments = SealedSegments(client)
         parts = Parts(
             client=client,
             status=status,
@@ -327,6 +330,8 @@ class _Node:
             drive=DriveDesk(accounts, client),
             home=home,
             tickets=tickets,
+            segments=segments,
+            uploads=SealedUploads(client, segments.room),
             data=self.config.data,
             told=told,
             transfers=Transfers(client, home, told),

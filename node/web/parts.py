@@ -9,6 +9,8 @@ from node.serving.depositors import DepositorDesk
 from node.status import Status
 from node.web.accountdesk import AccountDesk
 from node.web.drivedesk import DriveDesk
+from node.web.sealed.gather import SealedSegments
+from node.web.sealed.receiving import SealedUploads
 from node.web.tickets import Tickets
 from node.web.told import Told
 from node.web.transfers.service import Transfers
@@ -29,6 +31,10 @@ class Parts:
     home: Home | None
     """Whose account and drive the page shows; None: nobody's."""
     tickets: Tickets
+    segments: SealedSegments
+    """Gathered for whoever opens them elsewhere; in memory that both pages share."""
+    uploads: SealedUploads
+    """The other way; of the same memory."""
     data: Path
     """The node's data folder."""
     told: Told

@@ -12,7 +12,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from node.serving.statements import software
 from node.web.answers import HttpError, answer, error_answer
-from node.web.api import account, drive, drivechanges, events, opened, sharing, status, transfers, uploads
+from node.web.api import (
+    account,
+    drive,
+    drivechanges,
+    events,
+    names,
+    opened,
+    segments,
+    sharing,
+    status,
+    transfers,
+    uploads,
+)
 from node.web.calls import Call, Check
 from node.web.files import Page, PageFile
 from node.web.guard import Guard
@@ -42,7 +54,13 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         answers={200: _SESSION},
     )
     groups = (status, opened, account, drive, drivechanges, sharing, uploads, transfers, events)
-    calls = [give, *(call for group in groups for call in group.calls(parts))]
+    calls = [
+        give,
+        *(call for group in groups for call in group.calls(parts)),
+        *segments.calls(parts.segments),
+        *segments.upload_calls(parts.uploads, segments.OWN_LEASE_SECONDS, private=True),
+        *names.calls(parts.client),
+    ]
     app = _application(calls, session.check, Page(files))
     return Guard(app, _names(address))
 
@@ -56,7 +74,14 @@ def gateway_site(parts: Parts, files: dict[str, PageFile], *, uploads: bool, sec
         uploads: Whether segments are taken that browsers have sealed.
         secure: Whether it is served with TLS.
     """
-    app = _application(status.gateway_calls(parts, uploads=uploads), _nobody, Page(files))
+    calls = [
+        *status.gateway_calls(parts, uploads=uploads),
+        *segments.calls(parts.segments),
+        *names.calls(parts.client),
+    ]
+    if uploads:
+        calls += segments.upload_calls(parts.uploads, segments.GATEWAY_LEASE_SECONDS, private=False)
+    app = _application(calls, _nobody, Page(files))
     schemes = ("https",) if secure else ("http", "https")  # a reverse proxy's, which we do not see
     return Limits(Guard(app, None, schemes))
 

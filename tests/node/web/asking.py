@@ -31,6 +31,8 @@ from node.web import peeruid
 from node.web.accountdesk import AccountDesk
 from node.web.drivedesk import DriveDesk
 from node.web.parts import Parts
+from node.web.sealed.gather import SealedSegments
+from node.web.sealed.receiving import SealedUploads
 from node.web.shapes import check
 from node.web.tickets import Tickets
 from node.web.told import Told
@@ -64,6 +66,8 @@ def parts_of(
         status=cast(Status, status),
         desk=cast(DepositorDesk, desk),
         home=home,
+        segments=cast(SealedSegments, None),
+        uploads=cast(SealedUploads, None),
         tickets=Tickets(client.world.random_bytes, ADDRESS),
         data=data,
         told=told,
