@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,6 +50,14 @@ def error_answer(exc: NodeError) -> Response:
     if isinstance(exc, HttpError):
         status, headers = exc.status, exc.headers
     return JSONResponse({"error": error_fields(exc)}, status_code=status, headers=headers)
+
+
+def hex_parameter(request: Request, name: str, what: str) -> bytes:
+    """The 32 bytes that a part of the path is in hex. Raises ConfigError, about ``what``: it is something else."""
+    text = request.path_params[name]
+    if re.fullmatch("[0-9a-fA-F]{64}", text, re.ASCII) is None:
+        raise ConfigError(f"{what} has 64 hex digits")
+    return bytes.fromhex(text)
 
 
 async def read_body(request: Request, limit: int) -> bytes:

@@ -15,7 +15,7 @@ from node.web.api import names, opened, segments, status
 from node.web.calls import Call, Check
 from node.web.files import Page, PageFile
 from node.web.guard import Guard
-from node.web.limits import Limits
+from node.web.limits import Limits, neighbour
 from node.web.openapi import document
 from node.web.parts import Parts
 from node.web.session import Session
@@ -44,8 +44,8 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         [give],
         status.calls(parts),
         opened.calls(parts),
-        segments.calls(parts.segments),
-        segments.upload_calls(parts.uploads, segments.OWN_LEASE_SECONDS, private=True),
+        segments.calls(parts.segments, segments.nobody_else),
+        segments.upload_calls(parts.uploads, segments.OWN_LEASE_SECONDS, segments.nobody_else, private=True),
         names.calls(parts.client),
     )
     app = _application([call for group in groups for call in group], session.check, Page(files))
@@ -63,11 +63,11 @@ def gateway_site(parts: Parts, files: dict[str, PageFile], *, uploads: bool, sec
     """
     calls = [
         *status.gateway_calls(parts, uploads=uploads),
-        *segments.calls(parts.segments),
+        *segments.calls(parts.segments, neighbour),
         *names.calls(parts.client),
     ]
     if uploads:
-        calls += segments.upload_calls(parts.uploads, segments.GATEWAY_LEASE_SECONDS, private=False)
+        calls += segments.upload_calls(parts.uploads, segments.GATEWAY_LEASE_SECONDS, neighbour, private=False)
     app = _application(calls, _nobody, Page(files))
     schemes = ("https",) if secure else ("http", "https")  # a reverse proxy's, which we do not see
     return Limits(Guard(app, None, schemes))

@@ -100,6 +100,9 @@ async def test_short_segments_from_any_k(autojump_clock: MockClock, base: Path, 
             for index in range(layout.n - layout.k):
                 film.holders[index].kill()
             async with reader(islands, "carol") as (_, other):
+                async with other.whole(film.id) as (head, blocks):
+                    assert (head.hashes, [bytes(block) for block in blocks]) == (film.hashes, film.blocks)
+                assert other.room.free == room.ROOM_BYTES
                 assert (await other.head(film.id)).hashes == film.hashes
                 for service in (sealed, other):
                     assert await read(service, film.id, layout.blocks - 1, 1) == film.blocks[-1:]
@@ -268,3 +271,26 @@ async def test_whoever_wants_much_is_not_passed_over(autojump_clock: MockClock) 
             await trio.testing.wait_all_tasks_blocked()
     assert order == ["some", "all", "little"]
     assert bounded.free == 10
+
+
+async def test_one_client_has_half_of_it_at_most(autojump_clock: MockClock) -> None:
+    """And whoever waits for its own share keeps nobody else waiting."""
+    bounded, having = Room(10), []
+
+    async def want(client: str, size: int) -> None:
+        async with bounded.take(size, client):
+            having.append(client)
+            await trio.sleep(100)
+
+    async with trio.open_nursery() as nursery:
+        for client in ("greedy", "greedy", "greedy", "modest"):
+            nursery.start_soon(want, client, 2 if client == "modest" else 3)
+            await trio.testing.wait_all_tasks_blocked()
+        assert having == ["greedy", "modest"]
+        assert bounded.free == 5
+        with pytest.raises(NetworkError):
+            async with bounded.take(4, "greedy"):
+                pass
+        nursery.cancel_scope.cancel()
+    assert bounded.free == 10
+    assert not bounded._shares
