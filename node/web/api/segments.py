@@ -34,6 +34,13 @@ _SEGMENT = {
     "required": True,
     "schema": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"},
 }
+_RANGE = {
+    "name": "Range",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "One range of bytes. What ends before byte 6,146 may be answered with the head alone.",
+}
 _COUNTRIES = {"type": "object", "additionalProperties": {"type": "integer"}}
 _STORED = {
     "type": "object",
@@ -100,7 +107,7 @@ def calls(sealed: SealedSegments, client_of: Callable[[Scope], str]) -> list[Cal
             handler=read,
             summary="A sealed segment: descriptor, block hashes, blocks; with Range.",
             private=False,
-            parameters=(_SEGMENT,),
+            parameters=(_SEGMENT, _RANGE),
             answers={200: _BYTES, 206: _BYTES, 304: None},
         ),
         Call(
