@@ -28,7 +28,7 @@ from node.web.api import (
 from node.web.calls import Call, Check
 from node.web.files import Page, PageFile
 from node.web.guard import Guard
-from node.web.limits import Limits
+from node.web.limits import Limits, neighbour
 from node.web.openapi import document
 from node.web.parts import Parts
 from node.web.session import Session
@@ -58,8 +58,8 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
     )
     groups = [group.calls(parts) for group in _OWN]
     groups += [
-        segments.calls(parts.segments),
-        segments.upload_calls(parts.uploads, segments.OWN_LEASE_SECONDS, private=True),
+        segments.calls(parts.segments, segments.nobody_else),
+        segments.upload_calls(parts.uploads, segments.OWN_LEASE_SECONDS, segments.nobody_else, private=True),
         names.calls(parts.client),
     ]
     app = _application([give, *(call for group in groups for call in group)], session.check, Page(files))
@@ -77,11 +77,11 @@ def gateway_site(parts: Parts, files: dict[str, PageFile], *, uploads: bool, sec
     """
     calls = [
         *status.gateway_calls(parts, uploads=uploads),
-        *segments.calls(parts.segments),
+        *segments.calls(parts.segments, neighbour),
         *names.calls(parts.client),
     ]
     if uploads:
-        calls += segments.upload_calls(parts.uploads, segments.GATEWAY_LEASE_SECONDS, private=False)
+        calls += segments.upload_calls(parts.uploads, segments.GATEWAY_LEASE_SECONDS, neighbour, private=False)
     app = _application(calls, _nobody, Page(files))
     schemes = ("https",) if secure else ("http", "https")  # a reverse proxy's, which we do not see
     return Limits(Guard(app, None, schemes))
