@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.client import Client
+from node.healing.leave import Leave
 from node.home import Home
 from node.serving.depositors import DepositorDesk
+from node.serving.limits import LimitsDesk
 from node.status import Status
 
 
@@ -17,6 +19,8 @@ class Parts:
     """Asks holders as anybody would: with connections of its own, under an identity that nobody knows."""
     status: Status
     desk: DepositorDesk
+    limits: LimitsDesk
+    leave: Leave
     home: Home | None
     """Whose account and drive the page shows; None: nobody's."""
     data: Path
