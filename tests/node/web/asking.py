@@ -23,8 +23,10 @@ from starlette.types import ASGIApp, Message, Scope
 
 from node.blocking import InlineBlocking
 from node.client import Client, World
+from node.healing.leave import Leave
 from node.home import Home
 from node.serving.depositors import DepositorDesk
+from node.serving.limits import LimitsDesk
 from node.status import Status
 from node.web import peeruid
 from node.web.parts import Parts
@@ -45,12 +47,16 @@ def parts_of(
     data: Path = Path("/nowhere"),
     status: Status | None = None,
     desk: DepositorDesk | None = None,
+    limits: LimitsDesk | None = None,
+    leave: Leave | None = None,
 ) -> Parts:
     """Of a node that is there as far as the test needs it: what is left out must not be asked."""
     return Parts(
         client=offline_client() if client is None else client,
         status=cast(Status, status),
         desk=cast(DepositorDesk, desk),
+        limits=cast(LimitsDesk, limits),
+        leave=cast(Leave, leave),
         home=home,
         data=data,
     )
