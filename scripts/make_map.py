@@ -3,8 +3,9 @@
     npm pack world-atlas@2.0.2 && tar xzf world-atlas-2.0.2.tgz
     python scripts/make_map.py package
 
-world-atlas is Natural Earth 4.1 as TopoJSON. What borders have in common stays in common: simplified are the arcs, which
-neighbours share, and not the countries. The projection is Equal Earth (Savric, Patterson, Jenny 2018): areas are true.
+world-atlas is Natural Earth 4.1 as TopoJSON. What borders have in common stays in common: simplified are the arcs,
+which neighbours share, and not the countries. The projection is Equal Earth (Savric, Patterson, Jenny 2018): areas are
+true.
 """
 
 import argparse
@@ -48,8 +49,8 @@ UNCODED = {"Kosovo": "XK"}
 MOVED = {"FR": ("GF", lambda p: p[0] < -40), "NO": ("SJ", lambda p: p[1] > 74)}
 """Parts that the small scale draws with a country, and that have a code of their own: by where they lie."""
 PLACES = {
-    "AQ": (0, -56.5), "BQ": (-68.3, 12.2), "BV": (3.4, -54.4), "CC": (96.8, -12.2), "CX": (105.6, -10.5), "GP": (-61.5, 16.2),
-    "MQ": (-61.0, 14.6), "RE": (55.5, -21.1), "TK": (-171.8, -9.2), "YT": (45.2, -12.8),
+    "AQ": (0, -56.5), "BQ": (-68.3, 12.2), "BV": (3.4, -54.4), "CC": (96.8, -12.2), "CX": (105.6, -10.5),
+    "GP": (-61.5, 16.2), "MQ": (-61.0, 14.6), "RE": (55.5, -21.1), "TK": (-171.8, -9.2), "YT": (45.2, -12.8),
 }  # fmt: skip
 """Degrees east and north of those that Natural Earth has no outline of."""
 

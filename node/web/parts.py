@@ -9,6 +9,7 @@ from node.home import Home
 from node.serving.depositors import DepositorDesk
 from node.serving.limits import LimitsDesk
 from node.status import Status
+from node.web.census.nodes import NodeCensus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,7 @@ class Parts:
     desk: DepositorDesk
     limits: LimitsDesk
     leave: Leave
+    nodes: NodeCensus
     home: Home | None
     """Whose account and drive the page shows; None: nobody's."""
     data: Path

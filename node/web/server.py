@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
@@ -56,9 +56,15 @@ async def run_page(
     """
     files = await parts.client.world.blocking(read_files)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(parts.client.peers.run)
+        for service in services(parts):
+            nursery.start_soon(service)
         await nursery.start(partial(run_site, own_site(parts, files, address), listening))
         task_status.started()
+
+
+def services(parts: Parts) -> tuple[Callable[[], Awaitable[None]], ...]:
+    """What runs beside the server as long as it serves."""
+    return parts.client.peers.run, parts.nodes.run
 
 
 async def run_site(

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from node.serving.statements import software
 from node.web.answers import HttpError, answer, error_answer
-from node.web.api import operator, status
+from node.web.api import network, operator, status
 from node.web.calls import Call
 from node.web.files import Page, PageFile
 from node.web.guard import Guard
@@ -39,7 +39,7 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         private=False,
         answers={200: _SESSION},
     )
-    groups: tuple[Sequence[Call], ...] = ([give], status.calls(parts), operator.calls(parts))
+    groups: tuple[Sequence[Call], ...] = ([give], status.calls(parts), network.calls(parts), operator.calls(parts))
     app = _application([call for group in groups for call in group], session, Page(files))
     return Guard(app, _names(address))
 

@@ -17,89 +17,73 @@ from node.serving.limits import MOST_BYTES
 from node.web.answers import answer, read_object
 from node.web.calls import Call
 from node.web.parts import Parts
+from node.web.schemas import COUNT, FLAG, ID, MAYBE_COUNT, MAYBE_FLAG, MAYBE_TEXT, TEXT, or_null, record, rows
 
-_COUNT = {"type": "integer", "minimum": 0}
-_TEXT = {"type": "string"}
-_HEX = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _PART = {"type": "number", "minimum": 0}
-_MAYBE_COUNT = {"type": ["integer", "null"], "minimum": 0}
-_MAYBE_BOOLEAN = {"type": ["boolean", "null"]}
-
-
-def _object(**properties: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema of an object that has all of these and nothing else."""
-    return {
-        "type": "object",
-        "required": list(properties),
-        "properties": properties,
-        "additionalProperties": False,
-    }
-
-
-_DEPOSITOR = _object(
-    key=_HEX,
-    segments=_COUNT,
-    chunks=_COUNT,
-    bytes=_COUNT,
+_DEPOSITOR = record(
+    key=ID,
+    segments=COUNT,
+    chunks=COUNT,
+    bytes=COUNT,
     part=_PART,
     share=_PART,
-    leases=_COUNT,
-    first_expires=_MAYBE_COUNT,
-    last_expires=_MAYBE_COUNT,
-    refused={"type": "boolean"},
-    allowed=_MAYBE_BOOLEAN,
+    leases=COUNT,
+    first_expires=MAYBE_COUNT,
+    last_expires=MAYBE_COUNT,
+    refused=FLAG,
+    allowed=MAYBE_FLAG,
 )
-_DEPOSITORS = _object(total=_COUNT, more=_COUNT, quota_bytes=_COUNT, depositors={"type": "array", "items": _DEPOSITOR})
-_WHOM = _object(depositor={**_TEXT, "description": "A public key: 64 hexadecimal digits, or archipel-key:..."})
-_SAID = _object(
-    key=_HEX,
-    changed={"type": "boolean"},
-    allowed=_MAYBE_BOOLEAN,
-    refused={"type": "boolean"},
+_DEPOSITORS = record(total=COUNT, more=COUNT, quota_bytes=COUNT, depositors=rows(_DEPOSITOR))
+_WHOM = record(depositor={**TEXT, "description": "A public key: 64 hexadecimal digits, or archipel-key:..."})
+_SAID = record(
+    key=ID,
+    changed=FLAG,
+    allowed=MAYBE_FLAG,
+    refused=FLAG,
     share={"type": ["number", "null"]},
-    removed_chunks=_COUNT,
+    removed_chunks=COUNT,
 )
 _RATE = {"type": ["integer", "null"], "minimum": MIN_BYTES_PER_SECOND, "maximum": MOST_BYTES}
 _CHANGES = {
     "type": "object",
     "properties": {
-        "quota_bytes": {**_COUNT, "maximum": MOST_BYTES},
+        "quota_bytes": {**COUNT, "maximum": MOST_BYTES},
         "up_bytes_per_second": _RATE,
         "down_bytes_per_second": _RATE,
     },
     "additionalProperties": False,
 }
-_LIMITS = _object(
-    quota_bytes=_COUNT,
-    up_bytes_per_second=_MAYBE_COUNT,
-    down_bytes_per_second=_MAYBE_COUNT,
-    used_bytes=_COUNT,
+_LIMITS = record(
+    quota_bytes=COUNT,
+    up_bytes_per_second=MAYBE_COUNT,
+    down_bytes_per_second=MAYBE_COUNT,
+    used_bytes=COUNT,
     given={
         "type": "array",
-        "items": _TEXT,
+        "items": TEXT,
         "description": "Those that the command line names: at the next start they are as it says.",
     },
 )
-_LIST: dict[str, Mapping[str, Any]] = {"file": _TEXT, "depositors": _COUNT, "shares": _COUNT}
-_LISTS = _object(
-    allow={"oneOf": [_object(**_LIST), {"type": "null"}]},
-    deny={"oneOf": [_object(**_LIST, segments=_COUNT), {"type": "null"}]},
+_LIST: dict[str, Mapping[str, Any]] = {"file": TEXT, "depositors": COUNT, "shares": COUNT}
+_LISTS = record(
+    allow=or_null(record(**_LIST)),
+    deny=or_null(record(**_LIST, segments=COUNT)),
 )
-_PROGRESS = _object(
-    moved=_COUNT,
-    left=_COUNT,
-    gone=_COUNT,
-    total=_COUNT,
-    failed=_COUNT,
-    bytes=_COUNT,
-    why={"type": "object", "additionalProperties": _COUNT},
+_PROGRESS = record(
+    moved=COUNT,
+    left=COUNT,
+    gone=COUNT,
+    total=COUNT,
+    failed=COUNT,
+    bytes=COUNT,
+    why={"type": "object", "additionalProperties": COUNT},
 )
-_STANDING = _object(
+_STANDING = record(
     state={"enum": ["not leaving", "leaving", "stayed", "left"]},
-    progress={"oneOf": [_PROGRESS, {"type": "null"}]},
-    trouble={"type": ["string", "null"]},
+    progress=or_null(_PROGRESS),
+    trouble=MAYBE_TEXT,
 )
-_WHICH = _object(node_id={**_TEXT, "description": "Of this node, so that nobody makes another one leave."})
+_WHICH = record(node_id={**TEXT, "description": "Of this node, so that nobody makes another one leave."})
 
 
 def calls(parts: Parts) -> list[Call]:

@@ -29,6 +29,7 @@ from node.serving.depositors import DepositorDesk
 from node.serving.limits import LimitsDesk
 from node.status import Status
 from node.web import peeruid
+from node.web.census.nodes import NodeCensus
 from node.web.parts import Parts
 from protocol.identity import Network
 from protocol.ids import Address
@@ -49,6 +50,7 @@ def parts_of(
     desk: DepositorDesk | None = None,
     limits: LimitsDesk | None = None,
     leave: Leave | None = None,
+    nodes: NodeCensus | None = None,
 ) -> Parts:
     """Of a node that is there as far as the test needs it: what is left out must not be asked."""
     return Parts(
@@ -57,6 +59,7 @@ def parts_of(
         desk=cast(DepositorDesk, desk),
         limits=cast(LimitsDesk, limits),
         leave=cast(Leave, leave),
+        nodes=cast(NodeCensus, nodes),
         home=home,
         data=data,
     )

@@ -1,0 +1,39 @@
+"""The network as this node knows it, by claimed country; and how the deposits of the drive stand in it."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from node.web.answers import answer
+from node.web.calls import Call
+from node.web.parts import Parts
+from node.web.schemas import COUNT, COUNTRY, FLAG, MAYBE_COUNT, TEXT, by_country, or_null, record
+
+_CLAIMS = record(nodes=COUNT, storing=COUNT, free_bytes=COUNT)
+_NETWORK = record(
+    nodes=COUNT,
+    countries=by_country(_CLAIMS),
+    unknown=_CLAIMS,
+    contacts=COUNT,
+    asked=COUNT,
+    silent=COUNT,
+    counting=FLAG,
+    counted=MAYBE_COUNT,
+    own=record(country=or_null(COUNTRY), address=TEXT, storing=FLAG, free_bytes=COUNT),
+)
+
+
+def calls(parts: Parts) -> list[Call]:
+    """The calls of this group."""
+
+    async def network(_: Request) -> Response:
+        return answer(parts.nodes.look())
+
+    return [
+        Call(
+            method="GET",
+            path="/v1/network",
+            handler=network,
+            summary="The nodes known here, by claimed country. It answers at once, and asks on while `counting`.",
+            answers={200: _NETWORK},
+        ),
+    ]
