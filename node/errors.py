@@ -33,6 +33,10 @@ class RefusedError(NodeError):
     exit_code = 4
 
 
+class TakenError(RefusedError):
+    """There is something already where this was to be made, or another one changed it meanwhile."""
+
+
 class NetworkError(NodeError):
     """Nobody to join, all peers unreachable, or another network's name."""
 

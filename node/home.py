@@ -90,6 +90,11 @@ class Home:
         return self.path / "account"
 
     @property
+    def device(self) -> Path:
+        """What the person calls this machine (node/account/device.py)."""
+        return self.path / "device"
+
+    @property
     def has_depositor(self) -> bool:
         """Whether the unnamed identity has been made."""
         return (self.path / _IDENTITY_FILE).exists()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from node.account.drafts import asked_places
 from node.account.held import Held
 from node.account.phrase import MAX_PHRASE_CHARACTERS, WORDS, phrase_of, secret_of
 from node.account.unlocked import check_seconds, held, hold, let_go
@@ -31,8 +32,8 @@ from protocol.drive import EntryKind
 from protocol.drivecache import CachedDrive
 from protocol.identity import Network
 
-_ASKED = 3
-"""Words that have to be typed back."""
+_TRIES = 3
+"""For each word that has to be typed back."""
 
 
 @click.group()
@@ -90,9 +91,9 @@ def _table(words: Sequence[str]) -> str:
 def _ask_back(words: Sequence[str]) -> None:
     """Have three words typed back. Raises RefusedError if they are others."""
     note(f"write the {WORDS} words down, on paper: they are all that restores the account, and are not shown again")
-    for place in sorted(secrets.SystemRandom().sample(range(WORDS), _ASKED)):
-        for left in reversed(range(_ASKED)):
-            if _ask_line(f"word {place + 1}: ").lower() == words[place]:
+    for place in asked_places():
+        for left in reversed(range(_TRIES)):
+            if _ask_line(f"word {place}: ").lower() == words[place - 1]:
                 break
             if not left:
                 raise RefusedError("that is another word: no account was made", hint="archipel account new")

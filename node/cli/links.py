@@ -14,12 +14,13 @@ from node.cli.output import note
 from node.cli.own import own_account, own_home
 from node.cli.text import clock_text, date_text
 from node.client import Client
-from node.errors import ConfigError, NotFoundError, RefusedError, machine_error
+from node.errors import ConfigError, NotFoundError, machine_error
+from node.linktext import nobody_to_unseal, read_link_text, unseal
 from node.names.reading import Shown, read_version, resolve
 from node.names.seen import Seen
-from protocol.errors import LinkError, SealedLinkError
+from protocol.errors import LinkError
 from protocol.ids import short
-from protocol.links import MAX_TEXT, SCHEME, AnyLink, Link, NameLink, SealedLink, open_link, parse_link
+from protocol.links import MAX_TEXT, SCHEME, AnyLink, Link, NameLink, SealedLink, parse_link
 from protocol.names import MAX_NUMBER, NameReader
 
 EXPIRES_SOON_SECONDS = 30 * 86_400
@@ -67,10 +68,7 @@ def read_any_link(text: str) -> AnyLink:
                 text = handle.read(MAX_TEXT)
     except OSError as exc:
         raise machine_error("read the link from", exc) from exc
-    try:
-        return parse_link(text)
-    except LinkError as exc:
-        raise ConfigError(str(exc), hint="copy the whole link, from archipel: to its last character") from exc
+    return read_link_text(text)
 
 
 def read_unsealed(text: str) -> Link | NameLink:
@@ -88,19 +86,8 @@ def _unsealed(sealed: SealedLink) -> Link | NameLink:
     try:
         account = own_account()
     except NotFoundError as exc:
-        raise RefusedError(
-            "this link is sealed: only the account that it was made for opens it, and this home has none",
-            hint="use the --home with that account",
-        ) from exc
-    try:
-        return open_link(sealed, account.identity)
-    except SealedLinkError as exc:
-        raise RefusedError(
-            "this link is sealed for another account, or was changed on its way",
-            hint="whoever sends you one needs the key that `archipel account show` prints",
-        ) from exc
-    except LinkError as exc:
-        raise ConfigError(f"what is sealed in this link is none: {exc}", hint="ask whoever sent it") from exc
+        raise nobody_to_unseal() from exc
+    return unseal(sealed, account)
 
 
 def read_link(text: str) -> Link:
