@@ -307,6 +307,7 @@ class _Node:
 
     async def _serve_page(self, services: trio.Nursery, status: Status, desk: DepositorDesk) -> None:
         """The page of the node and its API. Loaded here, since a node that serves none is smaller without."""
+        from node.web.census.deposits import DepositCensus, unlocked  # noqa: PLC0415
         from node.web.census.nodes import NodeCensus  # noqa: PLC0415
         from node.web.parts import Parts  # noqa: PLC0415
         from node.web.server import bind, run_page  # noqa: PLC0415
@@ -327,6 +328,7 @@ class _Node:
             limits=self.limits,
             leave=self.healing.leave,
             nodes=NodeCensus(client, self.statements, lambda: self.store.free_bytes),
+            deposits=DepositCensus(unlocked(client, self.config.home)),
             home=self.config.home,
             data=self.config.data,
         )

@@ -9,6 +9,7 @@ from node.home import Home
 from node.serving.depositors import DepositorDesk
 from node.serving.limits import LimitsDesk
 from node.status import Status
+from node.web.census.deposits import DepositCensus
 from node.web.census.nodes import NodeCensus
 
 
@@ -23,6 +24,7 @@ class Parts:
     limits: LimitsDesk
     leave: Leave
     nodes: NodeCensus
+    deposits: DepositCensus
     home: Home | None
     """Whose account and drive the page shows; None: nobody's."""
     data: Path

@@ -64,7 +64,7 @@ async def run_page(
 
 def services(parts: Parts) -> tuple[Callable[[], Awaitable[None]], ...]:
     """What runs beside the server as long as it serves."""
-    return parts.client.peers.run, parts.nodes.run
+    return parts.client.peers.run, parts.nodes.run, parts.deposits.run
 
 
 async def run_site(

@@ -29,6 +29,7 @@ from node.serving.depositors import DepositorDesk
 from node.serving.limits import LimitsDesk
 from node.status import Status
 from node.web import peeruid
+from node.web.census.deposits import DepositCensus
 from node.web.census.nodes import NodeCensus
 from node.web.parts import Parts
 from protocol.identity import Network
@@ -51,6 +52,7 @@ def parts_of(
     limits: LimitsDesk | None = None,
     leave: Leave | None = None,
     nodes: NodeCensus | None = None,
+    deposits: DepositCensus | None = None,
 ) -> Parts:
     """Of a node that is there as far as the test needs it: what is left out must not be asked."""
     return Parts(
@@ -60,6 +62,7 @@ def parts_of(
         limits=cast(LimitsDesk, limits),
         leave=cast(Leave, leave),
         nodes=cast(NodeCensus, nodes),
+        deposits=cast(DepositCensus, deposits),
         home=home,
         data=data,
     )
