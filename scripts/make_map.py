@@ -116,6 +116,17 @@ def middle(points: Sequence[Point]) -> Point:
     return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
 
 
+def centre(points: Sequence[Point]) -> Point:
+    """The centre of the area within a ring."""
+    pairs = list(zip(points, [*points[1:], points[0]], strict=True))
+    crosses = [x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairs]
+    if not sum(crosses):
+        return middle(points)
+    x = sum((x0 + x1) * cross for ((x0, _), (x1, _)), cross in zip(pairs, crosses, strict=True))
+    y = sum((y0 + y1) * cross for ((_, y0), (_, y1)), cross in zip(pairs, crosses, strict=True))
+    return x / (3 * sum(crosses)), y / (3 * sum(crosses))
+
+
 def simplified(arc: Ring) -> Ring:
     """Without the points that matter least in the picture (Visvalingam, Whyatt 1993); both ends stay."""
     line = [pictured(point) for point in arc]
@@ -183,8 +194,8 @@ def _ring(points: Ring) -> str:
     return f"{text}z"
 
 
-def outlines(atlas: Atlas, codes: Mapping[str, str]) -> dict[str, str]:
-    """Paths by code; under "" what has none."""
+def outlines(atlas: Atlas, codes: Mapping[str, str]) -> dict[str, list[tuple[float, list[Ring]]]]:
+    """Polygons by code, each with the area of its largest part; under "" what has none."""
     arcs = [simplified(arc) for arc in atlas.arcs]
     found: dict[str, list[tuple[float, list[Ring]]]] = {}
     for country in atlas.countries:
@@ -196,7 +207,7 @@ def outlines(atlas: Atlas, codes: Mapping[str, str]) -> dict[str, str]:
             lies = middle(atlas.ring(polygon[0], atlas.arcs))
             rings = [[pictured(p) for p in part] for ring in polygon for part in cut(atlas.ring(ring, arcs))]
             found.setdefault(code if goes(lies) else own, []).append((max(map(area, rings)), rings))
-    return {code: drawn(_worth(polygons)) for code, polygons in found.items()}
+    return found
 
 
 def _worth(polygons: Sequence[tuple[float, list[Ring]]]) -> list[Ring]:
@@ -222,13 +233,18 @@ def main() -> None:
     parser.add_argument("package", type=Path, help="the folder of world-atlas")
     package = parser.parse_args().package
     codes = {CODES[at + 2 : at + 5]: CODES[at : at + 2] for at in range(0, len(CODES), 5)}
-    paths = outlines(Atlas(package / "countries-110m.json"), codes)
+    found = outlines(Atlas(package / "countries-110m.json"), codes)
+    paths = {code: drawn(_worth(polygons)) for code, polygons in found.items()}
+    largest = {
+        code: max((ring for _, rings in polygons for ring in rings), key=area) for code, polygons in found.items()
+    }
     missing = {code for code in codes.values() if not paths.get(code)}
     world = {
         "width": WIDTH,
         "height": HEIGHT,
         "other": paths.pop("", ""),
         "paths": {code: path for code, path in sorted(paths.items()) if path},
+        "middles": {code: [*map(round, centre(largest[code]))] for code, path in sorted(paths.items()) if path},
         "dots": dict(sorted(dots(Atlas(package / "countries-10m.json"), codes, missing).items())),
     }
     OUT.parent.mkdir(exist_ok=True)
