@@ -87,6 +87,16 @@ def leaves(exc: BaseException) -> Iterator[BaseException]:
         yield exc
 
 
+def place_of(exc: BaseException) -> str:
+    """Of a bug: what kind of error, and where. Its message may hold anything."""
+    exc = next(leaves(exc))
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "" if trace is None else f" in {trace.tb_frame.f_code.co_qualname}, line {trace.tb_lineno}"
+    return f"{type(exc).__name__}{where}"
+
+
 def machine_error(doing: str, exc: OSError) -> MachineError:
     """An OSError in a person's words: what we were doing, to which file, and the system's reason."""
     where = f" {os.fsdecode(exc.filename)!r}" if isinstance(exc.filename, str | bytes) else ""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from node.account.drafts import asked_places
-from node.account.held import Held
+from node.account.held import Held, held_fields
 from node.account.phrase import MAX_PHRASE_CHARACTERS, WORDS, phrase_of, secret_of
 from node.account.unlocked import check_seconds, held, hold, let_go
 from node.account.vault import Vault
@@ -173,7 +173,11 @@ def show_account() -> None:
     drive = None if found is None else _last_copy(found.keys)
     show(
         f"{format_account_key(key)}\n{state}\n{_drive_text(found, drive)}",
-        {"key": format_account_key(key), **_state(found), "drive": None if drive is None else _drive_fields(drive)},
+        {
+            "key": format_account_key(key),
+            **held_fields(found),
+            "drive": None if drive is None else _drive_fields(drive),
+        },
     )
 
 
@@ -213,14 +217,6 @@ def _drive_fields(drive: CachedDrive) -> dict[str, object]:
     }
 
 
-def _state(found: Held | None) -> dict[str, object]:
-    return {
-        "unlocked": found is not None,
-        "until": None if found is None else found.until,
-        "keeper": None if found is None else found.keeper,
-    }
-
-
 @account.command()
 @click.option(
     "--for", "lasting", default="1h", show_default=True, metavar="D", help="For how long: 30m, 8h; 30d at most."
@@ -243,7 +239,7 @@ def unlock(lasting: str, passphrase_file: str | None) -> None:
     home = own_home()
     keys = Vault.of(home).open(get_passphrase(passphrase_file))
     found = hold(home, keys, seconds)
-    show(f"unlocked until {clock_text(found.until)} ({found.keeper})", _state(found))
+    show(f"unlocked until {clock_text(found.until)} ({found.keeper})", held_fields(found))
 
 
 @account.command()

@@ -191,6 +191,12 @@ class ThrottledStream(Stream):
     def peer_address(self) -> Address | None:
         return peer_address(self._stream)
 
+    @property
+    def socket(self) -> trio.socket.SocketType:
+        """The system's socket. Raises AttributeError: it has none, as in a network in memory."""
+        found: trio.socket.SocketType = self._stream.socket  # type: ignore[attr-defined]  # see above
+        return found
+
     async def send_some(self, data: bytes | bytearray | memoryview) -> int:
         """Send the first bytes of ``data``, one turn of ours; returns how many. Raises as :meth:`send_all`."""
         piece = memoryview(data)[: self._up.piece_bytes]
@@ -200,6 +206,9 @@ class ThrottledStream(Stream):
         return len(piece)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._up.none:
+            await self._stream.send_all(data)
+            return
         view = memoryview(data)
         while view:
             view = view[await self.send_some(view) :]
@@ -208,6 +217,8 @@ class ThrottledStream(Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._down.none:
+            return await self._stream.receive_some(max_bytes)
         if isinstance(self._stream, trio.SocketStream):
             await _readable(self._stream.socket)  # as in send_some; no other stream can be asked
         granted = self._down.piece_bytes if max_bytes is None else min(max_bytes, self._down.piece_bytes)

@@ -9,8 +9,12 @@ from node.home import Home
 from node.serving.depositors import DepositorDesk
 from node.serving.limits import LimitsDesk
 from node.status import Status
-from node.web.census.deposits import DepositCensus
-from node.web.census.nodes import NodeCensus
+from node.web.accountdesk import AccountDesk
+from node.web.census.census import Census
+from node.web.drivedesk import DriveDesk
+from node.web.tickets import Tickets
+from node.web.told import Told
+from node.web.transfers.service import Transfers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +27,16 @@ class Parts:
     desk: DepositorDesk
     limits: LimitsDesk
     leave: Leave
-    nodes: NodeCensus
-    deposits: DepositCensus
+    census: Census
+    accounts: AccountDesk
+    """The account of the home."""
+    drive: DriveDesk
+    """Its drive."""
     home: Home | None
     """Whose account and drive the page shows; None: nobody's."""
+    tickets: Tickets
     data: Path
     """The node's data folder."""
+    told: Told
+    """Who says something here, says it to all pages."""
+    transfers: Transfers

@@ -1,20 +1,34 @@
-"""Which calls and files there are, and around them who may use them: the node's own page."""
+"""Which calls and files there are, and around them who may use them: on the node's own page, and on a gateway."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from node.serving.statements import software
 from node.web.answers import HttpError, answer, error_answer
-from node.web.api import network, operator, status
-from node.web.calls import Call
+from node.web.api import (
+    account,
+    drive,
+    drivechanges,
+    events,
+    network,
+    opened,
+    operator,
+    sharing,
+    status,
+    transfers,
+    uploads,
+)
+from node.web.calls import Call, Check
 from node.web.files import Page, PageFile
 from node.web.guard import Guard
+from node.web.limits import Limits
 from node.web.openapi import document
 from node.web.parts import Parts
 from node.web.session import Session
@@ -39,9 +53,27 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         private=False,
         answers={200: _SESSION},
     )
-    groups: tuple[Sequence[Call], ...] = ([give], status.calls(parts), network.calls(parts), operator.calls(parts))
-    app = _application([call for group in groups for call in group], session, Page(files))
+    groups = (status, account, drive, drivechanges, sharing, uploads, transfers, events, opened, network, operator)
+    app = _application([give, *(call for group in groups for call in group.calls(parts))], session.check, Page(files))
     return Guard(app, _names(address))
+
+
+def gateway_site(parts: Parts, files: dict[str, PageFile], *, uploads: bool, secure: bool) -> ASGIApp:
+    """What everybody may use: the page that opens links, sealed segments, and whether the node runs.
+
+    Args:
+        parts: Of the node.
+        files: Of the page.
+        uploads: Whether segments are taken that browsers have sealed.
+        secure: Whether it is served with TLS.
+    """
+    app = _application(status.gateway_calls(parts, uploads=uploads), _nobody, Page(files))
+    schemes = ("https",) if secure else ("http", "https")  # a reverse proxy's, which we do not see
+    return Limits(Guard(app, None, schemes))
+
+
+def _nobody(_: Request) -> None:
+    raise HttpError(401, "a gateway has no private calls")
 
 
 _SESSION = {
@@ -51,22 +83,45 @@ _SESSION = {
 }
 
 
-def _application(calls: Sequence[Call], session: Session, page: Page) -> Starlette:
+def _application(calls: Sequence[Call], check: Check, page: Page) -> Starlette:
     described = document(calls, software())
 
     async def openapi(_: Request) -> Response:
         return answer(described)
 
-    routes: list[BaseRoute] = [call.route(session.check) for call in calls]
+    routes: list[BaseRoute] = [call.route(check) for call in calls]
+    routes += [Route(path, _OtherMethods(allowed)) for path, allowed in _methods(calls).items()]
     routes.append(Route("/openapi.json", openapi))
     routes.append(Route("/{path:path}", page.serve))
     return Starlette(routes=routes, exception_handlers={HTTPException: _no_such, HttpError: _failed})
 
 
+def _methods(calls: Sequence[Call]) -> dict[str, list[str]]:
+    """Path -> what may be done there."""
+    found: dict[str, list[str]] = {}
+    for call in calls:
+        found.setdefault(call.path, []).extend([call.method, "HEAD"] if call.method == "GET" else [call.method])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _OtherMethods:
+    """An ASGI application for what may not be done at a path: else the page would be looked for there."""
+
+    allowed: Sequence[str]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exc = HttpError(405, _NOT_THERE, headers={"Allow": ", ".join(self.allowed)})
+        await error_answer(exc)(scope, receive, send)
+
+
+_NOT_THERE = "this is not to be done there"
+
+
 async def _no_such(_: Request, exc: Exception) -> Response:
     """No such path, or no such method there."""
     assert isinstance(exc, HTTPException)
-    text = {404: "there is nothing here", 405: "this is not to be done there"}.get(exc.status_code, exc.detail)
+    text = {404: "there is nothing here", 405: _NOT_THERE}.get(exc.status_code, exc.detail)
     return error_answer(HttpError(exc.status_code, text, headers=exc.headers))
 
 

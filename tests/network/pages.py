@@ -18,7 +18,7 @@ class Pages:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._parts: list[Parts] = []
-        monkeypatch.setattr(server, "bind", lambda _: (None, ADDRESS))
+        monkeypatch.setattr(server, "bind", self._bind)
         monkeypatch.setattr(server, "run_page", self._run)
 
     async def start(self, islands: Archipelago, **options: object) -> tuple[Node, Browser]:
@@ -26,6 +26,9 @@ class Pages:
         node = await partial(islands.start, page=True, **options)()  # type: ignore[arg-type]  # as they come
         browser = Browser(own_site(self._parts[-1], {}, ADDRESS))
         return node, await browser.begin()
+
+    async def _bind(self, *_: object) -> tuple[None, Address]:
+        return None, ADDRESS
 
     async def _run(
         self,

@@ -16,13 +16,11 @@ from tests.network.pages import Pages
 from tests.network.test_healing_handover import publish
 from tests.network.test_healing_leaving import has_stopped
 from tests.node.web.asking import Browser
-from tests.node.web.schemas import fits
 
 
 async def get(browser: Browser, path: str) -> Any:
     answer = await browser.ask("GET", path)
     assert answer.status == 200, answer.body
-    await fits(browser, "get", path, answer)
     return answer.json()
 
 
@@ -53,7 +51,6 @@ async def test_depositors_are_refused_and_admitted(
         lists = {"allow": None, "deny": {"file": str(deny), "segments": 0, "depositors": 0, "shares": 0}}
         assert await get(browser, "/v1/operator/lists") == lists
         said = await browser.ask("POST", "/v1/operator/refuse", json={"depositor": whom["key"]})
-        await fits(browser, "post", "/v1/operator/refuse", said)
         assert (said.json()["refused"], said.json()["removed_chunks"]) == (True, whom["chunks"])
         assert not node.chunks()
         assert (await get(browser, "/v1/operator/lists"))["deny"]["depositors"] == 1
@@ -100,7 +97,6 @@ async def test_limits_are_seen_and_changed(
         }
         answer = await browser.ask("PATCH", "/v1/operator/limits", json={"quota_bytes": 7 * MIB})
         assert answer.status == 200
-        await fits(browser, "patch", "/v1/operator/limits", answer)
         assert answer.json() == {**before, "quota_bytes": 7 * MIB} == await get(browser, "/v1/operator/limits")
         status = await get(browser, "/v1/status")
         assert status["quota"]["limit_bytes"] == 7 * MIB
@@ -124,7 +120,6 @@ async def test_a_node_leaves_and_the_page_hears_of_it(
         assert mine
         begun = await browser.ask("POST", "/v1/operator/leave", json={"node_id": node.node_id.hex()})
         assert (begun.status, begun.json()["state"]) == (202, "leaving")
-        await fits(browser, "post", "/v1/operator/leave", begun)
         left = await once(browser, "left")
         assert left["progress"]["moved"] == len(mine)
         await until(lambda: has_stopped(node), 10)

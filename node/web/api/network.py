@@ -4,43 +4,53 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from node.web.answers import answer
+from node.web.api.driveshapes import COUNT, FLAG, KIND, SURVIVES, TEXT, TEXT_OR_NULL, TIME
 from node.web.calls import Call
 from node.web.parts import Parts
-from node.web.schemas import COUNT, COUNTRY, FLAG, MAYBE_COUNT, MAYBE_TEXT, TEXT, by_country, or_null, record, rows
+from node.web.shapes import shape
 
-_CLAIMS = record(nodes=COUNT, storing=COUNT, free_bytes=COUNT)
-_NETWORK = record(
-    nodes=COUNT,
-    countries=by_country(_CLAIMS),
-    unknown=_CLAIMS,
-    contacts=COUNT,
-    asked=COUNT,
-    silent=COUNT,
-    counting=FLAG,
-    counted=MAYBE_COUNT,
-    own=record(country=or_null(COUNTRY), address=TEXT, storing=FLAG, free_bytes=COUNT),
+_COUNTRY = {"type": "string", "pattern": "^[A-Z]{2}$", "description": "As claimed: two letters."}
+_CLAIMS = shape({"nodes": COUNT, "storing": COUNT, "free_bytes": COUNT})
+_OWN = shape(
+    {"country": {**_COUNTRY, "type": ["string", "null"]}, "address": TEXT, "storing": FLAG, "free_bytes": COUNT}
 )
-_SURVIVES = record(nodes={"type": "integer", "minimum": -1}, country=rows(COUNTRY), not_country=rows(COUNTRY))
-_DEPOSIT = record(
-    id={"type": "string"},
-    path=TEXT,
-    kind={"enum": ["deposit", "link", "name"]},
-    state={"enum": ["whole", "weak", "lost", "unknown"]},
-    live=COUNT,
-    chunks=COUNT,
-    countries=by_country(COUNT),
-    unclaimed=COUNT,
-    survives=or_null(_SURVIVES),
-    why=MAYBE_TEXT,
+_NETWORK = shape(
+    {
+        "nodes": {**COUNT, "description": "That answered, this one included."},
+        "countries": {"type": "object", "propertyNames": _COUNTRY, "additionalProperties": _CLAIMS},
+        "unknown": {**_CLAIMS, "description": "Of those that claim no country."},
+        "contacts": {**COUNT, "description": "Nodes that this one knows."},
+        "asked": {**COUNT, "description": "Of them, in this round or the last."},
+        "silent": COUNT,
+        "counting": {**FLAG, "description": "Whether they are being asked: look again in a second."},
+        "counted": TIME,
+        "own": _OWN,
+    }
 )
-_DEPOSITS = record(
-    deposits=rows(_DEPOSIT),
-    done=COUNT,
-    total=COUNT,
-    left_out=COUNT,
-    counting=FLAG,
-    counted=MAYBE_COUNT,
-    trouble=MAYBE_TEXT,
+_DEPOSIT = shape(
+    {
+        "id": TEXT,
+        "path": TEXT,
+        "kind": KIND,
+        "state": {"type": "string", "enum": ["whole", "weak", "lost", "unknown"]},
+        "live": COUNT,
+        "chunks": COUNT,
+        "countries": {"type": "object", "propertyNames": _COUNTRY, "additionalProperties": COUNT},
+        "unclaimed": {**COUNT, "description": "Live chunks with nodes that claim no country."},
+        "survives": {**SURVIVES, "type": ["object", "null"]},
+        "why": {**TEXT_OR_NULL, "description": "Why it could not be counted."},
+    }
+)
+_DEPOSITS = shape(
+    {
+        "deposits": {"type": "array", "items": _DEPOSIT},
+        "done": COUNT,
+        "total": COUNT,
+        "left_out": {**COUNT, "description": "What is in the drive beyond the 1000 that are counted."},
+        "counting": {**FLAG, "description": "Whether they are being counted: look again in a second."},
+        "counted": TIME,
+        "trouble": {**TEXT_OR_NULL, "description": "Why this is not the newest drive, or could not be counted."},
+    }
 )
 
 
@@ -48,10 +58,10 @@ def calls(parts: Parts) -> list[Call]:
     """The calls of this group."""
 
     async def network(_: Request) -> Response:
-        return answer(parts.nodes.look())
+        return answer(parts.census.nodes.look())
 
     async def deposits(_: Request) -> Response:
-        return answer(await parts.deposits.look())
+        return answer(await parts.census.deposits.look())
 
     return [
         Call(

@@ -1,6 +1,5 @@
 """What the operator of the node sees and changes: whose chunks it keeps, its limits, its lists; and to leave."""
 
-from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
@@ -15,75 +14,89 @@ from node.net.throttle import MIN_BYTES_PER_SECOND
 from node.serving.depositors import joined
 from node.serving.limits import MOST_BYTES
 from node.web.answers import answer, read_object
+from node.web.api.driveshapes import COUNT, FLAG, TEXT, TEXT_OR_NULL
 from node.web.calls import Call
 from node.web.parts import Parts
-from node.web.schemas import COUNT, FLAG, ID, MAYBE_COUNT, MAYBE_FLAG, MAYBE_TEXT, TEXT, or_null, record, rows
+from node.web.shapes import Schema, read_shape, shape
 
-_PART = {"type": "number", "minimum": 0}
-_DEPOSITOR = record(
-    key=ID,
-    segments=COUNT,
-    chunks=COUNT,
-    bytes=COUNT,
-    part=_PART,
-    share=_PART,
-    leases=COUNT,
-    first_expires=MAYBE_COUNT,
-    last_expires=MAYBE_COUNT,
-    refused=FLAG,
-    allowed=MAYBE_FLAG,
+_PART: Schema = {"type": "number", "minimum": 0}
+_ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_COUNT_OR_NULL: Schema = {"type": ["integer", "null"], "minimum": 0}
+_FLAG_OR_NULL: Schema = {"type": ["boolean", "null"]}
+_DEPOSITOR = shape(
+    {
+        "key": _ID,
+        "segments": COUNT,
+        "chunks": COUNT,
+        "bytes": COUNT,
+        "part": _PART,
+        "share": _PART,
+        "leases": COUNT,
+        "first_expires": _COUNT_OR_NULL,
+        "last_expires": _COUNT_OR_NULL,
+        "refused": FLAG,
+        "allowed": _FLAG_OR_NULL,
+    }
 )
-_DEPOSITORS = record(total=COUNT, more=COUNT, quota_bytes=COUNT, depositors=rows(_DEPOSITOR))
-_WHOM = record(depositor={**TEXT, "description": "A public key: 64 hexadecimal digits, or archipel-key:..."})
-_SAID = record(
-    key=ID,
-    changed=FLAG,
-    allowed=MAYBE_FLAG,
-    refused=FLAG,
-    share={"type": ["number", "null"]},
-    removed_chunks=COUNT,
+_DEPOSITORS = shape(
+    {"total": COUNT, "more": COUNT, "quota_bytes": COUNT, "depositors": {"type": "array", "items": _DEPOSITOR}}
 )
-_RATE = {"type": ["integer", "null"], "minimum": MIN_BYTES_PER_SECOND, "maximum": MOST_BYTES}
-_CHANGES = {
-    "type": "object",
-    "properties": {
-        "quota_bytes": {**COUNT, "maximum": MOST_BYTES},
-        "up_bytes_per_second": _RATE,
-        "down_bytes_per_second": _RATE,
-    },
-    "additionalProperties": False,
+_WHOM = shape({"depositor": {**TEXT, "description": "A public key: 64 hexadecimal digits, or archipel-key:..."}})
+_SAID = shape(
+    {
+        "key": _ID,
+        "changed": FLAG,
+        "allowed": _FLAG_OR_NULL,
+        "refused": FLAG,
+        "share": {"type": ["number", "null"]},
+        "removed_chunks": COUNT,
+    }
+)
+_RATE: Schema = {"type": ["integer", "null"], "minimum": MIN_BYTES_PER_SECOND, "maximum": MOST_BYTES}
+_CHANGES = shape(
+    {"quota_bytes": {**COUNT, "maximum": MOST_BYTES}, "up_bytes_per_second": _RATE, "down_bytes_per_second": _RATE},
+    optional=("quota_bytes", "up_bytes_per_second", "down_bytes_per_second"),
+)
+_GIVEN: Schema = {
+    "type": "array",
+    "items": TEXT,
+    "description": "Those that the command line names: at the next start they are as it says.",
 }
-_LIMITS = record(
-    quota_bytes=COUNT,
-    up_bytes_per_second=MAYBE_COUNT,
-    down_bytes_per_second=MAYBE_COUNT,
-    used_bytes=COUNT,
-    given={
-        "type": "array",
-        "items": TEXT,
-        "description": "Those that the command line names: at the next start they are as it says.",
-    },
+_LIMITS = shape(
+    {
+        "quota_bytes": COUNT,
+        "up_bytes_per_second": _COUNT_OR_NULL,
+        "down_bytes_per_second": _COUNT_OR_NULL,
+        "used_bytes": COUNT,
+        "given": _GIVEN,
+    }
 )
-_LIST: dict[str, Mapping[str, Any]] = {"file": TEXT, "depositors": COUNT, "shares": COUNT}
-_LISTS = record(
-    allow=or_null(record(**_LIST)),
-    deny=or_null(record(**_LIST, segments=COUNT)),
+_LIST: dict[str, Schema] = {"file": TEXT, "depositors": COUNT, "shares": COUNT}
+_LISTS = shape(
+    {
+        "allow": {**shape(_LIST), "type": ["object", "null"]},
+        "deny": {**shape(_LIST | {"segments": COUNT}), "type": ["object", "null"]},
+    }
 )
-_PROGRESS = record(
-    moved=COUNT,
-    left=COUNT,
-    gone=COUNT,
-    total=COUNT,
-    failed=COUNT,
-    bytes=COUNT,
-    why={"type": "object", "additionalProperties": COUNT},
+_PROGRESS = shape(
+    {
+        "moved": COUNT,
+        "left": COUNT,
+        "gone": COUNT,
+        "total": COUNT,
+        "failed": COUNT,
+        "bytes": COUNT,
+        "why": {"type": "object", "additionalProperties": COUNT},
+    }
 )
-_STANDING = record(
-    state={"enum": ["not leaving", "leaving", "stayed", "left"]},
-    progress=or_null(_PROGRESS),
-    trouble=MAYBE_TEXT,
+_STANDING = shape(
+    {
+        "state": {"type": "string", "enum": ["not leaving", "leaving", "stayed", "left"]},
+        "progress": {**_PROGRESS, "type": ["object", "null"]},
+        "trouble": TEXT_OR_NULL,
+    }
 )
-_WHICH = record(node_id={**TEXT, "description": "Of this node, so that nobody makes another one leave."})
+_WHICH = shape({"node_id": {**TEXT, "description": "Of this node, so that nobody makes another one leave."}})
 
 
 def calls(parts: Parts) -> list[Call]:
@@ -185,7 +198,7 @@ class _Desk:
         return {**asdict(desk.limits), "used_bytes": used, "given": sorted(desk.given)}
 
     async def leave(self, request: Request) -> Response:
-        asked = _only(await read_object(request), "node_id")
+        asked = str((await read_shape(request, _WHICH))["node_id"])
         own = self._parts.status.statements.identity.node_id.hex()
         if asked.lower() != own:
             raise ConfigError("this is another node than the one that is to leave", hint=f"this one is {own}")
@@ -208,15 +221,8 @@ class _Desk:
 
 
 async def _said(handler: Handler, request: Request) -> Response:
-    key = _only(await read_object(request), "depositor")
+    key = (await read_shape(request, _WHOM))["depositor"]
     async with aclosing(handler({"key": key})) as replies:
         async for reply in replies:
             return answer(reply)
     raise AssertionError("it ends without a reply")
-
-
-def _only(found: Mapping[str, Any], name: str) -> str:
-    """The one text that a body has. Raises ConfigError."""
-    if set(found) != {name} or not isinstance(found[name], str):
-        raise ConfigError(f"the body has {name}, a text, and nothing else")
-    return str(found[name])

@@ -1,23 +1,14 @@
 """How what is in the account's drive stands: live chunks by claimed country, and what it survives."""
 
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import Any
 
-from node.account.unlocked import Watch
-from node.account.vault import Vault
-from node.client import Client
 from node.drive.fields import kind_of, state_of
-from node.drive.health import Condition, conditions
-from node.drive.known import Owner, read_known
-from node.drive.service import DriveService, open_cache
-from node.drive.tree import Tree
+from node.drive.health import Condition
 from node.errors import NodeError, NotFoundError, RefusedError
-from node.home import Home
-from node.journal import Journal
-from node.progress import Progress
+from node.keeping.survival import survival_fields
 from node.web.census.rounds import Rounds
+from node.web.drivedesk import DriveDesk
 from protocol.drive import DriveEntry
 from protocol.ids import PublicKey
 
@@ -25,18 +16,17 @@ KEPT_SECONDS = 60.0
 """How long a count holds."""
 MOST = 1000
 """Things counted in a round, each by a real check."""
-_BATCH = 16
+BATCH = 16
 """Counted, then told."""
-
-OpenOwner = Callable[[], AbstractAsyncContextManager[Owner]]
-"""The owner of the drive that the page shows, for a while. Raises NodeError: there is no account, or it is locked."""
+BATCH_SECONDS = 180.0
+"""For a batch: four are counted at once, each within 40 seconds."""
 
 
 class DepositCensus:
     """Counts them all again and again, as long as somebody looks."""
 
-    def __init__(self, open_owner: OpenOwner) -> None:
-        self._open_owner = open_owner
+    def __init__(self, drive: DriveDesk) -> None:
+        self._drive = drive
         self._rounds = Rounds(self._round, KEPT_SECONDS)
         self._whose: PublicKey | None = None
         self._forget()
@@ -53,12 +43,12 @@ class DepositCensus:
         """What is known now, ready for JSON; if it is old, a round begins.
 
         Raises:
-            NodeError: There is no account, or it is locked. What was known is forgotten.
+            NotFoundError, RefusedError: There is no account; it is locked. What was known is forgotten.
+            MachineError: Its file, or who keeps it, cannot be asked.
         """
         try:
-            async with self._open_owner() as owner:
-                whose = owner.account.identity.key
-        except NodeError:
+            whose = (await self._drive.accounts.keys()).identity.key
+        except (NotFoundError, RefusedError):
             self._forget()
             self._whose = None
             raise
@@ -78,33 +68,32 @@ class DepositCensus:
 
     async def _round(self) -> None:
         try:
-            async with self._open_owner() as owner:
-                self._trouble = None
-                await owner.online(self._count)
-                self._ended = int(owner.world.clock.wall())
+            await self._count()
         except NodeError as exc:
             self._trouble = str(exc)
 
-    async def _count(self, service: DriveService) -> None:
-        known = await read_known(service)
-        shown = sorted(Tree(known.drive).shown.items())
-        whose, wanted = service.account.identity.key, shown[:MOST]
-        self._trouble = None if known.why is None else str(known.why)
-        self._done, self._total, self._left_out = 0, len(wanted), len(shown) - len(wanted)
-        kept = {entry.id for _, entry in wanted}
+    async def _count(self) -> None:
+        whose, known = self._whose, await self._drive.look()
+        shown = sorted((await self._drive.tree(known)).shown.items())
+        wanted = [(path, entry) for path, entry in shown if entry.link is not None]
+        none_yet = known.is_new and isinstance(known.why, NotFoundError)
+        self._trouble = None if known.why is None or none_yet else str(known.why)
+        self._done, self._total, self._left_out = 0, min(MOST, len(wanted)), max(0, len(wanted) - MOST)
+        kept = {entry.id for _, entry in wanted[:MOST]}
         self._found = {identifier: found for identifier, found in self._found.items() if identifier in kept}
-        for start in range(0, len(wanted), _BATCH):
-            batch = wanted[start : start + _BATCH]
-            found = await conditions(service.client, service.seen, [entry for _, entry in batch], Progress())
+        for start in range(0, self._total, BATCH):
+            batch = wanted[start : min(start + BATCH, MOST)]
+            found = await self._drive.conditions([entry for _, entry in batch], BATCH_SECONDS)
             if whose != self._whose:
                 return  # it was locked meanwhile, or is another account's page now
             for path, entry in batch:
-                self._found[entry.id] = _fields(path, entry, found.get(entry.id, Condition()))
+                self._found[entry.id] = deposit_fields(path, entry, found.get(entry.id, Condition()))
             self._done += len(batch)
+        self._ended = int(self._drive.client.world.clock.wall())
 
 
-def _fields(path: bytes, entry: DriveEntry, condition: Condition) -> dict[str, Any]:
-    survives = condition.survives
+def deposit_fields(path: bytes, entry: DriveEntry, condition: Condition) -> dict[str, Any]:
+    """How one thing stands. What was not counted survives nothing that is known: null."""
     return {
         "id": entry.id.hex(),
         "path": os.fsdecode(path),
@@ -114,30 +103,6 @@ def _fields(path: bytes, entry: DriveEntry, condition: Condition) -> dict[str, A
         "chunks": condition.chunks,
         "countries": {code: count for code, count in condition.countries.items() if code},
         "unclaimed": condition.countries.get("", 0),
-        "survives": None
-        if survives is None
-        else {
-            "nodes": survives.nodes,
-            "country": list(survives.country),
-            "not_country": list(survives.not_country),
-        },
+        "survives": None if condition.survives is None else survival_fields(condition.survives),
         "why": condition.why or None,
     }
-
-
-def unlocked(client: Client, home: Home | None) -> OpenOwner:
-    """Opens the drive of a home's account, while that is unlocked."""
-    watch = None if home is None else Watch(home)
-
-    @asynccontextmanager
-    async def open_owner() -> AsyncIterator[Owner]:
-        if home is None or watch is None or not await client.world.blocking(lambda: Vault.of(home).exists):
-            raise NotFoundError("there is no account here", hint="make one, or restore one from its words")
-        keys = await client.world.blocking(watch.keys)
-        if keys is None:
-            raise RefusedError("the account is locked", hint="unlock it")
-        cache = open_cache(home, keys, client.network.id, client.world.random_bytes)
-        with closing(Journal(home.journal, client.network.id)) as journal:
-            yield Owner.of_node(client, home, keys, journal, cache)
-
-    return open_owner

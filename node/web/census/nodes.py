@@ -1,6 +1,6 @@
 """The nodes that this one knows, and what they say of themselves: the country and the room they claim."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +10,7 @@ from dht.contact import Contact
 from node.client import Client
 from node.net.peers import PeerError
 from node.serving.statements import Statements
+from node.store.chunkstore import ChunkStore
 from node.web.census.rounds import Rounds
 from protocol.ids import NodeId
 from protocol.records import NodeRecord
@@ -29,16 +30,16 @@ MOST = 2000
 class NodeCensus:
     """Asks them all for their node record, by connections that nobody knows to be this node's."""
 
-    def __init__(self, client: Client, statements: Statements, free_bytes: Callable[[], int]) -> None:
+    def __init__(self, client: Client, statements: Statements, store: ChunkStore) -> None:
         """
         Args:
             client: Who asks, and whose contacts.
             statements: What this node says of itself.
-            free_bytes: What it has room for.
+            store: Asked for the room there is.
         """
         self._client = client
         self._statements = statements
-        self._free_bytes = free_bytes
+        self._store = store
         self._rounds = Rounds(self._round, KEPT_SECONDS)
         self._answers: dict[NodeId, NodeRecord] = {}
         self._asked = 0
@@ -50,7 +51,7 @@ class NodeCensus:
         """What is known now, ready for JSON; if it is old, a round begins."""
         self._rounds.look()
         own = self._statements
-        room = self._free_bytes() if own.storing else 0
+        room = self._store.free_bytes if own.storing else 0
         claims = [(own.country, own.storing, room)]
         claims += [(record.country, record.storing, record.free_bytes) for record in self._answers.values()]
         countries = {claim[0] for claim in claims} - {""}

@@ -1,11 +1,13 @@
 // The page begins here: the address bar says which view is shown. What stands behind # never leaves the browser.
 
+import { post } from "./parts/api.js";
 import { fill, h } from "./parts/dom.js";
 import { teller } from "./parts/i18n.js";
 import { listen, node, on } from "./parts/live.js";
 import { problem } from "./parts/problem.js";
 import { shell } from "./parts/shell.js";
 import { following, underWay } from "./parts/following.js";
+import { begin as sendUploads } from "./parts/uploads.js";
 import texts from "./text/shell.js";
 
 const t = teller(texts);
@@ -16,21 +18,29 @@ const VIEWS = {
   network: () => import("./views/network.js"),
   operator: () => import("./views/operator.js"),
   link: () => import("./views/link.js"),
+  view: openedFromDrive,
 };
 
 let showing = null;
 let shown = "home";
 
+/** The link view, of what stands at a path of the drive: its link shows nowhere. */
+async function openedFromDrive() {
+  const { view } = await import("./views/link.js");
+  return { view: async (main, context) => view(main, { ...context, link: (await post("/v1/drive/link", { path: context.rest }, { signal: context.signal })).link }) };
+}
+
 /**
  * Which view the address asks for: `#/NAME/REST`; anything else behind # is a link.
- * @returns {{name: string, rest: string, link: string|null}} rest is a path, decoded
+ * @returns {{name: string, rest: string, link: string|null, ticket: string|null}} rest is a path, decoded
  */
 function wanted() {
   const hash = location.hash.slice(1);
-  if (hash !== "" && !hash.startsWith("/")) return { name: "link", rest: "", link: decoded(hash) };
+  if (hash !== "" && !hash.startsWith("/")) return { name: "link", rest: "", link: decoded(hash), ticket: null };
   const [, name = "", ...rest] = hash.split("/");
   const known = node.state === "gateway" ? "link" : name in VIEWS ? name : "home";
-  return { name: known, rest: rest.map(decoded).join("/"), link: null };
+  if (name === "open") return { name: "link", rest: "", link: null, ticket: rest.join("/") };
+  return { name: known, rest: rest.map(decoded).join("/"), link: null, ticket: null };
 }
 
 function decoded(text) {
@@ -47,17 +57,28 @@ function go(hash) {
   else location.hash = hash;
 }
 
+/** A link that `archipel open` brought to the node waits there for the ticket in the address. */
+async function redeem(ticket, signal) {
+  const { link } = await post(`/v1/tickets/${encodeURIComponent(ticket)}`, {}, { signal });
+  history.replaceState(null, "", `#${link}`);
+  route();
+}
+
 async function route(event) {
   showing?.abort();
   const controller = new AbortController();
   showing = controller;
   const { signal } = controller;
-  const { name, rest, link } = wanted();
-  shown = name;
+  const { name, rest, link, ticket } = wanted();
+  shown = name === "view" ? "drive" : name;
   frame();
-  document.title = `${t(name)} · Archipel`;
+  document.title = `${t(shown)} · Archipel`;
   const main = document.querySelector("#main");
   try {
+    if (ticket !== null) {
+      await redeem(ticket, signal);
+      return;
+    }
     const { view } = await VIEWS[name]();
     if (signal.aborted) return;
     fill(main);
@@ -85,5 +106,6 @@ on("change", forever, () => {
   was = node.state;
 });
 following(forever, frame);
+sendUploads(forever);
 listen();
 route();

@@ -10,6 +10,7 @@ What an application raises comes out: Hypercorn would answer 500, and a test has
 
 import json as json_module
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,11 +30,19 @@ from node.serving.depositors import DepositorDesk
 from node.serving.limits import LimitsDesk
 from node.status import Status
 from node.web import peeruid
+from node.web.accountdesk import AccountDesk
+from node.web.census.census import Census
 from node.web.census.deposits import DepositCensus
 from node.web.census.nodes import NodeCensus
+from node.web.drivedesk import DriveDesk
 from node.web.parts import Parts
+from node.web.shapes import check
+from node.web.tickets import Tickets
+from node.web.told import Told
+from node.web.transfers.service import Transfers
 from protocol.identity import Network
 from protocol.ids import Address
+from tests.vectors.make_account import CHEAP
 
 ADDRESS = Address("127.0.0.1", 8420)
 ANSWER_SECONDS = 600.0
@@ -51,20 +60,25 @@ def parts_of(
     desk: DepositorDesk | None = None,
     limits: LimitsDesk | None = None,
     leave: Leave | None = None,
-    nodes: NodeCensus | None = None,
-    deposits: DepositCensus | None = None,
 ) -> Parts:
     """Of a node that is there as far as the test needs it: what is left out must not be asked."""
+    client, told = offline_client() if client is None else client, Told()
+    accounts = AccountDesk(home, client.world.blocking, CHEAP)
+    drive = DriveDesk(accounts, client)
     return Parts(
-        client=offline_client() if client is None else client,
+        client=client,
+        accounts=accounts,
+        drive=drive,
         status=cast(Status, status),
         desk=cast(DepositorDesk, desk),
         limits=cast(LimitsDesk, limits),
         leave=cast(Leave, leave),
-        nodes=cast(NodeCensus, nodes),
-        deposits=cast(DepositCensus, deposits),
+        census=Census(cast(NodeCensus, None), DepositCensus(drive)),
         home=home,
         data=data,
+        tickets=Tickets(client.world.random_bytes),
+        told=told,
+        transfers=Transfers(client, home, told),
     )
 
 
@@ -121,6 +135,8 @@ class Browser:
     token: str | None = None
     headers: dict[str, str | None] = field(default_factory=dict)
     """Sent with every request; None: left out."""
+    described: dict[str, Any] = field(default_factory=dict)
+    """What /openapi.json says, once the session has begun: every answer is held against it."""
 
     async def begin(self) -> "Browser":
         """Get the session token, as the node's own user. No connection of ours is in the kernel's table."""
@@ -128,6 +144,7 @@ class Browser:
             answer = await self.ask("POST", "/v1/session")
         assert answer.status == 200, answer.body
         self.token = answer.json()["token"]
+        self.described = (await self.ask("GET", "/openapi.json")).json()["paths"]
         return self
 
     async def ask(
@@ -156,12 +173,28 @@ class Browser:
 
         scope, given = self._scope(method, path, json, body, headers)
         with trio.fail_after(ANSWER_SECONDS):
-            await self.app(scope, _Request(given).receive, send)
+            async with aclosing(_Request(given)) as request:
+                await self.app(scope, request.receive, send)
         start, *rest = messages
         bodiless = method == "HEAD" or start["status"] in _BODILESS
         sent = b"" if bodiless else b"".join(message.get("body", b"") for message in rest)
         assert not rest[-1].get("more_body"), "the answer has no end"
-        return Answer(start["status"], _named(start), sent)
+        answer = Answer(start["status"], _named(start), sent)
+        if not bodiless:
+            self._check_described(method, path.partition("?")[0], answer)
+        return answer
+
+    def _check_described(self, method: str, path: str, answer: Answer) -> None:
+        """That the answer is one of those that the documentation tells of."""
+        for template, operations in self.described.items():
+            operation = operations.get(method.lower())
+            if operation is None or re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path) is None:
+                continue
+            told = operation["responses"].get(str(answer.status))
+            if told is None:
+                assert answer.error["text"], f"{answer.status} of {method} {path} is not described"
+            elif "schema" in (content := told.get("content", {}).get("application/json", {})):
+                check(answer.json(), content["schema"], f"{method} {path}")
 
     @asynccontextmanager
     async def open(
@@ -173,7 +206,7 @@ class Browser:
         request = _Request(given)
 
         async def run() -> None:
-            async with sending:
+            async with sending, aclosing(request):
                 await self.app(scope, request.receive, sending.send)
 
         async def parts() -> AsyncGenerator[bytes, None]:
@@ -238,7 +271,8 @@ class _Request:
     """What an application receives of a request. Waiting for it may be given up and begun again."""
 
     def __init__(self, body: bytes | AsyncIterable[bytes] | Cut) -> None:
-        self._parts = aiter(_parts(body))
+        self._body = body
+        self._parts = _parts(body)
         self._cut = isinstance(body, Cut)
         self._whole = False
         self.gone = trio.Event()
@@ -257,8 +291,13 @@ class _Request:
             return {"type": "http.disconnect"}
         return {"type": "http.request", "body": b"", "more_body": False}
 
+    async def aclose(self) -> None:
+        await self._parts.aclose()
+        if isinstance(self._body, AsyncGenerator):
+            await self._body.aclose()
 
-async def _parts(body: bytes | AsyncIterable[bytes] | Cut) -> AsyncIterator[bytes]:
+
+async def _parts(body: bytes | AsyncIterable[bytes] | Cut) -> AsyncGenerator[bytes, None]:
     if isinstance(body, AsyncIterable):
         async for part in body:
             yield part
