@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from node.publishing.publish import Options
 from node.serving.limits import LIMITS_FILE
 from protocol.segment import Shares
-from tests.network.archipelago import COUNTRIES, archipelago
+from tests.network.archipelago import archipelago
 from tests.network.healing import KIB, MIB, QUICK, remove, until
 from tests.network.pages import Pages
 from tests.network.test_healing_handover import publish
@@ -140,27 +140,3 @@ async def test_a_node_that_nobody_takes_chunks_from_stays(
         assert found["progress"]["left"] == len(mine) == sum(found["progress"]["why"].values())
         assert node.chunks() == mine
         assert (await get(browser, "/v1/status"))["storing"]
-
-
-async def test_the_network_by_claimed_country(
-    autojump_clock: MockClock, base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with archipelago(base, 7) as islands:
-        node, browser = await Pages(monkeypatch).start(islands, country="NZ")
-        first = await get(browser, "/v1/network")
-        assert (first["nodes"], first["counting"], first["counted"], first["contacts"]) == (1, True, None, 7)
-        await trio.sleep(5)
-        found = await get(browser, "/v1/network")
-        assert (found["nodes"], found["counting"], found["asked"], found["silent"]) == (8, False, 7, 0)
-        assert {code: claims["nodes"] for code, claims in found["countries"].items()} == dict.fromkeys(COUNTRIES, 2)
-        assert found["countries"]["NZ"]["free_bytes"] > node.quota
-        assert found["unknown"] == {"nodes": 0, "storing": 0, "free_bytes": 0}
-        assert found["own"]["country"] == "NZ"
-        remove(islands, *[other for other in islands.nodes if other.country == "FR"])
-        assert (await get(browser, "/v1/network"))["countries"]["FR"]["nodes"] == 2, "it is kept for five minutes"
-        await trio.sleep(301)
-        assert (await get(browser, "/v1/network"))["counting"]
-        await trio.sleep(20)
-        found = await get(browser, "/v1/network")
-        assert "FR" not in found["countries"]
-        assert found["nodes"] + found["silent"] == found["contacts"] + 1

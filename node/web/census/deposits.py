@@ -5,6 +5,7 @@ from typing import Any
 
 from node.drive.fields import kind_of, state_of
 from node.drive.health import Condition
+from node.drive.known import Known
 from node.errors import NodeError, NotFoundError, RefusedError
 from node.keeping.survival import survival_fields
 from node.web.census.rounds import Rounds
@@ -16,6 +17,8 @@ KEPT_SECONDS = 60.0
 """How long a count holds."""
 MOST = 1000
 """Things counted in a round, each by a real check."""
+TRIES = 3
+"""How often it is counted again in a round, since the drive was read anew meanwhile: what was counted is remembered."""
 BATCH = 16
 """Counted, then told."""
 BATCH_SECONDS = 180.0
@@ -73,7 +76,16 @@ class DepositCensus:
             self._trouble = str(exc)
 
     async def _count(self) -> None:
-        whose, known = self._whose, await self._drive.look()
+        """Count what is in the drive; and once more if it turns out to be another one by now."""
+        for _ in range(TRIES):
+            known = await self._drive.look()
+            await self._count_all(known)
+            if (await self._drive.look()).drive == known.drive:
+                break
+        self._ended = int(self._drive.client.world.clock.wall())
+
+    async def _count_all(self, known: Known) -> None:
+        whose = self._whose
         shown = sorted((await self._drive.tree(known)).shown.items())
         wanted = [(path, entry) for path, entry in shown if entry.link is not None]
         none_yet = known.is_new and isinstance(known.why, NotFoundError)
@@ -89,7 +101,6 @@ class DepositCensus:
             for path, entry in batch:
                 self._found[entry.id] = deposit_fields(path, entry, found.get(entry.id, Condition()))
             self._done += len(batch)
-        self._ended = int(self._drive.client.world.clock.wall())
 
 
 def deposit_fields(path: bytes, entry: DriveEntry, condition: Condition) -> dict[str, Any]:

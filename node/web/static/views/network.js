@@ -36,7 +36,7 @@ export async function view(main, { signal }) {
     h("button", { type: "button", "data-by": by, onclick: () => { state.by = by; render(); } }, t(by === "nodes" ? "byNodes" : "byChunks"))));
   place.readout.className = "readout muted";
   place.losing.setAttribute("aria-live", "polite");
-  main.append(h("div.view", {}, h("div.stack", {}, h("h1", {}, t("title")), h("p.lead", {}, t("lead"))), place.head, place.facts,
+  main.append(h("div.view.network", {}, h("div.stack", {}, h("h1", {}, t("title")), h("p.lead", {}, t("lead"))), place.head, place.facts,
     h("section.card.atlas", { "aria-label": t("map") }, h("div.spread", {}, place.readout, tabs), map.element, place.losing),
     place.drive, h("section.card", {}, h("h2", {}, t("tableTitle")), place.table)));
 

@@ -30,7 +30,7 @@ export async function view(main, { signal }) {
   const moving = traffic();
   const own = { id: null };
   const parts = [depositors(signal), limits(signal), leaving(signal, own)];
-  main.append(h("div.view", {}, place.trouble, place.head, h("div.halves", {}, place.room, moving.element, place.health, place.tending),
+  main.append(h("div.view.operator", {}, place.trouble, place.head, h("div.halves", {}, place.room, moving.element, place.health, place.tending),
     parts.map((part) => part.element), h("p.small", {}, h("a", { href: "/metrics", target: "_blank", rel: "noopener" }, t("metrics")))));
   const again = repeat(signal, async () => {
     try {
