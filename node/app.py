@@ -310,33 +310,20 @@ class _Node:
 
     async def _serve_pages(self, services: trio.Nursery, status: Status, desk: DepositorDesk, tickets: Tickets) -> None:
         """The page of the node and its API, and the one for everybody. Loaded here: without, a node is smaller."""
-        from node.web.accountdesk import AccountDesk  # noqa: PLC0415
-        from node.web.census.census import Census  # noqa: PLC0415
-        from node.web.drivedesk import DriveDesk  # noqa: PLC0415
         from node.web.parts import Parts  # noqa: PLC0415
         from node.web.server import bind, run_gateway, run_page  # noqa: PLC0415
-        from node.web.told import Told  # noqa: PLC0415
-        from node.web.transfers.service import Transfers  # noqa: PLC0415
 
         client = client_beside(self.dht, self.statements.network, self.outside, self.traffic.asked)
         services.start_soon(client.peers.run)
-        home, told = self.config.home, Told()
-        accounts = AccountDesk(home, self.outside.blocking)
-        drive = DriveDesk(accounts, client)
-        parts = Parts(
+        parts = Parts.of(
             client=client,
             status=status,
             desk=desk,
             limits=self.limits,
             leave=self.healing.leave,
-            census=Census.of(client, self.statements, self.store, drive),
-            accounts=accounts,
-            drive=drive,
-            home=home,
+            home=self.config.home,
             tickets=tickets,
             data=self.config.data,
-            told=told,
-            transfers=Transfers(client, home, told),
         )
         if self.config.http is not None:
             try:

@@ -17,9 +17,11 @@ from node.web.api import (
     drive,
     drivechanges,
     events,
+    names,
     network,
     opened,
     operator,
+    segments,
     sharing,
     status,
     transfers,
@@ -33,6 +35,9 @@ from node.web.openapi import document
 from node.web.parts import Parts
 from node.web.session import Session
 from protocol.ids import Address
+
+_OWN = (status, opened, account, drive, drivechanges, sharing, uploads, transfers, events, network, operator)
+"""Groups of calls that the node's own page alone has."""
 
 
 def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGIApp:
@@ -53,8 +58,13 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         private=False,
         answers={200: _SESSION},
     )
-    groups = (status, account, drive, drivechanges, sharing, uploads, transfers, events, opened, network, operator)
-    app = _application([give, *(call for group in groups for call in group.calls(parts))], session.check, Page(files))
+    groups = [group.calls(parts) for group in _OWN]
+    groups += [
+        segments.calls(parts.segments),
+        segments.upload_calls(parts.uploads, segments.OWN_LEASE_SECONDS, private=True),
+        names.calls(parts.client),
+    ]
+    app = _application([give, *(call for group in groups for call in group)], session.check, Page(files))
     return Guard(app, _names(address))
 
 
@@ -67,7 +77,14 @@ def gateway_site(parts: Parts, files: dict[str, PageFile], *, uploads: bool, sec
         uploads: Whether segments are taken that browsers have sealed.
         secure: Whether it is served with TLS.
     """
-    app = _application(status.gateway_calls(parts, uploads=uploads), _nobody, Page(files))
+    calls = [
+        *status.gateway_calls(parts, uploads=uploads),
+        *segments.calls(parts.segments),
+        *names.calls(parts.client),
+    ]
+    if uploads:
+        calls += segments.upload_calls(parts.uploads, segments.GATEWAY_LEASE_SECONDS, private=False)
+    app = _application(calls, _nobody, Page(files))
     schemes = ("https",) if secure else ("http", "https")  # a reverse proxy's, which we do not see
     return Limits(Guard(app, None, schemes))
 

@@ -72,7 +72,7 @@ async def test_what_is_uploaded_is_in_the_drive_and_comes_back(
 
 
 def confirmed(found: Transfer) -> bool:
-    return 0 < found["confirmed_bytes"] < found["total_bytes"]
+    return bool(0 < found["confirmed_bytes"] < found["total_bytes"])
 
 
 async def test_a_node_killed_in_mid_publish_goes_on(autojump_clock: MockClock, base: Path, lock: Lock) -> None:

@@ -1,5 +1,7 @@
 """Uploads: begun with the list of their files, which are then sent one by one, each from where it was left."""
 
+import os
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -9,6 +11,7 @@ from node.web.api.transfers import ID, TRANSFER, told
 from node.web.calls import Call
 from node.web.parts import Parts
 from node.web.transfers.receiving import OffsetError
+from node.web.transfers.spool import SMALL_BYTES
 from node.web.transfers.wanted import MAX_BYTES, MAX_FILES, MAX_MTIME, Upload
 
 MAX_BODY_BYTES = 8 << 20
@@ -45,12 +48,31 @@ _CONFLICT = {
     "required": ["error"],
     "properties": {"received": _RECEIVED, "error": {"type": "object"}},
 }
+_FILE = {
+    "type": "object",
+    "required": ["path", "size", "mtime_ms", "received"],
+    "properties": {
+        "path": {"type": "string"},
+        "size": {"type": "integer", "minimum": 0},
+        "mtime_ms": {"type": "integer", "minimum": 0, "description": "As the list had it."},
+        "received": _RECEIVED,
+    },
+}
 _ALL = {
     "type": "object",
-    "required": ["transfer", "files"],
+    "required": ["transfer", "files", "pack"],
     "properties": {
         "transfer": TRANSFER,
-        "files": {"type": "array", "items": _ONE, "description": "Empty once nothing is to be sent any more."},
+        "files": {"type": "array", "items": _FILE, "description": "Empty once nothing is to be sent any more."},
+        "pack": {
+            "type": ["object", "null"],
+            "required": ["below", "bytes", "received"],
+            "properties": {
+                "below": {"type": "integer", "description": "Files of fewer bytes are in it."},
+                "bytes": {"type": "integer", "description": "Of all of them."},
+                "received": _RECEIVED,
+            },
+        },
     },
 }
 _NUMBER = {
@@ -78,24 +100,39 @@ def calls(parts: Parts) -> list[Call]:
         upload = await blocking(Upload.asked, body)
         return told(await transfers.upload(upload), 201)
 
-    async def send(request: Request) -> Response:
+    async def send(request: Request, number: int | None) -> Response:
         offset = _number(request.headers.get(_OFFSET), _OFFSET)
         length = request.headers.get("content-length")
         announced = None if length is None else _number(length, "Content-Length")
         body = request.stream()
-        identifier, number = request.path_params["id"], request.path_params["number"]
         try:
-            received = await transfers.receive(identifier, number, offset, body, announced)
+            received = await transfers.receive(request.path_params["id"], number, offset, body, announced)
         except OffsetError as exc:
             return answer({"received": exc.received, "error": error_fields(exc)}, 409)
         return answer({"received": received})
 
+    async def send_file(request: Request) -> Response:
+        return await send(request, request.path_params["number"])
+
+    async def send_pack(request: Request) -> Response:
+        return await send(request, None)
+
     async def state(request: Request) -> Response:
         live = await transfers.get(request.path_params["id"])
         if live.receiving is None:
-            return answer({"transfer": live.fields(), "files": []})
-        files = [{"received": received} for received in live.receiving.spool.received]
-        return answer({"transfer": live.fields(), "files": files})
+            return answer({"transfer": live.fields(), "files": [], "pack": None})
+        spool = live.receiving.spool
+        files = [
+            {
+                "path": os.fsdecode(file.path),
+                "size": file.size,
+                "mtime_ms": file.mtime_ns // 10**6,
+                "received": spool.received(number),
+            }
+            for number, file in enumerate((await transfers.asked(live.row.id)).files)
+        ]
+        pack = {"below": SMALL_BYTES, "bytes": spool.size(spool.pack), "received": spool.received(spool.pack)}
+        return answer({"transfer": live.fields(), "files": files, "pack": pack})
 
     return [
         Call(
@@ -109,9 +146,18 @@ def calls(parts: Parts) -> list[Call]:
         Call(
             method="PUT",
             path="/v1/uploads/{id}/files/{number:int}",
-            handler=send,
+            handler=send_file,
             summary="Send the bytes of a file, from where it was left; what is answered as received is on the disk.",
             parameters=(ID, _NUMBER, _OFFSET_HEADER),
+            binary=True,
+            answers={200: _ONE, 409: _CONFLICT},
+        ),
+        Call(
+            method="PUT",
+            path="/v1/uploads/{id}/pack",
+            handler=send_pack,
+            summary="The same for all files below 1 MiB at once: their bytes, joined in the order of the list.",
+            parameters=(ID, _OFFSET_HEADER),
             binary=True,
             answers={200: _ONE, 409: _CONFLICT},
         ),
@@ -119,7 +165,7 @@ def calls(parts: Parts) -> list[Call]:
             method="GET",
             path="/v1/uploads/{id}",
             handler=state,
-            summary="What has been received of each file.",
+            summary="The files of an upload, and what has been received of each: for a page that was loaded anew.",
             parameters=(ID,),
             answers={200: _ALL},
         ),

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import trio
 
 from node.client import Client
-from node.serving.statements import Statements
-from node.store.chunkstore import ChunkStore
+from node.serving.depositors import DepositorDesk
+from node.status import Status
 from node.web.census.deposits import DepositCensus
 from node.web.census.nodes import NodeCensus
 from node.web.drivedesk import DriveDesk
@@ -20,9 +20,9 @@ class Census:
     deposits: DepositCensus
 
     @classmethod
-    def of(cls, client: Client, statements: Statements, store: ChunkStore, drive: DriveDesk) -> "Census":
-        """Of a node: its client, what it says of itself, its store, and the drive that its page shows."""
-        return cls(NodeCensus(client, statements, store), DepositCensus(drive))
+    def of(cls, client: Client, status: Status, desk: DepositorDesk, drive: DriveDesk) -> "Census":
+        """Of a node: its client, what it says of itself, whose chunks it keeps, and the drive that its page shows."""
+        return cls(NodeCensus(client, status, desk), DepositCensus(drive))
 
     async def run(self) -> None:
         """Count as long as somebody looks, until cancelled."""

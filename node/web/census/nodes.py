@@ -9,8 +9,8 @@ import trio
 from dht.contact import Contact
 from node.client import Client
 from node.net.peers import PeerError
-from node.serving.statements import Statements
-from node.store.chunkstore import ChunkStore
+from node.serving.depositors import DepositorDesk
+from node.status import Status
 from node.web.census.rounds import Rounds
 from protocol.ids import NodeId
 from protocol.records import NodeRecord
@@ -30,16 +30,16 @@ MOST = 2000
 class NodeCensus:
     """Asks them all for their node record, by connections that nobody knows to be this node's."""
 
-    def __init__(self, client: Client, statements: Statements, store: ChunkStore) -> None:
+    def __init__(self, client: Client, status: Status, desk: DepositorDesk) -> None:
         """
         Args:
             client: Who asks, and whose contacts.
-            statements: What this node says of itself.
-            store: Asked for the room there is.
+            status: What this node says of itself.
+            desk: Of the store, which is asked for the room there is.
         """
         self._client = client
-        self._statements = statements
-        self._store = store
+        self._status = status
+        self._desk = desk
         self._rounds = Rounds(self._round, KEPT_SECONDS)
         self._answers: dict[NodeId, NodeRecord] = {}
         self._asked = 0
@@ -50,8 +50,8 @@ class NodeCensus:
     def look(self) -> dict[str, Any]:
         """What is known now, ready for JSON; if it is old, a round begins."""
         self._rounds.look()
-        own = self._statements
-        room = self._store.free_bytes if own.storing else 0
+        own = self._status.statements
+        room = self._desk.store.free_bytes if own.storing else 0
         claims = [(own.country, own.storing, room)]
         claims += [(record.country, record.storing, record.free_bytes) for record in self._answers.values()]
         countries = {claim[0] for claim in claims} - {""}
@@ -73,7 +73,7 @@ class NodeCensus:
         }
 
     def _contacts(self) -> list[Contact]:
-        own = self._statements.identity.key
+        own = self._status.statements.identity.key
         return [contact for contact in self._client.dht.contacts() if contact.key != own][:MOST]
 
     async def _round(self) -> None:

@@ -104,7 +104,7 @@ class Book:
             return Live(row, False)
         if row.state in (State.RECEIVING, State.WAITING):  # it may have been killed before it noted the last byte
             row = row.at(State.RECEIVING if spool.missing else State.WAITING)
-        return Live(row, True, Receiving(spool, self.blocking, spool.received_bytes))
+        return Live(row, True, Receiving(spool, self.blocking))
 
     def owner_home(self) -> Home:
         """The home. Raises NotFoundError: there is none."""
@@ -128,7 +128,7 @@ class Book:
         if row.state in ENDED and row.finished is None:
             row = replace(row, finished=self.now())
         if live.receiving is not None:
-            row = replace(row, received_bytes=live.receiving.received_bytes)
+            row = replace(row, received_bytes=live.receiving.spool.received_bytes)
         live.row = row
         try:
             await self.stored(Table.save, row)
@@ -143,7 +143,7 @@ class Book:
         """Keep nothing any more of one that does not go on."""
         if live.receiving is not None:
             await live.receiving.stop()
-            live.row = replace(live.row, received_bytes=live.receiving.received_bytes)
+            live.row = replace(live.row, received_bytes=live.receiving.spool.received_bytes)
             spool, live.receiving = live.receiving.spool, None
             await self.blocking(spool.remove)
         elif live.row.kind is Kind.UPLOAD:  # it was damaged when the node started

@@ -40,7 +40,7 @@ class Live:
         """What is true of it at this moment."""
         row = self.row
         if self.receiving is not None:
-            row = replace(row, received_bytes=self.receiving.received_bytes)
+            row = replace(row, received_bytes=self.receiving.spool.received_bytes)
         if self.run is not None:
             row = replace(row, counts=Counts.of(self.run.progress, self.run.sent_before))
         return row

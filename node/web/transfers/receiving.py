@@ -44,8 +44,6 @@ class Receiving:
 
     spool: Spool
     blocking: Blocking
-    received_bytes: int = 0
-    """Of all files, on the disk."""
     _writers: dict[int, _Writer] = field(default_factory=dict)
 
     async def stop(self) -> None:
@@ -57,7 +55,7 @@ class Receiving:
         """Append to a file what comes. Whoever was sending it is stopped: a page was loaded again, or a line broke.
 
         Args:
-            number: Of the file.
+            number: Of the file, or of the pack.
             offset: Where in it the first byte that comes belongs.
             parts: What comes.
             announced: How much that is to be; None: not known.
@@ -73,7 +71,7 @@ class Receiving:
         """
         while number in self._writers:
             await _end(self._writers[number])
-        size, received = self.spool.sizes[number], self.spool.received[number]
+        size, received = self.spool.size(number), self.spool.received(number)
         if offset != received:
             raise OffsetError(f"{received} bytes of this file are here, not {offset}", received)
         if announced is not None and offset + announced > size:
@@ -86,11 +84,11 @@ class Receiving:
             writer.ended.set()
         if ended is not None:
             raise ended
-        return self.spool.received[number]
+        return self.spool.received(number)
 
     async def _append(self, writer: _Writer, number: int, parts: Body) -> Exception | None:
         """Returns what is wrong with what came, all that was good of it being on the disk."""
-        room = self.spool.sizes[number] - self.spool.received[number]
+        room = self.spool.size(number) - self.spool.received(number)
         handle = await self.blocking(self.spool.open, number)
         fault: Exception | None = None
         buffer = bytearray()
@@ -100,7 +98,7 @@ class Receiving:
                 async with aclosing(parts):
                     async for part in parts:
                         if len(part) > room:
-                            fault = HttpError(413, f"this file has {self.spool.sizes[number]} bytes, and more was sent")
+                            fault = HttpError(413, f"this file has {self.spool.size(number)} bytes, and more was sent")
                             break
                         room -= len(part)
                         buffer += part
@@ -117,7 +115,7 @@ class Receiving:
         if writer.scope.cancelled_caught:
             if trio.current_time() >= writer.scope.deadline:
                 return HttpError(408, f"nothing came for {STALL_SECONDS:.0f} seconds")
-            return OffsetError("somebody else sends this file now, or it was stopped", self.spool.received[number])
+            return OffsetError("somebody else sends this file now, or it was stopped", self.spool.received(number))
         return HttpError(400, "the body was cut short") if isinstance(fault, ClientDisconnect) else fault
 
     async def _finish(self, handle: int, number: int, buffer: bytearray, fault: Exception | None) -> None:
@@ -125,9 +123,7 @@ class Receiving:
             if buffer and not (isinstance(fault, HttpError) and fault.status == 507):
                 await self.blocking(self.spool.write, handle, buffer)
         finally:
-            before = self.spool.received[number]
             await self.blocking(self.spool.close, handle, number)
-            self.received_bytes += self.spool.received[number] - before
 
 
 async def _end(writer: _Writer) -> None:

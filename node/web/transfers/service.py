@@ -68,6 +68,14 @@ class Transfers:
         """One of them. Raises NotFoundError: there is none."""
         return await self._book.get(identifier)
 
+    async def asked(self, identifier: str) -> Upload:
+        """What an upload that is not over is to become. Raises NotFoundError, MachineError."""
+        live = await self.get(identifier)
+        kept = None if live.receiving is None else await self._book.stored(Table.wanted, live.row.id)
+        if kept is None:
+            raise NotFoundError("no such upload is under way")
+        return await self._book.blocking(Upload.of, kept)
+
     async def upload(self, upload: Upload) -> Live:
         """Begin one: from now on its files may be sent.
 
@@ -131,8 +139,10 @@ class Transfers:
             await self._book.stored(Table.add, row, wanted.kept())
             return self._book.begin(Live(row, wanted.private))
 
-    async def receive(self, identifier: str, number: int, offset: int, parts: Body, announced: int | None) -> int:
-        """Take in what comes of a file, as :meth:`Receiving.take` does.
+    async def receive(
+        self, identifier: str, number: int | None, offset: int, parts: Body, announced: int | None
+    ) -> int:
+        """Take in what comes of a file, or of the pack (None), as :meth:`Receiving.take` does.
 
         Raises:
             NotFoundError: There is no such transfer or file.
@@ -141,10 +151,11 @@ class Transfers:
         live = await self.get(identifier)
         if live.row.kind is not Kind.UPLOAD or live.receiving is None:
             raise HttpError(409, "nothing is to be sent for this transfer")
-        if not 0 <= number < live.row.files:
+        if number is not None and not 0 <= number < live.row.files:
             raise NotFoundError(f"this upload has {live.row.files} files, counted from 0")
         if live.row.state is not State.RECEIVING:
             raise HttpError(409, f"this upload is {live.row.state.value}: nothing is to be sent for it now")
+        number = live.receiving.spool.pack if number is None else number
         received = await live.receiving.take(number, offset, parts, announced)
         self._book.say(live)
         if live.row.state is State.RECEIVING and not live.receiving.spool.missing:

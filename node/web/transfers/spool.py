@@ -1,5 +1,7 @@
 """Files of an upload on their way from the browser to the network: numbered, in a folder of their own in the home.
 
+Small ones may come one after another as one file, the pack.
+
 Nothing here is named from outside. How much of a file has come is how long it is: it only ever grows, in order, and
 file systems write data before they write how long a file is.
 """
@@ -11,6 +13,7 @@ from array import array
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from node.errors import machine_error
@@ -20,6 +23,9 @@ from node.web.answers import HttpError
 KEPT_BYTES = 1 << 30
 KEPT_SHARE = 20
 """An upload leaves so many bytes, or one part in so many of the file system, whichever is less, for all else."""
+SMALL_BYTES = 1 << 20
+"""Files shorter than that may be sent as one, the pack: each alone costs two waits for the disk."""
+_PACK = "pack"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -58,22 +64,54 @@ class Spool:
     folder: Path
     sizes: Sequence[int]
     """Of the files, in bytes, by their numbers."""
-    received: "array[int]" = field(init=False)
-    """Of each, what is on the disk."""
     missing: int = field(init=False)
     """Files that are not whole."""
+    received_bytes: int = 0
+    """Of all files, on the disk; of those in the pack only what is whole."""
+    _own: "array[int]" = field(init=False)
+    """How long is what lies under each file's own number, and the pack behind them."""
+    _packed: "array[int]" = field(init=False)
+    """The files that the pack has, in order."""
+    _ends: "array[int]" = field(init=False)
+    """Where each of these ends in it."""
+    _ranks: dict[int, int] = field(init=False)
+    _unpacked: int = 0
+    """The first of them that has not come with the pack."""
 
     def __post_init__(self) -> None:
-        self.received = array("q", bytes(8 * len(self.sizes)))
+        self._own = array("q", bytes(8 * (len(self.sizes) + 1)))
         self.missing = sum(size > 0 for size in self.sizes)
+        self._packed = array("q", (i for i, size in enumerate(self.sizes) if 0 < size < SMALL_BYTES))
+        self._ends = array("q", accumulate(self.sizes[i] for i in self._packed))
+        self._ranks = {number: rank for rank, number in enumerate(self._packed)}
 
     @property
-    def received_bytes(self) -> int:
-        return sum(self.received)
+    def pack(self) -> int:
+        """The number behind the last: of a file that has all the small ones, one after another."""
+        return len(self.sizes)
+
+    def size(self, number: int) -> int:
+        """Of a file, or of the pack."""
+        if number == self.pack:
+            return self._ends[-1] if self._ends else 0
+        return self.sizes[number]
+
+    def received(self, number: int) -> int:
+        """What of a file is on the disk, or of the pack: all that came under its number, or all of it."""
+        return self.sizes[number] if self._came_packed(number) else self._own[number]
+
+    def _came_packed(self, number: int) -> bool:
+        return self._ranks.get(number, self._unpacked) < self._unpacked
 
     def place(self, number: int) -> Path:
-        """Where a file lies, once something of it has come."""
-        return self.folder / str(number)
+        """Where a file lies, or the pack, once something of it has come."""
+        return self.folder / (_PACK if number == self.pack else str(number))
+
+    def source(self, number: int) -> tuple[Path, int]:
+        """In which file a whole one lies, and where in it."""
+        if self._own[number] >= self.sizes[number]:
+            return self.place(number), 0
+        return self.place(self.pack), self._ends[self._ranks[number]] - self.sizes[number]
 
     def make(self) -> None:
         """Make the folder. Raises MachineError."""
@@ -89,16 +127,24 @@ class Spool:
         try:
             with os.scandir(self.folder) as found:
                 for item in found:
-                    number = int(item.name)
-                    self.note(number, min(item.stat().st_size, self.sizes[number]))
+                    number = self.pack if item.name == _PACK else int(item.name)
+                    self.note(number, min(item.stat().st_size, self.size(number)))
         except (OSError, ValueError, IndexError) as exc:
             raise _failed(exc, "read what was uploaded") from exc
 
-    def note(self, number: int, received: int) -> None:
-        """So much of a file is on the disk."""
-        whole = (self.received[number] >= self.sizes[number], received >= self.sizes[number])
-        self.missing -= whole == (False, True)
-        self.received[number] = received
+    def note(self, number: int, length: int) -> None:
+        """So much of a file is on the disk, or of the pack."""
+        before, self._own[number] = self._own[number], length
+        if number != self.pack:
+            if not self._came_packed(number):
+                self.received_bytes += length - before
+                self.missing -= before < self.sizes[number] <= length
+            return
+        while self._unpacked < len(self._ends) and self._ends[self._unpacked] <= length:
+            number = self._packed[self._unpacked]
+            self._unpacked += 1
+            self.received_bytes += self.sizes[number] - self._own[number]
+            self.missing -= self._own[number] < self.sizes[number]
 
     def open(self, number: int) -> int:
         """A file to be written on from what has come of it. Raises MachineError."""
@@ -109,7 +155,7 @@ class Spool:
             try:
                 if new:
                     sync_folder(self.folder)
-                os.lseek(handle, self.received[number], os.SEEK_SET)
+                os.lseek(handle, self._own[number], os.SEEK_SET)
             except BaseException:  # whatever it was
                 os.close(handle)
                 raise

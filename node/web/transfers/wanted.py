@@ -106,16 +106,18 @@ class Upload:
             MachineError: They are not there.
         """
         entries = [Entry(path=path, kind=Kind.FOLDER) for path in self._folders()]
-        places: dict[bytes, bytes] = {}
+        places, begins = dict[bytes, bytes](), dict[bytes, int]()
         for number, file in enumerate(self.files):
             entries.append(Entry(path=file.path, kind=Kind.FILE, mtime_ns=file.mtime_ns, size=file.size))
-            places[file.path] = os.fsencode(spool.place(number))
+            if file.size:
+                place, begins[file.path] = spool.source(number)
+                places[file.path] = os.fsencode(place)
         entries.sort(key=lambda entry: entry.path)
         try:
             stamps = [stamp(os.lstat(places[entry.path])) if entry.size else 0 for entry in entries]
         except OSError as exc:
             raise machine_error("read what was uploaded", exc) from exc
-        source = Source({}, entries, array("q", stamps), places=places)
+        source = Source({}, entries, array("q", stamps), places=places, begins=begins)
         return FileContent(source, digest("local", b"upload", identifier.encode()))
 
     def _folders(self) -> Iterator[bytes]:

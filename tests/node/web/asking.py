@@ -31,15 +31,9 @@ from node.serving.limits import LimitsDesk
 from node.status import Status
 from node.web import peeruid
 from node.web.accountdesk import AccountDesk
-from node.web.census.census import Census
-from node.web.census.deposits import DepositCensus
-from node.web.census.nodes import NodeCensus
-from node.web.drivedesk import DriveDesk
 from node.web.parts import Parts
 from node.web.shapes import check
 from node.web.tickets import Tickets
-from node.web.told import Told
-from node.web.transfers.service import Transfers
 from protocol.identity import Network
 from protocol.ids import Address
 from tests.vectors.make_account import CHEAP
@@ -62,23 +56,17 @@ def parts_of(
     leave: Leave | None = None,
 ) -> Parts:
     """Of a node that is there as far as the test needs it: what is left out must not be asked."""
-    client, told = offline_client() if client is None else client, Told()
-    accounts = AccountDesk(home, client.world.blocking, CHEAP)
-    drive = DriveDesk(accounts, client)
-    return Parts(
+    client = offline_client() if client is None else client
+    return Parts.of(
         client=client,
-        accounts=accounts,
-        drive=drive,
+        accounts=AccountDesk(home, client.world.blocking, CHEAP),
         status=cast(Status, status),
         desk=cast(DepositorDesk, desk),
         limits=cast(LimitsDesk, limits),
         leave=cast(Leave, leave),
-        census=Census(cast(NodeCensus, None), DepositCensus(drive)),
         home=home,
+        tickets=Tickets(client.world.random_bytes, ADDRESS),
         data=data,
-        tickets=Tickets(client.world.random_bytes),
-        told=told,
-        transfers=Transfers(client, home, told),
     )
 
 

@@ -38,7 +38,7 @@ export const sending = () => [...held.keys()].some((id) => transfer(id)?.state =
 export async function publish(gifts, folder = "") {
   const begun = [];
   for (const { name, files } of gifts) {
-    const listed = files.map(({ path, file }) => ({ path, size: file.size, mtime: Math.floor(file.lastModified / 1000) }));
+    const listed = files.map(({ path, file }) => ({ path, size: file.size, mtime: file.lastModified / 1000 }));
     const one = await post("/v1/uploads", { name, folder, files: listed });
     took(one);
     hold(one.id, files.map(({ file }) => file));
@@ -56,9 +56,9 @@ export async function publish(gifts, folder = "") {
 export async function goOn(id, gifts) {
   const { files } = await get(`/v1/uploads/${id}`);
   const chosen = new Map(gifts.flatMap((gift) => gift.files.map(({ path, file }) => [path, file])));
-  const right = ({ path, size, mtime }) => {
+  const right = ({ path, size, mtime_ms }) => {
     const file = chosen.get(path);
-    return file !== undefined && file.size === size && Math.floor(file.lastModified / 1000) === mtime;
+    return file !== undefined && file.size === size && file.lastModified === mtime_ms;
   };
   const wrong = files.filter((file) => file.received < file.size && !right(file)).map((file) => file.path);
   if (wrong.length === 0) hold(id, files.map(({ path }) => chosen.get(path)));
@@ -129,16 +129,23 @@ const pause = (ms, signal, one) => new Promise((done) => {
 
 /** Everything that the node has not. Returns when it has all. */
 async function send(id, one, signal) {
-  const { files } = await get(`/v1/uploads/${id}`, { signal });
-  for (const [index, { size, received }] of files.entries()) {
-    let at = received;
-    while (at < size) {
-      const slice = await one.files[index].slice(at, at + SLICE_BYTES).arrayBuffer(); // read first: what fails here is the file
-      at = await put(`/v1/uploads/${id}/files/${index}`, at, slice, signal);
-      if (one.trouble) {
-        one.trouble = null;
-        tell();
-      }
+  const { files, pack } = await get(`/v1/uploads/${id}`, { signal });
+  const small = [...files.keys()].filter((index) => files[index].size > 0 && files[index].size < pack?.below);
+  const packed = new Set(small.filter((index) => files[index].received < files[index].size).length > 1 ? small : []);
+  if (packed.size) await whole(`/v1/uploads/${id}/pack`, new Blob(small.map((index) => one.files[index])), pack.received, one, signal);
+  for (const [index, { received }] of files.entries()) {
+    if (!packed.has(index)) await whole(`/v1/uploads/${id}/files/${index}`, one.files[index], received, one, signal);
+  }
+}
+
+/** All that is missing of a file, or of the small ones as one. */
+async function whole(path, blob, received, one, signal) {
+  let at = received;
+  while (at < blob.size) {
+    at = await put(path, at, blob.slice(at, at + SLICE_BYTES), signal);
+    if (one.trouble) {
+      one.trouble = null;
+      tell();
     }
   }
 }
@@ -150,6 +157,7 @@ async function put(path, at, slice, signal) {
     return (await answer.json()).received;
   } catch (error) {
     if (error.status === 409 && Number.isInteger(error.body?.received)) return error.body.received;
+    if (error.status === 0) await slice.arrayBuffer(); // raises NotReadableError where it is the file that fails
     throw error;
   }
 }

@@ -20,6 +20,8 @@ import { showHealth, table } from "./drive/table.js";
 
 const t = teller(texts);
 const TYPED_MS = 250;
+const REFRESH_MS = 1000; // the node looks whether the network has a newer drive
+const MAX_LOOKS = 10;
 
 /**
  * Show the view.
@@ -64,7 +66,6 @@ class Folder {
       this.notes, this.arriving, this.list));
     takeDrops(this.signal, (gifts) => this.take(gifts), failed);
     changed(this.signal, () => this.follow());
-    on("drive", this.signal, () => this.load());
     this.follow();
   }
 
@@ -95,18 +96,38 @@ class Folder {
     try {
       const found = this.query ? await get(`/v1/drive/search?q=${encodeURIComponent(this.query)}`, { signal }) : await get(`/v1/drive?path=${encodeURIComponent(this.path)}`, { signal });
       this.show(found, focus);
+      if (found.refreshing) this.soon(signal);
       await this.look(found.items, signal);
     } catch (error) {
       if (!signal.aborted) fill(this.list, problem(error, h("div.row.again", {}, h("button.button.small", { type: "button", onclick: () => this.load() }, t("again")))));
     }
   }
 
-  show({ items, offline, unsent }, focus) {
-    const note = (kind, drawing, text) => h(`div.notice.${kind}`, {}, icon(drawing), h("div", {}, text));
-    fill(this.notes, offline ? note("warn", "warning", t("offline", { why: offline })) : null, unsent ? note("sea", "clock", t("unsent")) : null);
+  /** The node has answered with what it knew, and asks the network: look again, and change the screen if something is new. */
+  soon(signal) {
+    setTimeout(async () => {
+      if (signal.aborted) return;
+      const found = await get(`/v1/drive?path=${encodeURIComponent(this.path)}`, { signal }).catch(() => null);
+      if (signal.aborted || found === null) return;
+      if (JSON.stringify(found.items) !== JSON.stringify(this.items)) this.load(document.activeElement?.dataset?.path);
+      else {
+        this.note(found);
+        if (found.refreshing) this.soon(signal);
+      }
+    }, REFRESH_MS);
+  }
+
+  note({ offline, unsent }) {
+    const one = (kind, drawing, text) => h(`div.notice.${kind}`, {}, icon(drawing), h("div", {}, text));
+    fill(this.notes, offline ? one("warn", "warning", t("offline", { why: offline })) : null, unsent ? one("sea", "clock", t("unsent")) : null);
+  }
+
+  show(found, focus) {
+    const { items } = found;
+    this.note(found);
     this.items = items;
     if (items.length === 0) fill(this.list, this.query ? this.nothingFound() : this.emptiness());
-    else fill(this.list, table(items, { actions: this.actions, searching: this.query !== "", focus }));
+    else fill(this.list, table(items, { actions: this.actions, searching: this.query !== "", focus }), found.more ? h("p.muted.small", {}, t("more")) : null);
   }
 
   nothingFound() {
@@ -120,12 +141,17 @@ class Folder {
 
   /** The network is asked only for the folder that is looked at; what a search finds is looked at in its own. */
   async look(items, signal) {
-    if (this.query || !items.some((item) => item.kind !== "folder")) return;
-    try {
-      const { items: found } = await get(`/v1/drive/health?path=${encodeURIComponent(this.path)}`, { signal });
-      showHealth(this.list, items, found, this.actions);
-    } catch (error) {
-      if (!signal.aborted) showHealth(this.list, items, null, this.actions, error);
+    const asked = items.filter((item) => item.kind !== "folder");
+    const same = (found) => Object.fromEntries(asked.map(({ id }) => [id, found]));
+    for (let tries = 0; !this.query && asked.length && tries < MAX_LOOKS; tries += 1) {
+      try {
+        const { items: found, waiting } = await get(`/v1/drive/health?path=${encodeURIComponent(this.path)}`, { signal });
+        showHealth(this.list, items, found, this.actions);
+        if (waiting.length === 0) return;
+      } catch (error) {
+        if (!signal.aborted) showHealth(this.list, items, same({ state: "unknown", survives: null, error: error.message }), this.actions);
+        return;
+      }
     }
   }
 

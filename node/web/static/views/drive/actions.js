@@ -98,7 +98,7 @@ export class Actions {
   async renew(item) {
     try {
       const { failed: bad } = await post("/v1/drive/renew", { path: item.path });
-      if (bad.length) toast(t("notRenewed", { name: item.name }), { bad: true, hint: why(bad[0]) });
+      if (bad.length) toast(t("notRenewed", { name: item.name }), { bad: true, hint: bad[0].why });
       else toast(t("renewed", { name: item.name }));
       await this.reload(item.path);
     } catch (error) {
@@ -134,6 +134,3 @@ export class Actions {
     if (done) await this.reload(done.path);
   }
 }
-
-/** Why one of several failed, however it is told. */
-const why = (one) => one.error?.text ?? one.error ?? one.why ?? null;

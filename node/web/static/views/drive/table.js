@@ -91,10 +91,10 @@ function pressed(event, item, actions, more) {
   act();
 }
 
-/** Put what was found out about the things into their rows. `found` null: it could not be found out. */
-export function showHealth(place, items, found, actions, error = null) {
+/** Put what was found out about the things into their rows, by their ids. */
+export function showHealth(place, items, found, actions) {
   for (const item of items) {
     const cell = place.querySelector(`tr[data-id="${CSS.escape(item.id)}"] .health`);
-    if (cell && item.kind !== "folder") fill(cell, healthBadge(found?.[item.id] ?? { error: error?.message ?? t("notLooked") }, () => actions.health(item, found?.[item.id])));
+    if (cell && found[item.id]) fill(cell, healthBadge(found[item.id], () => actions.health(item, found[item.id])));
   }
 }

@@ -25,7 +25,7 @@ export class Entry {
   /** @returns {HTMLElement} */
   show(one) {
     this.root.setAttribute("aria-label", one.name);
-    this.part("head", [one.name, one.kind, one.state, this.stalled(one), one.folder, one.to], () => this.head(one));
+    this.part("head", [one.name, one.kind, one.state, one.waits_for, this.stalled(one), one.folder, one.to], () => this.head(one));
     this.steps(one);
     this.part("figures", [this.figures(one)], () => this.figures(one));
     this.part("more", [one.countries, one.nodes, one.notes, one.kind], () => this.holders(one));
@@ -53,7 +53,12 @@ export class Entry {
   head(one) {
     const where = one.kind === "upload" ? t("into", { folder: one.folder || t("drive") }) : t("to", { to: one.to });
     return [icon(one.kind === "upload" ? "upload" : "download", 24), h("div", {}, h("h3.clip", { title: one.name }, one.name), h("p.small.muted.clip", {}, where)),
-      h(TONES[one.state] ? `span.badge.${this.stalled(one) ? "warn" : TONES[one.state]}` : "span.badge", {}, t(this.stalled(one) ? "state-stalled" : `state-${one.state}`))];
+      h(TONES[one.state] ? `span.badge.${this.stalled(one) ? "warn" : TONES[one.state]}` : "span.badge", {}, t(this.stateOf(one)))];
+  }
+
+  stateOf(one) {
+    if (this.stalled(one)) return "state-stalled";
+    return one.waits_for ? `waits-${one.waits_for}` : `state-${one.state}`;
   }
 
   /** A bar for each stage, of the node's own figures. */
