@@ -18,7 +18,9 @@ from node.web.api import (
     drivechanges,
     events,
     names,
+    network,
     opened,
+    operator,
     segments,
     sharing,
     status,
@@ -34,7 +36,7 @@ from node.web.parts import Parts
 from node.web.session import Session
 from protocol.ids import Address
 
-_OWN = (status, opened, account, drive, drivechanges, sharing, uploads, transfers, events)
+_OWN = (status, opened, account, drive, drivechanges, sharing, uploads, transfers, events, network, operator)
 """Groups of calls that the node's own page alone has."""
 
 
