@@ -10,16 +10,17 @@ from pathlib import Path
 
 import click
 
+from node.account.sealedlink import no_account, unseal
 from node.cli.output import note
 from node.cli.own import own_account, own_home
 from node.cli.text import clock_text, date_text
 from node.client import Client
-from node.errors import ConfigError, NotFoundError, RefusedError, machine_error
+from node.errors import ConfigError, NotFoundError, machine_error
 from node.names.reading import Shown, read_version, resolve
 from node.names.seen import Seen
-from protocol.errors import LinkError, SealedLinkError
+from protocol.errors import LinkError
 from protocol.ids import short
-from protocol.links import MAX_TEXT, SCHEME, AnyLink, Link, NameLink, SealedLink, open_link, parse_link
+from protocol.links import MAX_TEXT, SCHEME, AnyLink, Link, NameLink, SealedLink, parse_link
 from protocol.names import MAX_NUMBER, NameReader
 
 EXPIRES_SOON_SECONDS = 30 * 86_400
@@ -88,19 +89,8 @@ def _unsealed(sealed: SealedLink) -> Link | NameLink:
     try:
         account = own_account()
     except NotFoundError as exc:
-        raise RefusedError(
-            "this link is sealed: only the account that it was made for opens it, and this home has none",
-            hint="use the --home with that account",
-        ) from exc
-    try:
-        return open_link(sealed, account.identity)
-    except SealedLinkError as exc:
-        raise RefusedError(
-            "this link is sealed for another account, or was changed on its way",
-            hint="whoever sends you one needs the key that `archipel account show` prints",
-        ) from exc
-    except LinkError as exc:
-        raise ConfigError(f"what is sealed in this link is none: {exc}", hint="ask whoever sent it") from exc
+        raise no_account() from exc
+    return unseal(sealed, account)
 
 
 def read_link(text: str) -> Link:
