@@ -14,10 +14,11 @@ from dht.records import RecordStore
 from dht.service import Dht
 from dht.socket import DatagramSocket
 from node.blocking import Blocking, ThreadBlocking
-from node.client import Client, World
+from node.client import Client, World, client_beside
 from node.clock import Clock, SystemClock
 from node.control import Control
 from node.drive.caretaker import Caretaker
+from node.errors import MachineError
 from node.healing.service import Healing
 from node.metrics import serve_metrics
 from node.net.binding import bind, reachable_at
@@ -139,7 +140,7 @@ async def _build(
         remembered=remembered,
         mapping=None if config.advertise else mapping_for(listening, router),
     )
-    found = lambda: reachability.found.wait()  # noqa: E731, PLW0108 - when lost it is another event
+    announcer, republisher = _announcers(config, store, statements, names, dht, reachability, outside)
     node = _Node(
         config=config,
         listening=listening,
@@ -155,25 +156,9 @@ async def _build(
         reachability=reachability,
         healing=healing,
         caretaker=Caretaker(config.home, network, outside, dht, traffic.asked, config.intervals),
-        announcer=Announcer(
-            store,
-            statements,
-            dht.announce_all,
-            blocking,
-            outside.clock.wall,
-            may_announce=found,
-            interval=config.intervals.announce,
-        ),
-        republisher=Republisher(
-            names,
-            dht.republish,
-            identity.node_id,
-            outside.clock.wall,
-            may_republish=found,
-            interval=config.intervals.announce,
-        ),
-        clock=outside.clock,
-        blocking=blocking,
+        announcer=announcer,
+        republisher=republisher,
+        outside=outside,
         join=partial(dht.join, ways_in, remembered),
     )
     return node, listener
@@ -223,6 +208,25 @@ def _talkers(
     return statements, dht, peers
 
 
+def _announcers(
+    config: NodeConfig,
+    store: ChunkStore,
+    statements: Statements,
+    names: RecordStore,
+    dht: Dht,
+    reachability: Reachability,
+    outside: World,
+) -> tuple[Announcer, Republisher]:
+    """What is said again and again, once the node has been found reachable."""
+    wall, interval = outside.clock.wall, config.intervals.announce
+    found = lambda: reachability.found.wait()  # noqa: E731, PLW0108 - when lost it is another event
+    node_id = statements.identity.node_id
+    return (
+        Announcer(store, statements, dht.announce_all, outside.blocking, wall, may_announce=found, interval=interval),
+        Republisher(names, dht.republish, node_id, wall, may_republish=found, interval=interval),
+    )
+
+
 @dataclass(slots=True, kw_only=True)
 class _Node:
     """The parts of a running node."""
@@ -243,22 +247,27 @@ class _Node:
     caretaker: Caretaker
     announcer: Announcer
     republisher: Republisher
-    clock: Clock
-    blocking: Blocking
+    outside: World
     join: Callable[[], Awaitable[int]]
+    page: Address | None = None
+    """Where the node's own page is served, once it is."""
+    gateway: Address | None = None
+    """The same of the page for everybody."""
 
     async def run(self, listener: Listener[Stream], stop: trio.Event, task_status: trio.TaskStatus[NodeInfo]) -> None:
         async with trio.open_nursery() as connections:  # outlives everything else
             async with trio.open_nursery() as services:
                 await services.start(self.dht.run)
                 status = self._status()
-                desk = DepositorDesk(self.store, self.lists, self.blocking)
+                desk = DepositorDesk(self.store, self.lists, self.outside.blocking)
                 handlers = {"status": status.answer, "leave": self._leave, **desk.handlers}
                 await services.start(Control(self.config.data, handlers).run)
                 if self.config.metrics is not None:
                     await services.start(partial(serve_metrics, self.config.metrics, status.look))
+                if self.config.http is not None or self.config.gateway is not None:
+                    await self._serve_pages(services, status, desk)
                 services.start_soon(self.peers.run)
-                services.start_soon(self.lists.run, self.store, self.blocking)
+                services.start_soon(self.lists.run, self.store, self.outside.blocking)
                 services.start_soon(
                     partial(trio.serve_listeners, self.server.serve, [listener], handler_nursery=connections)
                 )
@@ -290,9 +299,31 @@ class _Node:
             services.start_soon(service)
         services.start_soon(self.caretaker.run)
         trash = self.config.intervals.trash
-        services.start_soon(run_expiry, self.store, self.records, self.clock, self.blocking, trash)
-        services.start_soon(keep_contacts, self.config.data / CONTACTS_FILE, self.dht.contacts, self.blocking)
+        clock, blocking = self.outside.clock, self.outside.blocking
+        services.start_soon(run_expiry, self.store, self.records, clock, blocking, trash)
+        services.start_soon(keep_contacts, self.config.data / CONTACTS_FILE, self.dht.contacts, blocking)
         started.set()
+
+    async def _serve_pages(self, services: trio.Nursery, status: Status, desk: DepositorDesk) -> None:
+        """The page of the node and its API, and the one for everybody. Loaded here: without, a node is smaller."""
+        from node.web.parts import Parts  # noqa: PLC0415
+        from node.web.server import bind, run_gateway, run_page  # noqa: PLC0415
+
+        client = client_beside(self.dht, self.statements.network, self.outside, self.traffic.asked)
+        services.start_soon(client.peers.run)
+        parts = Parts(client=client, status=status, desk=desk, home=self.config.home, data=self.config.data)
+        if self.config.http is not None:
+            try:
+                listener, self.page = await bind(SystemTransport(), self.config.http)  # no limit within the machine
+            except MachineError as exc:
+                if self.config.http_wanted:
+                    raise
+                log.warning("%s: this node has no page (--http H:P for another place, or off)", exc)
+            else:
+                await services.start(partial(run_page, parts, listener, self.page))
+        if self.config.gateway is not None:
+            listener, self.gateway = await bind(self.outside.transport, self.config.gateway.address)
+            await services.start(partial(run_gateway, parts, self.config.gateway, listener))
 
     async def _leave(self, _: Mapping[str, object]) -> AsyncGenerator[Mapping[str, object], None]:
         """Hand all chunks on, telling how far it has come; then stop."""
@@ -320,8 +351,8 @@ class _Node:
             tally=self.healing.tally,
             tending=self.caretaker.told,
             traffic=self.traffic,
-            clock=self.clock,
-            blocking=self.blocking,
+            clock=self.outside.clock,
+            blocking=self.outside.blocking,
         )
 
     def _info(self) -> NodeInfo:
@@ -332,6 +363,8 @@ class _Node:
             self.config.country,
             self.config.quota_bytes,
             self.store.used_bytes,
+            self.page,
+            self.gateway,
             self.statements.storing,
         )
 

@@ -21,6 +21,7 @@ from node.net.descriptors import room_for
 from node.net.peers import CONNECTIONS, PeerError, Peers
 from node.net.transport import SystemTransport, Transport
 from node.refusals import Refusals
+from node.traffic import Counts
 from protocol.errors import WrongNetworkError
 from protocol.identity import SEED_BYTES, Identity, Network
 from protocol.ids import Address, NodeId
@@ -73,6 +74,31 @@ class Client:
         except PeerError:
             self.suspect(contact)
             return None
+
+
+def client_beside(
+    dht: Dht, network: Network, world: World, traffic: Counts, *, connections: int = CONNECTIONS, part: float = 1 / 10
+) -> Client:
+    """A client in the process of a node. Of the node's it has the DHT alone: holders do not see that it is this node
+    which asks, since that is nobody's business. Its ``peers.run`` is to be started.
+
+    Args:
+        dht: The node's: it knows everybody.
+        network: The node's.
+        world: Where connections come from.
+        traffic: Where requests are counted.
+        connections: At most so many.
+        part: Of our descriptors, for these connections.
+    """
+    peers = Peers(
+        Identity(world.random_bytes(SEED_BYTES)),
+        network,
+        world.transport,
+        world.random_bytes,
+        connections=room_for(connections, part),
+        traffic=traffic,
+    )
+    return Client(network, world, dht, peers)
 
 
 @asynccontextmanager

@@ -183,6 +183,8 @@ class _Starting:
             "node",
             "--listen",
             "127.0.0.1:0",
+            "--http",
+            "off",
             "--country",
             node.country,
             "--quota",

@@ -1,6 +1,7 @@
 """What a storage node is started with, and what it says once it runs."""
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 from node.errors import ConfigError
@@ -11,6 +12,24 @@ from node.net.transport import is_unspecified
 from node.store.shares import DEFAULT_SHARE
 from protocol.ids import Address, NodeId
 from protocol.records import is_country
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    """A page for everybody, which opens links (docs/operations.md, "A public gateway")."""
+
+    address: Address
+    """Where to serve it; port 0: any."""
+    certificate: Path | None = None
+    """Its TLS certificate with the chain, PEM; None: it is served without TLS, to a reverse proxy."""
+    key: Path | None = None
+    """The certificate's private key, PEM."""
+    uploads: bool = False
+    """Whether it takes segments that were sealed in a browser."""
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ConfigError("a certificate and its key go together: --gateway-cert and --gateway-key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +68,12 @@ class NodeConfig:
     """Of whose account the drive is kept (node/drive/caretaker.py); None: nobody's."""
     metrics: Address | None = None
     """Where /metrics is served, by HTTP; None: nowhere."""
+    http: Address | None = None
+    """Where the node's own page is served, a loopback address; None: nowhere. Port 0: any."""
+    http_wanted: bool = True
+    """Whether a node that cannot serve its page there is not to run."""
+    gateway: GatewayConfig | None = None
+    """A page for everybody; None: none."""
 
     def __post_init__(self) -> None:
         if self.country and not is_country(self.country):
@@ -62,6 +87,11 @@ class NodeConfig:
                 raise ConfigError(f"a rate limit is {MIN_BYTES_PER_SECOND} bytes per second or more, got {rate}")
         if self.advertise is not None and (not self.advertise.port or is_unspecified(self.advertise.host)):
             raise ConfigError(f"peers cannot reach {self.advertise}", hint="name one address and its port")
+        if self.http is not None and not ip_address(self.http.host).is_loopback:
+            raise ConfigError(
+                f"the node's own page is for this machine alone, got {self.http}",
+                hint="an address such as 127.0.0.1:8420; from elsewhere reach it by `ssh -L 8420:127.0.0.1:8420`",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,5 +106,9 @@ class NodeInfo:
     country: str
     quota_bytes: int
     used_bytes: int
+    http: Address | None
+    """Where its page is, with the real port; None: nowhere."""
+    gateway: Address | None
+    """The same of the page for everybody."""
     storing: bool
     """False: it has not been found reachable, or knows nobody yet; it goes on trying."""

@@ -24,10 +24,13 @@ from node.home import Home
 from node.intervals import Intervals
 from node.net.portmap import Router, UpnpRouter
 from node.net.throttle import MIN_BYTES_PER_SECOND
-from node.nodeconfig import NodeConfig, NodeInfo
+from node.nodeconfig import GatewayConfig, NodeConfig, NodeInfo
 from node.slowsteps import instruments
 from node.store.quota import FULL_CHUNK_BYTES, HEADROOM_BYTES
 from protocol.ids import Address
+
+HTTP = "127.0.0.1:8420"
+OFF = "off"
 
 
 @click.group(invoke_without_command=True)
@@ -57,6 +60,17 @@ from protocol.ids import Address
 @click.option("--up", metavar="R", help="Bytes per second it may send, such as 2MB.  [default: no limit]")
 @click.option("--down", metavar="R", help="Bytes per second it may receive, such as 500KiB.  [default: no limit]")
 @click.option("--metrics", metavar="H:P", help="Serve /metrics for Prometheus there, to whoever asks.  [default: no]")
+@click.option(
+    "--http",
+    default=HTTP,
+    show_default=True,
+    metavar="H:P",
+    help="Serve its page there, to this machine alone; port 0: any; off: nowhere.",
+)
+@click.option("--gateway", metavar="H:P", help="Serve a page there that opens links, to everybody.  [default: no]")
+@click.option("--gateway-cert", metavar="FILE", help="Its TLS certificate and chain, PEM.")
+@click.option("--gateway-key", metavar="FILE", help="The certificate's key, PEM.")
+@click.option("--gateway-uploads", is_flag=True, help="It also takes what browsers have sealed.")
 @click.option("--data", metavar="DIR", help="Its data folder.  [default: HOME/node]")
 @common_options
 @click.pass_context
@@ -80,7 +94,8 @@ def node(context: click.Context, /, no_port_mapping: bool, **given: Any) -> None
     if context.invoked_subcommand is not None:
         _refuse_options(context)
         return
-    wanted = _wanted(settings().config(), **given)
+    http_wanted = context.get_parameter_source("http") is not ParameterSource.DEFAULT
+    wanted = _wanted(settings().config(), http_wanted=http_wanted, **given)
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     too_small = _too_small(wanted)
@@ -105,6 +120,12 @@ def _wanted(
     up: str | None,
     down: str | None,
     metrics: str | None,
+    http: str,
+    http_wanted: bool,
+    gateway: str | None,
+    gateway_cert: str | None,
+    gateway_key: str | None,
+    gateway_uploads: bool,
     data: str | None,
 ) -> NodeConfig:
     """What the options of `archipel node` ask for. Raises ConfigError."""
@@ -125,6 +146,22 @@ def _wanted(
         join=_joined(config),
         home=Home(config.home),
         metrics=parsed_if_given("--metrics", _one, metrics),
+        http=None if http == OFF else parsed("--http", _here, http),
+        http_wanted=http_wanted,
+        gateway=_gateway(gateway, gateway_cert, gateway_key, gateway_uploads),
+    )
+
+
+def _gateway(address: str | None, certificate: str | None, key: str | None, uploads: bool) -> GatewayConfig | None:
+    if address is None:
+        if certificate is not None or key is not None or uploads:
+            raise ConfigError("a certificate, a key and uploads are for a gateway: --gateway H:P")
+        return None
+    return GatewayConfig(
+        address=parsed("--gateway", _here, address),
+        certificate=parsed_if_given("--gateway-cert", _path, certificate),
+        key=parsed_if_given("--gateway-key", _path, key),
+        uploads=uploads,
     )
 
 
@@ -215,7 +252,13 @@ def _ready(info: NodeInfo, network: str) -> None:
             "used_bytes": info.used_bytes,
             "storing": info.storing,
             "network": network,
+            "http": None if info.http is None else str(info.http),
+            "gateway": None if info.gateway is None else str(info.gateway),
         },
     )
+    if info.http is not None:
+        note(f"its page: http://{info.http}")
+    if info.gateway is not None:
+        note(f"its gateway, for everybody: {info.gateway}")
     if not info.storing:
         note("not storing yet: it goes on trying")

@@ -20,7 +20,7 @@ import trio
 from dht.service import Dht
 from node.account.unlocked import Watch
 from node.account.vault import Vault
-from node.client import Client, World
+from node.client import Client, World, client_beside
 from node.drive.service import DriveService, open_drive
 from node.errors import MachineError, NodeError, NotFoundError, told
 from node.home import Depositor, Home
@@ -31,14 +31,12 @@ from node.keeping.tend import Tended
 from node.keeping.tender import LOCKED_SECONDS, Tender, TenderTally
 from node.names.reading import Shown, history, resolve
 from node.names.writing import renew_archived, renew_name
-from node.net.descriptors import room_for
-from node.net.peers import Peers
 from node.net.throttle import MIN_BYTES_PER_SECOND, limited
 from node.traffic import Counts
 from protocol.account import AccountKeys
 from protocol.drive import Drive, DriveEntry, EntryKind
 from protocol.drivecache import CachedDrive
-from protocol.identity import SEED_BYTES, Identity, Network
+from protocol.identity import Network
 from protocol.ids import SegmentId, short
 from protocol.links import Link
 from protocol.names import MAX_LIFE_SECONDS, NameKeys
@@ -124,18 +122,10 @@ class Caretaker:
         return self._account
 
     def _client(self) -> Client:
-        """Of the node's, the DHT alone. Holders do not see that it is this node which asks: it is nobody's business."""
-        world = self.world
+        """At the rate of repair at most."""
         rate = max(int(self.intervals.repair_rate), MIN_BYTES_PER_SECOND)
-        peers = Peers(
-            Identity(world.random_bytes(SEED_BYTES)),
-            self.network,
-            limited(world.transport, up=rate, down=rate),
-            world.random_bytes,
-            connections=room_for(CONNECTIONS, _SHARE),
-            traffic=self.traffic,
-        )
-        return Client(self.network, world, self.dht, peers)
+        slow = replace(self.world, transport=limited(self.world.transport, up=rate, down=rate))
+        return client_beside(self.dht, self.network, slow, self.traffic, connections=CONNECTIONS, part=_SHARE)
 
 
 def _has_account(home: Home) -> bool:

@@ -20,7 +20,17 @@ def test_a_node_ends_when_asked(nodes: Nodes, number: int) -> None:
 
 
 def test_the_ready_line_for_people(nodes: Nodes, tmp_path: Path) -> None:
-    arguments = ("node", "--listen", "127.0.0.1:0", "--country", "FR", "--data", str(tmp_path / "data"))
+    arguments = (
+        "node",
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        "off",
+        "--country",
+        "FR",
+        "--data",
+        str(tmp_path / "data"),
+    )
     with Person(tmp_path / "home", "islands").start(*arguments) as node:
         assert node.process.stdout is not None
         line = node.process.stdout.readline().decode()
@@ -82,12 +92,12 @@ def test_a_whole_network_that_starts_again(nodes: Nodes, tmp_path: Path) -> None
 
 def test_a_data_folder_is_one_nodes_own(nodes: Nodes, tmp_path: Path) -> None:
     node = nodes.start("one")
-    listen = ("node", "--listen", "127.0.0.1:0")
+    listen = ("node", "--listen", "127.0.0.1:0", "--http", "off")
     told = Person(tmp_path / "home", "islands").run(*listen, "--data", tmp_path / "one", code=7)
     assert "another node uses" in told.err
     assert "--data DIR" in told.err
     told = Person(tmp_path / "home", "islands").run(
-        "node", "--listen", node.address, "--data", tmp_path / "two", code=7
+        "node", "--listen", node.address, "--http", "off", "--data", tmp_path / "two", code=7
     )
     assert f"cannot listen on {node.address}: Address already in use" in told.err
     assert node.stop() == 0
@@ -100,7 +110,7 @@ def test_a_damaged_key_is_never_replaced(nodes: Nodes, tmp_path: Path) -> None:
     key = tmp_path / "one" / "node.key"
     key.write_bytes(b"short")
     told = Person(tmp_path / "home", "islands").run(
-        "node", "--listen", "127.0.0.1:0", "--data", tmp_path / "one", code=7
+        "node", "--listen", "127.0.0.1:0", "--http", "off", "--data", tmp_path / "one", code=7
     )
     assert "is damaged: want 32 bytes, got 5" in told.err
     assert key.read_bytes() == b"short"

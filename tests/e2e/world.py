@@ -360,7 +360,7 @@ class Nodes:
         data = self.folder / name
         data.mkdir(exist_ok=True)
         log = self.folder / f"{name}.log"
-        arguments = ["--json", "node", "--listen", listen, "--data", str(data), *more]
+        arguments = ["--json", "node", "--listen", listen, "--http", "off", "--data", str(data), *more]
         with log.open("ab") as err:
             process = subprocess.Popen(
                 [*within, *COMMAND, *arguments],

@@ -1,0 +1,90 @@
+"""What goes back: JSON, and errors, which say the same as the command line does; reading JSON that comes in."""
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import trio
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from node.errors import ConfigError, NodeError
+
+log = logging.getLogger(__name__)
+
+BODY_SECONDS = 15.0
+"""For a JSON body to come, all of it."""
+_STATUS = {2: 400, 3: 404, 4: 403, 5: 503, 6: 502, 7: 500}
+"""Exit code of an error -> HTTP status; anything else is a bug of ours, 500."""
+_EXIT = {400: 2, 404: 3, 405: 2, 408: 5, 413: 2, 415: 2, 416: 2}
+"""The other way round; any other refusal is 4."""
+
+
+class HttpError(NodeError):
+    """A call that HTTP has a status of its own for: who asks it wrongly, too often, or without the right to."""
+
+    def __init__(
+        self, status: int, message: str, *, hint: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.exit_code = _EXIT.get(status, 4)
+        self.headers = dict(headers or {})
+
+
+def answer(found: object, status: int = 200) -> Response:
+    """``found`` as JSON."""
+    return JSONResponse(found, status_code=status)
+
+
+def error_fields(exc: NodeError) -> dict[str, Any]:
+    """An error as the API tells it: ``exit`` is the exit code of the command line."""
+    return {"exit": exc.exit_code, "text": str(exc), "hint": exc.hint}
+
+
+def error_answer(exc: NodeError) -> Response:
+    """What a call ended with."""
+    status, headers = _STATUS.get(exc.exit_code, 500), {}
+    if isinstance(exc, HttpError):
+        status, headers = exc.status, exc.headers
+    return JSONResponse({"error": error_fields(exc)}, status_code=status, headers=headers)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """A body of at most ``limit`` bytes; nothing beyond it is kept.
+
+    Raises:
+        HttpError: It is longer, or does not come within 15 seconds.
+    """
+    body = bytearray()
+    try:
+        with trio.fail_after(BODY_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > limit:
+                    raise HttpError(413, f"a body of this call has at most {limit} bytes")
+    except trio.TooSlowError as exc:
+        raise HttpError(408, f"the body did not come within {BODY_SECONDS:.0f} seconds") from exc
+    except ClientDisconnect as exc:
+        raise HttpError(400, "the body was cut short") from exc
+    return bytes(body)
+
+
+async def read_object(request: Request, limit: int = 64 * 1024) -> dict[str, Any]:
+    """The JSON object in the body; without a body an empty one.
+
+    Raises:
+        HttpError: It is longer than ``limit``, or does not come.
+        ConfigError: It is no JSON object.
+    """
+    body = await read_body(request, limit)
+    if not body:
+        return {}
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise ConfigError("the body is not JSON") from exc
+    if not isinstance(found, dict):
+        raise ConfigError("the body is no JSON object")
+    return found

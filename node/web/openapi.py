@@ -1,0 +1,77 @@
+"""/openapi.json: what every call says of itself, in one document (OpenAPI 3.1)."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from node.web.calls import Call
+
+_CONVERTER = re.compile(r":[a-z]+}")
+
+ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["exit", "text", "hint"],
+            "properties": {
+                "exit": {"type": "integer", "description": "The exit code of the command line for the same failure."},
+                "text": {"type": "string"},
+                "hint": {"type": ["string", "null"], "description": "What to do about it."},
+            },
+        }
+    },
+}
+
+
+def document(calls: Iterable[Call], version: str) -> dict[str, Any]:
+    """The description of ``calls``, ready for JSON."""
+    paths: dict[str, dict[str, Any]] = {}
+    for call in calls:
+        paths.setdefault(_CONVERTER.sub("}", call.path), {})[call.method.lower()] = _operation(call)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "archipel", "version": version, "description": "A node, by its own page and by programs."},
+        "paths": paths,
+        "components": {
+            "schemas": {"Error": ERROR},
+            "responses": {"Error": {"description": "What went wrong.", "content": _json(_ref("schemas/Error"))}},
+            "securitySchemes": {
+                "session": {"type": "http", "scheme": "bearer", "description": "The token that POST /v1/session gives."}
+            },
+        },
+    }
+
+
+def _operation(call: Call) -> dict[str, Any]:
+    found: dict[str, Any] = {"summary": call.summary, "responses": {}}
+    if call.private:
+        found["security"] = [{"session": []}]
+    if call.parameters:
+        found["parameters"] = list(call.parameters)
+    if call.body is not None:
+        found["requestBody"] = {"required": True, "content": _json(dict(call.body))}
+    elif call.binary:
+        content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        found["requestBody"] = {"required": True, "content": content}
+    for status, what in (call.answers or {200: {}}).items():
+        found["responses"][str(status)] = _response(what)
+    found["responses"]["default"] = _ref("responses/Error")
+    return found
+
+
+def _response(what: Any) -> dict[str, Any]:
+    if what is None:
+        return {"description": "Done."}
+    if isinstance(what, str):
+        return {"description": "What was asked for.", "content": {what: {}}}
+    return {"description": "What was asked for.", "content": _json(dict(what))}
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _ref(place: str) -> dict[str, str]:
+    return {"$ref": f"#/components/{place}"}

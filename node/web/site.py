@@ -1,0 +1,99 @@
+"""Which calls and files there are, and around them who may use them: on the node's own page, and on a gateway."""
+
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from node.serving.statements import software
+from node.web.answers import HttpError, answer, error_answer
+from node.web.api import status
+from node.web.calls import Call, Check
+from node.web.files import Page, PageFile
+from node.web.guard import Guard
+from node.web.limits import Limits
+from node.web.openapi import document
+from node.web.parts import Parts
+from node.web.session import Session
+from protocol.ids import Address
+
+
+def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGIApp:
+    """All of it, for the user who runs the node.
+
+    Args:
+        parts: Of the node.
+        files: Of the page.
+        address: Where it is served, a loopback address.
+    """
+    world = parts.client.world
+    session = Session.begin(world.random_bytes, software(), world.blocking)
+    give = Call(
+        method="POST",
+        path="/v1/session",
+        handler=session.give,
+        summary="The session token, for the node's own page.",
+        private=False,
+        answers={200: _SESSION},
+    )
+    groups: tuple[Sequence[Call], ...] = ([give], status.calls(parts))
+    app = _application([call for group in groups for call in group], session.check, Page(files))
+    return Guard(app, _names(address))
+
+
+def gateway_site(parts: Parts, files: dict[str, PageFile], *, uploads: bool, secure: bool) -> ASGIApp:
+    """What everybody may use: the page that opens links, sealed segments, and whether the node runs.
+
+    Args:
+        parts: Of the node.
+        files: Of the page.
+        uploads: Whether segments are taken that browsers have sealed.
+        secure: Whether it is served with TLS.
+    """
+    app = _application(status.gateway_calls(parts, uploads=uploads), _nobody, Page(files))
+    schemes = ("https",) if secure else ("http", "https")  # a reverse proxy's, which we do not see
+    return Limits(Guard(app, None, schemes))
+
+
+def _nobody(_: Request) -> None:
+    raise HttpError(401, "a gateway has no private calls")
+
+
+_SESSION = {
+    "type": "object",
+    "required": ["token", "version"],
+    "properties": {"token": {"type": "string"}, "version": {"type": "string"}},
+}
+
+
+def _application(calls: Sequence[Call], check: Check, page: Page) -> Starlette:
+    described = document(calls, software())
+
+    async def openapi(_: Request) -> Response:
+        return answer(described)
+
+    routes: list[BaseRoute] = [call.route(check) for call in calls]
+    routes.append(Route("/openapi.json", openapi))
+    routes.append(Route("/{path:path}", page.serve))
+    return Starlette(routes=routes, exception_handlers={HTTPException: _no_such, HttpError: _failed})
+
+
+async def _no_such(_: Request, exc: Exception) -> Response:
+    """No such path, or no such method there."""
+    assert isinstance(exc, HTTPException)
+    text = {404: "there is nothing here", 405: "this is not to be done there"}.get(exc.status_code, exc.detail)
+    return error_answer(HttpError(exc.status_code, text, headers=exc.headers))
+
+
+async def _failed(_: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HttpError)
+    return error_answer(exc)
+
+
+def _names(address: Address) -> frozenset[str]:
+    """What a browser on this machine may call it."""
+    return frozenset(f"{host}:{address.port}" for host in ("127.0.0.1", "localhost", "[::1]"))
