@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -13,6 +14,7 @@ from node.names.reading import resolve
 from node.names.seen import Seen
 from node.progress import Progress
 from node.reading.opened import Opened
+from node.reading.slots import Slots
 from node.reading.together import Together
 from protocol.links import Link, NameLink
 from protocol.names import NameReader
@@ -21,6 +23,8 @@ MOST_WEIGHT = 200_000
 """Entries of all deposits that are kept, about 80 MB; one that has more is kept alone."""
 MOST_KEPT = 64
 """Deposits; and names, of which it is known what they lead to."""
+AT_ONCE = 4
+"""Deposits that are being opened: a table of contents may take 256 MiB, and a stranger may have made it."""
 NAME_SECONDS = 30.0
 """How long a name is taken to lead where it led."""
 
@@ -34,6 +38,7 @@ class Shelf:
     """The one that was used last is the last."""
     _names: OrderedDict[NameLink, tuple[Link, float]] = field(default_factory=OrderedDict)
     """Where each leads, and when that was asked, by trio's clock."""
+    _room: Slots = field(default_factory=partial(Slots, AT_ONCE, "opening deposits"))
     _opening: Together[Link, Opened] = field(default_factory=Together)
     _resolving: Together[NameLink, Link] = field(default_factory=Together)
 
@@ -55,7 +60,8 @@ class Shelf:
 
     async def _fetch(self, client: Client, link: Link) -> Opened:
         downloader = Downloader(client, Progress())
-        opened = Opened(link, await read_contents(downloader, link))
+        async with self._room.taken():
+            opened = Opened(link, await read_contents(downloader, link))
         opened.learn(downloader)
         return opened
 

@@ -9,9 +9,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from node.home import Home
+from node.reading.served import Served
+from node.reading.shelf import Shelf
 from node.serving.statements import software
 from node.web.answers import HttpError, answer, error_answer
-from node.web.api import status
+from node.web.api import files, status
 from node.web.calls import Call, Check
 from node.web.files import Page, PageFile
 from node.web.guard import Guard
@@ -22,12 +25,12 @@ from node.web.session import Session
 from protocol.ids import Address
 
 
-def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGIApp:
+def own_site(parts: Parts, page: dict[str, PageFile], address: Address) -> ASGIApp:
     """All of it, for the user who runs the node.
 
     Args:
         parts: Of the node.
-        files: Of the page.
+        page: Its files.
         address: Where it is served, a loopback address.
     """
     world = parts.client.world
@@ -40,8 +43,9 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         private=False,
         answers={200: _SESSION},
     )
-    groups: tuple[Sequence[Call], ...] = ([give], status.calls(parts))
-    app = _application([call for group in groups for call in group], session.check, Page(files))
+    served = Served(parts.client, Shelf(parts.home or Home(parts.data)))
+    groups: tuple[Sequence[Call], ...] = ([give], status.calls(parts), files.calls(served))
+    app = _application([call for group in groups for call in group], session.check, Page(page))
     return Guard(app, _names(address))
 
 
