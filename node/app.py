@@ -44,6 +44,7 @@ from node.store.datafolder import CONTACTS_FILE, load_identity, locked_folder
 from node.store.expiring import run_expiry
 from node.store.recordfile import RECORDS_FILE, RecordFile, persisting
 from node.traffic import Traffic
+from node.web.tickets import Tickets
 from protocol.identity import Identity, Network
 from protocol.ids import Address
 
@@ -260,12 +261,13 @@ class _Node:
                 await services.start(self.dht.run)
                 status = self._status()
                 desk = DepositorDesk(self.store, self.lists, self.outside.blocking)
-                handlers = {"status": status.answer, "leave": self._leave, **desk.handlers}
+                tickets = Tickets(self.outside.random_bytes)
+                handlers = {"status": status.answer, "leave": self._leave, "open": tickets.open, **desk.handlers}
                 await services.start(Control(self.config.data, handlers).run)
                 if self.config.metrics is not None:
                     await services.start(partial(serve_metrics, self.config.metrics, status.look))
                 if self.config.http is not None or self.config.gateway is not None:
-                    await self._serve_pages(services, status, desk)
+                    await self._serve_pages(services, status, desk, tickets)
                 services.start_soon(self.peers.run)
                 services.start_soon(self.lists.run, self.store, self.outside.blocking)
                 services.start_soon(
@@ -304,17 +306,20 @@ class _Node:
         services.start_soon(keep_contacts, self.config.data / CONTACTS_FILE, self.dht.contacts, blocking)
         started.set()
 
-    async def _serve_pages(self, services: trio.Nursery, status: Status, desk: DepositorDesk) -> None:
+    async def _serve_pages(self, services: trio.Nursery, status: Status, desk: DepositorDesk, tickets: Tickets) -> None:
         """The page of the node and its API, and the one for everybody. Loaded here: without, a node is smaller."""
         from node.web.parts import Parts  # noqa: PLC0415
         from node.web.server import bind, run_gateway, run_page  # noqa: PLC0415
 
         client = client_beside(self.dht, self.statements.network, self.outside, self.traffic.asked)
         services.start_soon(client.peers.run)
-        parts = Parts(client=client, status=status, desk=desk, home=self.config.home, data=self.config.data)
+        parts = Parts(
+            client=client, status=status, desk=desk, home=self.config.home, tickets=tickets, data=self.config.data
+        )
         if self.config.http is not None:
             try:
                 listener, self.page = await bind(SystemTransport(), self.config.http)  # no limit within the machine
+                tickets.page = self.page
             except MachineError as exc:
                 if self.config.http_wanted:
                     raise

@@ -7,6 +7,7 @@ from node.client import Client
 from node.home import Home
 from node.serving.depositors import DepositorDesk
 from node.status import Status
+from node.web.tickets import Tickets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,5 +20,6 @@ class Parts:
     desk: DepositorDesk
     home: Home | None
     """Whose account and drive the page shows; None: nobody's."""
+    tickets: Tickets
     data: Path
     """The node's data folder."""

@@ -14,7 +14,7 @@ from node.reading.served import Served
 from node.reading.shelf import Shelf
 from node.serving.statements import software
 from node.web.answers import HttpError, answer, error_answer
-from node.web.api import files, status
+from node.web.api import files, opened, status
 from node.web.calls import Call, Check
 from node.web.files import Page, PageFile
 from node.web.guard import Guard
@@ -44,7 +44,7 @@ def own_site(parts: Parts, page: dict[str, PageFile], address: Address) -> ASGIA
         answers={200: _SESSION},
     )
     served = Served(parts.client, Shelf(parts.home or Home(parts.data)))
-    groups: tuple[Sequence[Call], ...] = ([give], status.calls(parts), files.calls(served))
+    groups: tuple[Sequence[Call], ...] = ([give], status.calls(parts), opened.calls(parts), files.calls(served))
     app = _application([call for group in groups for call in group], session.check, Page(page))
     return Guard(app, _names(address))
 
