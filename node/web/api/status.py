@@ -10,7 +10,7 @@ from node.web.parts import Parts
 
 _HEALTH = {
     "type": "object",
-    "required": ["ok", "storing", "page", "uploads"],
+    "required": ["ok", "storing", "page", "uploads", "network"],
     "properties": {
         "ok": {"type": "boolean"},
         "storing": {"type": "boolean"},
@@ -18,6 +18,7 @@ _HEALTH = {
             "enum": ["own", "gateway"],
             "description": "Whose page this is: the user's who runs the node, or everybody's.",
         },
+        "network": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "The id of the network, in hex."},
         "uploads": {"type": "boolean", "description": "Whether sealed segments are taken: POST /v1/segments."},
     },
 }
@@ -59,8 +60,10 @@ def gateway_calls(parts: Parts, *, uploads: bool) -> list[Call]:
 
 
 def _health(parts: Parts, *, page: str, uploads: bool) -> Call:
+    told = {"ok": True, "page": page, "uploads": uploads, "network": parts.client.network.id.hex()}
+
     async def health(_: Request) -> Response:
-        return answer({"ok": True, "storing": parts.status.statements.storing, "page": page, "uploads": uploads})
+        return answer({**told, "storing": parts.status.statements.storing})
 
     return Call(
         method="GET",
