@@ -15,7 +15,7 @@ from node.reading.slots import Slots
 from protocol.errors import LinkError
 from protocol.links import SealedLink, parse_link
 
-STREAMS = 12
+STREAMS = 8
 """Files that are read at once; each takes up to 10 MB of memory."""
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Any
 
 import trio
@@ -60,10 +61,11 @@ async def read_body(request: Request, limit: int) -> bytes:
     body = bytearray()
     try:
         with trio.fail_after(BODY_SECONDS):
-            async for part in request.stream():
-                body += part
-                if len(body) > limit:
-                    raise HttpError(413, f"a body of this call has at most {limit} bytes")
+            async with aclosing(request.stream()) as parts:
+                async for part in parts:
+                    body += part
+                    if len(body) > limit:
+                        raise HttpError(413, f"a body of this call has at most {limit} bytes")
     except trio.TooSlowError as exc:
         raise HttpError(408, f"the body did not come within {BODY_SECONDS:.0f} seconds") from exc
     except ClientDisconnect as exc:

@@ -14,8 +14,10 @@ from node.reading.served import Served
 from node.reading.shelf import Shelf
 from node.serving.statements import software
 from node.web.answers import HttpError, answer, error_answer
-from node.web.api import files, opened, status
+from node.web.api import files as plain
+from node.web.api import opened, status
 from node.web.calls import Call, Check
+from node.web.dav.mount import Dav
 from node.web.files import Page, PageFile
 from node.web.guard import Guard
 from node.web.limits import Limits
@@ -25,12 +27,12 @@ from node.web.session import Session
 from protocol.ids import Address
 
 
-def own_site(parts: Parts, page: dict[str, PageFile], address: Address) -> ASGIApp:
+def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGIApp:
     """All of it, for the user who runs the node.
 
     Args:
         parts: Of the node.
-        page: Its files.
+        files: Of the page.
         address: Where it is served, a loopback address.
     """
     world = parts.client.world
@@ -44,8 +46,9 @@ def own_site(parts: Parts, page: dict[str, PageFile], address: Address) -> ASGIA
         answers={200: _SESSION},
     )
     served = Served(parts.client, Shelf(parts.home or Home(parts.data)))
-    groups: tuple[Sequence[Call], ...] = ([give], status.calls(parts), opened.calls(parts), files.calls(served))
-    app = _application([call for group in groups for call in group], session.check, Page(page))
+    groups: tuple[Sequence[Call], ...] = ([give], status.calls(parts), opened.calls(parts), plain.calls(served))
+    calls = [call for group in groups for call in group]
+    app = _application(calls, session.check, Page(files), Dav(served, parts.home).route())
     return Guard(app, _names(address))
 
 
@@ -74,13 +77,13 @@ _SESSION = {
 }
 
 
-def _application(calls: Sequence[Call], check: Check, page: Page) -> Starlette:
+def _application(calls: Sequence[Call], check: Check, page: Page, *more: Route) -> Starlette:
     described = document(calls, software())
 
     async def openapi(_: Request) -> Response:
         return answer(described)
 
-    routes: list[BaseRoute] = [call.route(check) for call in calls]
+    routes: list[BaseRoute] = [*(call.route(check) for call in calls), *more]
     routes.append(Route("/openapi.json", openapi))
     routes.append(Route("/{path:path}", page.serve))
     return Starlette(routes=routes, exception_handlers={HTTPException: _no_such, HttpError: _failed})
