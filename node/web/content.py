@@ -3,7 +3,7 @@
 import mimetypes
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 from urllib.parse import quote
 
 import trio
@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 from node.errors import NodeError
 from node.reading.opened import Opened
 from node.reading.served import Served
-from node.web.answers import HttpError, error_answer
+from node.web.answers import error_answer
+from node.web.ranges import asked_range, has_it
 from protocol.manifest import Entry
 
 POLICY = (
@@ -93,63 +94,14 @@ def file_answer(request: Request, served: Served, opened: Opened, index: int, na
     }
     if changed is not None:
         headers["Last-Modified"] = format_datetime(changed, usegmt=True)
-    if _is_known(request.headers, tag, changed):
+    if has_it(request, tag, changed):
         del headers["Content-Type"], headers["Content-Disposition"]
         return Response(status_code=304, headers=headers)
-    status, start, stop = 200, 0, entry.size
-    asked = request.headers.get("range")
-    if asked is not None and _still_valid(request.headers.get("if-range"), tag, changed):
-        found = parse_range(asked, entry.size)
-        if found is not None:
-            status, (start, stop) = 206, found
-            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{entry.size}"
-    return _FileAnswer(served, opened, index, (start, stop), status, headers)
-
-
-def parse_range(text: str, size: int) -> tuple[int, int] | None:
-    """First byte and end of the one range that is asked for; None: of several, or of no range, all of it is sent.
-
-    Raises:
-        HttpError: It begins at or beyond the end of ``size`` bytes.
-    """
-    unit, _, rest = text.partition("=")
-    first, dash, last = (part.strip() for part in rest.partition("-"))
-    digits = [part for part in (first, last) if part]
-    if unit.strip().lower() != "bytes" or not dash or not digits or len(text) > 64:
-        return None
-    if not all(part.isascii() and part.isdigit() for part in digits):
-        return None
-    if not first:
-        start, stop = max(0, size - int(last)), size
-    elif last and int(last) < int(first):
-        return None
-    else:
-        start, stop = int(first), min(size, int(last) + 1) if last else size
-    if start >= stop:
-        raise HttpError(416, f"the file has {size} bytes", headers={"Content-Range": f"bytes */{size}"})
-    return start, stop
-
-
-def _is_known(headers: Mapping[str, str], tag: str, changed: datetime | None) -> bool:
-    """Whether the client says that it has just this file."""
-    tags = headers.get("if-none-match")
-    if tags is not None:
-        return any(known.strip().removeprefix("W/") in (tag, "*") for known in tags.split(","))
-    since = _date(headers.get("if-modified-since"))
-    return changed is not None and since is not None and changed <= since
-
-
-def _still_valid(condition: str | None, tag: str, changed: datetime | None) -> bool:
-    """Whether a range may be sent: the client has a part of this file, not of another one."""
-    return condition is None or condition.strip() == tag or (changed is not None and _date(condition) == changed)
-
-
-def _date(text: str | None) -> datetime | None:
-    try:
-        found = None if text is None else parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return found if found is None or found.tzinfo is not None else found.replace(tzinfo=UTC)
+    wanted = asked_range(request, entry.size, tag, changed)
+    start, stop = wanted or (0, entry.size)
+    if wanted is not None:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{entry.size}"
+    return _FileAnswer(served, opened, index, (start, stop), 200 if wanted is None else 206, headers)
 
 
 class _FileAnswer(Response):

@@ -7,6 +7,8 @@ from node.client import Client
 from node.home import Home
 from node.serving.depositors import DepositorDesk
 from node.status import Status
+from node.web.sealed.gather import SealedSegments
+from node.web.sealed.receiving import SealedUploads
 from node.web.tickets import Tickets
 
 
@@ -21,5 +23,9 @@ class Parts:
     home: Home | None
     """Whose account and drive the page shows; None: nobody's."""
     tickets: Tickets
+    segments: SealedSegments
+    """Gathered for whoever opens them elsewhere; in memory that both pages share."""
+    uploads: SealedUploads
+    """The other way; of the same memory."""
     data: Path
     """The node's data folder."""

@@ -15,7 +15,7 @@ from node.reading.shelf import Shelf
 from node.serving.statements import software
 from node.web.answers import HttpError, answer, error_answer
 from node.web.api import files as plain
-from node.web.api import opened, status
+from node.web.api import names, opened, segments, status
 from node.web.calls import Call, Check
 from node.web.dav.mount import Dav
 from node.web.files import Page, PageFile
@@ -46,7 +46,15 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         answers={200: _SESSION},
     )
     served = Served(parts.client, Shelf(parts.home or Home(parts.data)))
-    groups: tuple[Sequence[Call], ...] = ([give], status.calls(parts), opened.calls(parts), plain.calls(served))
+    groups: tuple[Sequence[Call], ...] = (
+        [give],
+        status.calls(parts),
+        opened.calls(parts),
+        segments.calls(parts.segments),
+        segments.upload_calls(parts.uploads, segments.OWN_LEASE_SECONDS, private=True),
+        names.calls(parts.client),
+        plain.calls(served),
+    )
     calls = [call for group in groups for call in group]
     app = _application(calls, session.check, Page(files), Dav(served, parts.home).route())
     return Guard(app, _names(address))
@@ -61,7 +69,14 @@ def gateway_site(parts: Parts, files: dict[str, PageFile], *, uploads: bool, sec
         uploads: Whether segments are taken that browsers have sealed.
         secure: Whether it is served with TLS.
     """
-    app = _application(status.gateway_calls(parts, uploads=uploads), _nobody, Page(files))
+    calls = [
+        *status.gateway_calls(parts, uploads=uploads),
+        *segments.calls(parts.segments),
+        *names.calls(parts.client),
+    ]
+    if uploads:
+        calls += segments.upload_calls(parts.uploads, segments.GATEWAY_LEASE_SECONDS, private=False)
+    app = _application(calls, _nobody, Page(files))
     schemes = ("https",) if secure else ("http", "https")  # a reverse proxy's, which we do not see
     return Limits(Guard(app, None, schemes))
 

@@ -10,10 +10,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from node.web.guard import PAGE_POLICY
+
 STATIC = Path(__file__).parents[2] / "node" / "web" / "static"
 PAGES = Path(__file__).parent / "pages"
-TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".json": "application/json"}
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; worker-src 'self'"
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+}
+HEALTH = {"ok": True, "storing": True, "page": "gateway", "uploads": False, "network": bytes(32).hex()}
 MAX_BODY = 17 << 20
 
 
@@ -38,7 +46,7 @@ class Site:
         self.asked: list[tuple[str, str | None]] = []
         """(path, Range) of each request under /v1."""
         self.faults: deque[str] = deque()
-        """What happens to the next requests under /v1: a status, "cut" in the middle, "drop" without answer, "ok"."""
+        """What happens to the next requests under /v1: a status, "cut" in the middle, "drop" without answer."""
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -77,6 +85,10 @@ class Site:
         if (found := re.fullmatch(r"/v1/names/([0-9a-f]{64})", path)) is not None:
             data = self.names.get(found[1])
             return None if data is None else (data, TYPES[".json"])
+        if path == "/healthz":
+            return json.dumps(HEALTH).encode(), TYPES[".json"]
+        if path == "/":
+            path = "/index.html"
         folder, name = (PAGES, path.removeprefix("/tests/")) if path.startswith("/tests/") else (STATIC, path[1:])
         file = folder / name
         if re.fullmatch(r"[a-z0-9/_.-]+", name) is None or ".." in name or not file.is_file():
@@ -134,7 +146,7 @@ class Site:
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(data)))
-                self.send_header("Content-Security-Policy", POLICY)
+                self.send_header("Content-Security-Policy", PAGE_POLICY)
                 self.send_header("X-Content-Type-Options", "nosniff")
                 self.end_headers()
                 self.wfile.write(data[: len(data) // 2] if cut else data)

@@ -3,7 +3,8 @@
 import { Integrity, Network, errorOfStatus } from "./errors.js";
 
 const MAX_TEXT_BYTES = 65536;
-const IDLE_SECONDS = 30;
+/** A node gathers a segment before it sends the first byte of it. */
+const IDLE_SECONDS = 60;
 const POST_SECONDS = 600;
 /** Without cookies, and past the browser's cache, which makes requests for parts of one thing wait for each other. */
 const PLAIN = { cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer", redirect: "error" };
@@ -12,7 +13,7 @@ const PLAIN = { cache: "no-store", credentials: "omit", referrerPolicy: "no-refe
  * @param {typeof fetch} fetch
  * @param {{base?: string, onBytes?: (count: number) => void}} [options] what stands before paths; who hears of bytes
  * @returns {(path: string, options: {range?: [number, number], limit: number, signal?: AbortSignal}) => Promise<Uint8Array>}
- *   range: first and last byte, both included; limit: bytes there may be at most. Throws Network (also after 30 s
+ *   range: first and last byte, both included; limit: bytes there may be at most. Throws Network (also after 60 s
  *   without a byte), NotFound, Integrity, Refused, or the signal's reason
  */
 export function httpGet(fetch, { base = "", onBytes } = {}) {
