@@ -57,6 +57,6 @@ def has_it(request: Request, tag: str, changed: datetime | None = None) -> bool:
 def _date(text: str) -> datetime | None:
     try:
         found = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # also a year of many digits
         return None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
