@@ -6,13 +6,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from node.errors import ConfigError, NotFoundError
+from node.errors import ConfigError, NetworkError, NotFoundError
 from node.home import Home
 from node.names.seen import Seen
 from node.names.writing import publish_version
 from node.reading import shelf as shelves
 from node.reading.opened import FIRST_PIECE_BYTES, MOST_PIECE_BYTES
 from node.reading.shelf import NAME_SECONDS, Shelf
+from node.reading.slots import WAIT_SECONDS, Slots
 from node.reading.tree import find
 from protocol.ids import SegmentId
 from protocol.links import Link, LinkKind, NameLink
@@ -106,3 +107,17 @@ async def test_a_name_leads_to_what_was_published_last(autojump_clock: MockClock
                 await trio.sleep(NAME_SECONDS)
             opened = await shelf.open(bob.client, name)
             assert await opened.read(bob.client, 0, 0, 99) == content
+
+
+async def test_only_so_many_are_opened_at_once(autojump_clock: MockClock, base: Path) -> None:
+    async with archipelago(base, 12) as islands, islands.user("alice") as alice, islands.user("bob") as bob:
+        link, _ = await publish(islands, alice, "file", 100)
+        shelf = Shelf(Home(base / "home-bob"))
+        shelf._room = Slots(1, "opening deposits")
+        async with shelf._room.taken():
+            began = trio.current_time()
+            full = await failure(shelf.open(bob.client, link))
+            assert isinstance(full, NetworkError)
+            assert "opening deposits" in str(full)
+            assert trio.current_time() - began == WAIT_SECONDS
+        assert (await shelf.open(bob.client, link)).entry(0).size == 100
