@@ -131,7 +131,9 @@ class Uploader:
     async def _present(self, descriptor: Descriptor) -> Spread:
         """What the network has of a segment and, if that is not all, who might take the rest."""
         lease = self.terms.sign(self.identity, self.client.network.id, descriptor.id, descriptor.layout.length)
-        spread = Spread(descriptor, lease, self.terms, receipts_wanted=self.book is not None, reviving=True)
+        spread = Spread(
+            descriptor, lease, self.terms, self.identity.key, receipts_wanted=self.book is not None, reviving=True
+        )
         if self.journal.seen(descriptor.id):
             look = partial(seek, self.client, spread)
             await find_present(self.client, self.identity, spread, self.questions, look)

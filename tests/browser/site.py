@@ -46,7 +46,7 @@ class Site:
         self.asked: list[tuple[str, str | None]] = []
         """(path, Range) of each request under /v1."""
         self.faults: deque[str] = deque()
-        """What happens to the next requests under /v1: a status, "cut" in the middle, "drop" without answer, "ok"."""
+        """What happens to the next requests under /v1: a status, "cut" in the middle, "drop" without answer."""
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})

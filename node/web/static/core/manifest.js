@@ -41,7 +41,7 @@ export class Entry {
 
   /** The path as text. Bytes that are no UTF-8 show as U+FFFD: compare `raw`. */
   get path() {
-    return decoder.decode(bytesOf(this.raw));
+    return /^[\x00-\x7f]*$/.test(this.raw) ? this.raw : decoder.decode(bytesOf(this.raw));
   }
 
   /** @returns {"file"|"folder"|"symlink"} */

@@ -5,7 +5,7 @@
  * segment's id, hashes against the descriptor, each block against its hash and its seal.
  */
 
-import { concat, hex, unhex } from "./bytes.js";
+import { byteString, concat, hex, unhex, utf8 } from "./bytes.js";
 import { CoreError, Integrity, LinkError, Malformed, Network, NotFound, Unsupported } from "./errors.js";
 import { parseLink } from "./links.js";
 import { extents, openIndex, openRoot, readManifest } from "./manifest.js";
@@ -19,6 +19,8 @@ import {
 
 /** Segments in memory at a time, the one that is being used included. */
 const SEGMENTS_AHEAD = 3;
+/** Bytes that nobody wants are fetched with others up to so many in a row: a request costs more. */
+const WIDE_BYTES = 4 * BLOCK_BYTES;
 const HEADS_KEPT = 256;
 const MAX_SMALL_BYTES = 4 * 1024 * 1024;
 const MAX_RECORDS_BYTES = 1024 * 1024;
@@ -94,52 +96,66 @@ export class Deposit {
   /** @param {string} path  @returns {Entry} throws NotFound, and LinkError behind a verify link */
   entry(path) {
     if (this.manifest === undefined) throw new LinkError("this is a verify link: it can check the deposit, not read it");
-    const found = this.manifest.entries.find((entry) => entry.path === path);
+    const raw = byteString(utf8(path));
+    const found = this.manifest.entries.find((entry) => entry.raw === raw);
     if (found === undefined) throw new NotFound("there is no such path in the deposit");
     return found;
   }
 
   /**
-   * Bytes `start` to `stop` (excluded) of a file, verified, in order: at most one step at a time, at most three steps in
-   * memory. Whatever has been yielded belongs to the caller.
+   * Bytes `start` to `stop` (excluded) of a file, verified, in order: a step at a time, at most three steps in memory.
+   * What is yielded is good until more is asked for, or is the caller's who transfers it before that.
    *
    * @param {Entry} entry of this deposit's manifest
    * @param {number} [start]
    * @param {number} [stop] the end of the file at most
+   * @param {object} [options] as `readRuns` has them
+   * @returns {AsyncGenerator<Uint8Array>} ends what is under way when it is left; throws as `openLink`
+   */
+  async *read(entry, start = 0, stop = entry.size, options) {
+    for await (const { data } of this.readRuns([{ entry, start, stop }], options)) yield data;
+  }
+
+  /**
+   * Runs of bytes of many files, as `read` does for one. What lies side by side is fetched at once: so a folder of small
+   * files is read in the order of the manifest. What is yielded is good until more is asked for.
+   *
+   * @param {Iterable<{entry: Entry, start?: number, stop?: number}>} runs
    * @param {object} [options]
    * @param {number} [options.stepBytes] fetched at once, in whole blocks: 131,072 to 16,777,216, a whole segment
    * @param {AbortSignal} [options.signal]
-   * @returns {AsyncGenerator<Uint8Array>} ends what is under way when it is left; throws as `openLink`
+   * @returns {AsyncGenerator<{entry: Entry, at: number, data: Uint8Array}>} at: where in the file; nothing for empty runs
    */
-  async *read(entry, start = 0, stop = entry.size, { stepBytes = SEGMENT_BYTES, signal } = {}) {
-    const { segments, inline } = this.manifest;
-    const end = Math.min(stop, entry.size);
-    if (start >= end) return;
-    if (!segments.length) {
-      yield inline.slice(entry.offset + start, entry.offset + end);
-      return;
-    }
+  async *readRuns(runs, { stepBytes = SEGMENT_BYTES, signal } = {}) {
     const left = new AbortController();
     const both = signal ? AbortSignal.any([signal, left.signal]) : left.signal;
-    const steps = stepsOf(extents(entry, segments, start, end), segments, stepBytes);
+    const steps = stepsOf(this.manifest, runs, Math.max(1, Math.floor(stepBytes / BLOCK_BYTES)));
     const under = [];
     try {
       for (;;) {
         for (let step; under.length < SEGMENTS_AHEAD && (step = steps.next().value); ) {
-          under.push(this.#step(step, both));
+          under.push(this.#fetched(step, both));
           under.at(-1).catch(() => {}); // whoever waits for it hears of it
         }
         if (!under.length) return;
-        yield await under.shift();
+        const slices = await under.shift();
+        yield* slices;
+        this.#segments.memory.give(slices[0].data.buffer);
       }
     } finally {
       left.abort();
     }
   }
 
-  async #step({ ref, first, count, skip, size }, signal) {
-    const data = await this.#segments.blocks(ref, first, count, signal);
-    return data.subarray(skip, skip + size);
+  async #fetched({ segment, first, stop, slices }, signal) {
+    const { segments, inline } = this.manifest;
+    const count = Math.ceil(stop / BLOCK_BYTES) - first;
+    const inSegment = segment !== undefined;
+    const data = inSegment ? await this.#segments.blocks(segments[segment], first, count, signal) : inline;
+    return slices.map(({ entry, at, offset, size }) => {
+      const part = data.subarray(offset, offset + size);
+      return { entry, at, data: inSegment ? part : part.slice() };
+    });
   }
 
   /**
@@ -150,23 +166,55 @@ export class Deposit {
   async readSmall(entry, start, stop, signal) {
     const end = Math.min(stop, entry.size, start + MAX_SMALL_BYTES);
     const parts = [];
-    for await (const part of this.read(entry, start, end, { stepBytes: MAX_SMALL_BYTES, signal })) parts.push(part);
-    return parts.length === 1 ? parts[0] : concat(...parts);
+    for await (const part of this.read(entry, start, end, { stepBytes: MAX_SMALL_BYTES, signal })) parts.push(part.slice());
+    return concat(...parts);
   }
 }
 
-/** What to fetch at once, for runs of bytes of segments. */
-function* stepsOf(runs, segments, stepBytes) {
-  const most = Math.max(1, Math.floor(stepBytes / BLOCK_BYTES));
-  for (const { segment, offset, length } of runs) {
-    const end = offset + length;
-    for (let at = offset; at < end; ) {
-      const first = Math.floor(at / BLOCK_BYTES);
-      const until = Math.min(end, (first + most) * BLOCK_BYTES);
-      const count = Math.ceil(until / BLOCK_BYTES) - first;
-      yield { ref: segments[segment], first, count, skip: at - first * BLOCK_BYTES, size: until - at };
-      at = until;
+/** What to fetch at once, `blocks` at most: of the same segment, onwards, and without a wide gap. */
+function* stepsOf({ segments, inline }, runs, blocks) {
+  let step = null;
+  for (const { entry, start = 0, stop = entry.size } of runs) {
+    const end = Math.min(stop, entry.size);
+    if (start >= end) continue;
+    if (!segments.length) {
+      const slice = { entry, at: start, offset: entry.offset + start, size: end - start };
+      yield { first: 0, stop: inline.length, slices: [slice] };
+      continue;
     }
+    let at = start;
+    for (const { segment, offset, length } of extents(entry, segments, start, end)) {
+      for (let from = offset; from < offset + length; ) {
+        const isNext = step?.segment === segment && from >= step.stop && from - step.stop <= WIDE_BYTES;
+        if (!isNext || from >= (step.first + blocks) * BLOCK_BYTES) {
+          if (step !== null) yield step;
+          step = { segment, first: Math.floor(from / BLOCK_BYTES), stop: from, slices: [] };
+        }
+        step.stop = Math.min(offset + length, (step.first + blocks) * BLOCK_BYTES);
+        step.slices.push({ entry, at, offset: from - step.first * BLOCK_BYTES, size: step.stop - from });
+        at += step.stop - from;
+        from = step.stop;
+      }
+    }
+  }
+  if (step !== null) yield step;
+}
+
+/** Memory for steps, used again and again: what is only let go of piles up by the hundred MB until it is collected. */
+class Memory {
+  #kept = [];
+
+  /** @returns {ArrayBuffer} `size` bytes or more, with anything in them */
+  take(size) {
+    const at = this.#kept.findIndex(({ byteLength }) => byteLength >= size && byteLength < 2 * size);
+    return at < 0 ? new ArrayBuffer(size) : this.#kept.splice(at, 1)[0];
+  }
+
+  /** Takes memory back, unless it is somebody else's by now. */
+  give(buffer) {
+    if (buffer.detached || buffer.byteLength < BLOCK_BYTES) return;
+    this.#kept.push(buffer);
+    if (this.#kept.length > SEGMENTS_AHEAD) this.#kept.shift();
   }
 }
 
@@ -179,6 +227,7 @@ class Segments {
     this.get = get;
     this.pool = pool;
     this.waiting = { onWait };
+    this.memory = new Memory();
   }
 
   /** The plaintext of a root segment, whose length nobody knows beforehand. */
@@ -239,7 +288,8 @@ class Segments {
   /** Bytes of a sealed segment; what `isWhole` calls too short is asked for again, as if the connection broke. */
   #fetch(id, signal, limit, range, isWhole) {
     const attempt = async () => {
-      const data = await this.get(`/v1/segments/${hex(id)}`, { range, limit, signal });
+      const into = this.memory.take(limit);
+      const data = await this.get(`/v1/segments/${hex(id)}`, { range, limit, into, signal });
       if (!isWhole(data)) throw new Network("the node's answer is cut short");
       return data;
     };
