@@ -24,6 +24,25 @@ ERROR = {
     },
 }
 
+FAILURES = {
+    400: "The request cannot be: it does not fit what is written here, or means nothing.",
+    401: "The session token is missing or old.",
+    403: "Refused, by the node or by whom it asked: another site's request, a locked account, a wrong passphrase.",
+    404: "There is no such thing, or no node has it.",
+    408: "The body did not come in time.",
+    409: "What is to be made exists already.",
+    411: "The length of the body is needed.",
+    413: "The body is too large.",
+    416: "The range is not in it.",
+    421: "Asked by a name that is not this node's.",
+    429: "Too many: again after the time in `Retry-After`.",
+    500: "This machine cannot, or a bug of the node.",
+    502: "What nodes gave is damaged or not what was asked for.",
+    503: "Too few nodes answer, or the node has no room for it now.",
+    507: "The disk is full.",
+}
+"""HTTP status of an error -> what it means. Any call may end with any of them."""
+
 
 def document(calls: Iterable[Call], version: str) -> dict[str, Any]:
     """The description of ``calls``, ready for JSON."""
@@ -36,7 +55,10 @@ def document(calls: Iterable[Call], version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": {"Error": ERROR},
-            "responses": {"Error": {"description": "What went wrong.", "content": _json(_ref("schemas/Error"))}},
+            "responses": {
+                str(status): {"description": what, "content": _json(_ref("schemas/Error"))}
+                for status, what in FAILURES.items()
+            },
             "securitySchemes": {
                 "session": {"type": "http", "scheme": "bearer", "description": "The token that POST /v1/session gives."}
             },
@@ -51,22 +73,23 @@ def _operation(call: Call) -> dict[str, Any]:
     if call.parameters:
         found["parameters"] = list(call.parameters)
     if call.body is not None:
-        found["requestBody"] = {"required": True, "content": _json(dict(call.body))}
+        found["requestBody"] = {"required": bool(call.body.get("required")), "content": _json(dict(call.body))}
     elif call.binary:
         content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
         found["requestBody"] = {"required": True, "content": content}
+    found["responses"] = {str(status): _ref(f"responses/{status}") for status in FAILURES}
     for status, what in (call.answers or {200: {}}).items():
         found["responses"][str(status)] = _response(what)
-    found["responses"]["default"] = _ref("responses/Error")
     return found
 
 
 def _response(what: Any) -> dict[str, Any]:
     if what is None:
         return {"description": "Done."}
-    if isinstance(what, str):
-        return {"description": "What was asked for.", "content": {what: {}}}
-    return {"description": "What was asked for.", "content": _json(dict(what))}
+    content: dict[str, Any] = {}
+    for one in what if isinstance(what, tuple) else (what,):
+        content |= {one: {}} if isinstance(one, str) else _json(dict(one))
+    return {"description": "What was asked for.", "content": content}
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:

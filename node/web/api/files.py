@@ -64,7 +64,7 @@ def calls(served: Served) -> list[Call]:
             raise NotFoundError("this is a symbolic link that leads to no file of the deposit")
         return StreamingResponse(_listing(opened, path.strip(b"/")), media_type="application/json")
 
-    answers: dict[int, Any] = {200: _FOLDER, 206: "application/octet-stream", 304: None}
+    answers: dict[int, Any] = {200: (_FOLDER, "*/*"), 206: "*/*", 304: None}
     summary = "A file's bytes; what is in a folder."
     return [
         Call(
