@@ -44,6 +44,7 @@ from node.store.datafolder import CONTACTS_FILE, load_identity, locked_folder
 from node.store.expiring import run_expiry
 from node.store.recordfile import RECORDS_FILE, RecordFile, persisting
 from node.traffic import Traffic
+from node.web.tickets import Tickets
 from protocol.identity import Identity, Network
 from protocol.ids import Address
 
@@ -251,6 +252,8 @@ class _Node:
     join: Callable[[], Awaitable[int]]
     page: Address | None = None
     """Where the node's own page is served, once it is."""
+    gateway: Address | None = None
+    """The same of the page for everybody."""
 
     async def run(self, listener: Listener[Stream], stop: trio.Event, task_status: trio.TaskStatus[NodeInfo]) -> None:
         async with trio.open_nursery() as connections:  # outlives everything else
@@ -258,12 +261,13 @@ class _Node:
                 await services.start(self.dht.run)
                 status = self._status()
                 desk = DepositorDesk(self.store, self.lists, self.outside.blocking)
-                handlers = {"status": status.answer, "leave": self._leave, **desk.handlers}
+                tickets = Tickets(self.outside.random_bytes)
+                handlers = {"status": status.answer, "leave": self._leave, "open": tickets.open, **desk.handlers}
                 await services.start(Control(self.config.data, handlers).run)
                 if self.config.metrics is not None:
                     await services.start(partial(serve_metrics, self.config.metrics, status.look))
-                if self.config.http is not None:
-                    await self._serve_page(services, status, desk)
+                if self.config.http is not None or self.config.gateway is not None:
+                    await self._serve_pages(services, status, desk, tickets)
                 services.start_soon(self.peers.run)
                 services.start_soon(self.lists.run, self.store, self.outside.blocking)
                 services.start_soon(
@@ -302,33 +306,29 @@ class _Node:
         services.start_soon(keep_contacts, self.config.data / CONTACTS_FILE, self.dht.contacts, blocking)
         started.set()
 
-    async def _serve_page(self, services: trio.Nursery, status: Status, desk: DepositorDesk) -> None:
-        """The page of the node and its API. Loaded here, since a node that serves none is smaller without."""
-        from node.web.accountdesk import AccountDesk  # noqa: PLC0415
-        from node.web.drivedesk import DriveDesk  # noqa: PLC0415
+    async def _serve_pages(self, services: trio.Nursery, status: Status, desk: DepositorDesk, tickets: Tickets) -> None:
+        """The page of the node and its API, and the one for everybody. Loaded here: without, a node is smaller."""
         from node.web.parts import Parts  # noqa: PLC0415
-        from node.web.server import bind, run_page  # noqa: PLC0415
+        from node.web.server import bind, run_gateway, run_page  # noqa: PLC0415
 
-        assert self.config.http is not None
-        try:
-            listening, self.page = bind(self.config.http)
-        except MachineError as exc:
-            if self.config.http_wanted:
-                raise
-            log.warning("%s: this node has no page (--http H:P for another place, or off)", exc)
-            return
         client = client_beside(self.dht, self.statements.network, self.outside, self.traffic.asked)
-        accounts = AccountDesk(self.config.home, self.outside.blocking)
-        parts = Parts(
-            client=client,
-            status=status,
-            desk=desk,
-            accounts=accounts,
-            drive=DriveDesk(accounts, client),
-            home=self.config.home,
-            data=self.config.data,
+        services.start_soon(client.peers.run)
+        parts = Parts.of(
+            client=client, status=status, desk=desk, home=self.config.home, tickets=tickets, data=self.config.data
         )
-        await services.start(partial(run_page, parts, listening, self.page))
+        if self.config.http is not None:
+            try:
+                listener, self.page = await bind(SystemTransport(), self.config.http)  # no limit within the machine
+                tickets.page = self.page
+            except MachineError as exc:
+                if self.config.http_wanted:
+                    raise
+                log.warning("%s: this node has no page (--http H:P for another place, or off)", exc)
+            else:
+                await services.start(partial(run_page, parts, listener, self.page))
+        if self.config.gateway is not None:
+            listener, self.gateway = await bind(self.outside.transport, self.config.gateway.address)
+            await services.start(partial(run_gateway, parts, self.config.gateway, listener))
 
     async def _leave(self, _: Mapping[str, object]) -> AsyncGenerator[Mapping[str, object], None]:
         """Hand all chunks on, telling how far it has come; then stop."""
@@ -369,6 +369,7 @@ class _Node:
             self.config.quota_bytes,
             self.store.used_bytes,
             self.page,
+            self.gateway,
             self.statements.storing,
         )
 

@@ -15,6 +15,24 @@ from protocol.records import is_country
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    """A page for everybody, which opens links (docs/operations.md, "A public gateway")."""
+
+    address: Address
+    """Where to serve it; port 0: any."""
+    certificate: Path | None = None
+    """Its TLS certificate with the chain, PEM; None: it is served without TLS, to a reverse proxy."""
+    key: Path | None = None
+    """The certificate's private key, PEM."""
+    uploads: bool = False
+    """Whether it takes segments that were sealed in a browser."""
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ConfigError("a certificate and its key go together: --gateway-cert and --gateway-key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """What a node needs to know."""
 
@@ -54,6 +72,8 @@ class NodeConfig:
     """Where the node's own page is served, a loopback address; None: nowhere. Port 0: any."""
     http_wanted: bool = True
     """Whether a node that cannot serve its page there is not to run."""
+    gateway: GatewayConfig | None = None
+    """A page for everybody; None: none."""
 
     def __post_init__(self) -> None:
         if self.country and not is_country(self.country):
@@ -88,5 +108,7 @@ class NodeInfo:
     used_bytes: int
     http: Address | None
     """Where its page is, with the real port; None: nowhere."""
+    gateway: Address | None
+    """The same of the page for everybody."""
     storing: bool
     """False: it has not been found reachable, or knows nobody yet; it goes on trying."""

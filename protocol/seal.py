@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from protocol.erasure import coder
 from protocol.errors import IntegrityError, LocalProtocolError, NotEnoughChunksError
 from protocol.hashing import Bytes, digest, plain_digest
-from protocol.ids import SegmentId
+from protocol.ids import ChunkId, SegmentId
 from protocol.segment import (
     BLOCK_BYTES,
     SEALED_BLOCK_BYTES,
@@ -145,7 +145,7 @@ def seal_segment(
         room: Gives writable memory of so many bytes, with anything in it.
     """
     layout = plan(len(plaintext), shares)
-    memory, columns = _column_buffers(layout, room)
+    memory, columns = _column_buffers(layout, room(layout.sealed_bytes), room)
     hashes = [bytearray() for _ in range(layout.n)]
     source = memoryview(plaintext)
     cipher = BlockCipher(key)
@@ -159,17 +159,55 @@ def seal_segment(
                 hashes[index] += block_hash(out)
         if layout.k > 1:
             _code_row(layout, columns, row, hashes)
-    joined = tuple(bytes(hashes[0 if layout.k == 1 else index]) for index in range(layout.n))
-    ids = tuple(chunk_id(index, column) for index, column in enumerate(joined))
+    joined, ids = _ids(layout, hashes)
     views = tuple(column.toreadonly() for column in columns)
     return SealedSegment(Descriptor(layout, commitment(key), ids), views, joined, memory)
 
 
+def code_segment(
+    descriptor: Descriptor, sealed: memoryview, room: Callable[[int], memoryview] = _fresh
+) -> SealedSegment:
+    """Hash and code a segment that was sealed elsewhere, without its key: each chunk is the one that is named.
+
+    Args:
+        descriptor: The segment's.
+        sealed: All its sealed blocks in order: the data columns are views of it.
+        room: As for ``seal_segment``, for the parity alone.
+
+    Raises:
+        IntegrityError: These blocks give other chunks than the descriptor names.
+        LocalProtocolError: Not as many bytes as the descriptor says.
+    """
+    layout = descriptor.layout
+    if len(sealed) != layout.sealed_bytes:
+        raise LocalProtocolError(f"{layout.sealed_bytes} sealed bytes are {len(sealed)}")
+    memory, columns = _column_buffers(layout, sealed, room)
+    hashes = [bytearray() for _ in range(layout.n)]
+    for row in range(layout.rows):
+        for index in range(layout.k):
+            if row < layout.column_blocks(index):
+                hashes[index] += block_hash(columns[index][row * SEALED_BLOCK_BYTES :][:SEALED_BLOCK_BYTES])
+        if layout.k > 1:
+            _code_row(layout, columns, row, hashes)
+    joined, ids = _ids(layout, hashes)
+    wrong = [index for index in range(layout.n) if ids[index] != descriptor.chunk_ids[index]]
+    if wrong:
+        raise IntegrityError(
+            f"the blocks do not give the chunks that the descriptor names: chunk {wrong[0]} is another"
+        )
+    return SealedSegment(descriptor, tuple(column.toreadonly() for column in columns), joined, memory)
+
+
+def _ids(layout: Layout, hashes: list[bytearray]) -> tuple[tuple[bytes, ...], tuple[ChunkId, ...]]:
+    """Per chunk, its block hashes, joined, and its id. Copies of a single data column are that column."""
+    joined = tuple(bytes(hashes[0 if layout.k == 1 else index]) for index in range(layout.n))
+    return joined, tuple(chunk_id(index, column) for index, column in enumerate(joined))
+
+
 def _column_buffers(
-    layout: Layout, room: Callable[[int], memoryview]
+    layout: Layout, sealed: memoryview, room: Callable[[int], memoryview]
 ) -> tuple[tuple[memoryview, ...], list[memoryview]]:
     """The memory, and the columns in it. Copies of a single data column are that column."""
-    sealed = room(layout.sealed_bytes)
     step = layout.rows * SEALED_BLOCK_BYTES
     columns = [sealed[index * step : (index + 1) * step] for index in range(layout.k)]
     if layout.k == 1:

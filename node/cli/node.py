@@ -24,7 +24,7 @@ from node.home import Home
 from node.intervals import Intervals
 from node.net.portmap import Router, UpnpRouter
 from node.net.throttle import MIN_BYTES_PER_SECOND
-from node.nodeconfig import NodeConfig, NodeInfo
+from node.nodeconfig import GatewayConfig, NodeConfig, NodeInfo
 from node.slowsteps import instruments
 from node.store.quota import FULL_CHUNK_BYTES, HEADROOM_BYTES
 from protocol.ids import Address
@@ -67,6 +67,10 @@ OFF = "off"
     metavar="H:P",
     help="Serve its page there, to this machine alone; port 0: any; off: nowhere.",
 )
+@click.option("--gateway", metavar="H:P", help="Serve a page there that opens links, to everybody.  [default: no]")
+@click.option("--gateway-cert", metavar="FILE", help="Its TLS certificate and chain, PEM.")
+@click.option("--gateway-key", metavar="FILE", help="The certificate's key, PEM.")
+@click.option("--gateway-uploads", is_flag=True, help="It also takes what browsers have sealed.")
 @click.option("--data", metavar="DIR", help="Its data folder.  [default: HOME/node]")
 @common_options
 @click.pass_context
@@ -118,6 +122,10 @@ def _wanted(
     metrics: str | None,
     http: str,
     http_wanted: bool,
+    gateway: str | None,
+    gateway_cert: str | None,
+    gateway_key: str | None,
+    gateway_uploads: bool,
     data: str | None,
 ) -> NodeConfig:
     """What the options of `archipel node` ask for. Raises ConfigError."""
@@ -140,6 +148,20 @@ def _wanted(
         metrics=parsed_if_given("--metrics", _one, metrics),
         http=None if http == OFF else parsed("--http", _here, http),
         http_wanted=http_wanted,
+        gateway=_gateway(gateway, gateway_cert, gateway_key, gateway_uploads),
+    )
+
+
+def _gateway(address: str | None, certificate: str | None, key: str | None, uploads: bool) -> GatewayConfig | None:
+    if address is None:
+        if certificate is not None or key is not None or uploads:
+            raise ConfigError("a certificate, a key and uploads are for a gateway: --gateway H:P")
+        return None
+    return GatewayConfig(
+        address=parsed("--gateway", _here, address),
+        certificate=parsed_if_given("--gateway-cert", _path, certificate),
+        key=parsed_if_given("--gateway-key", _path, key),
+        uploads=uploads,
     )
 
 
@@ -231,9 +253,12 @@ def _ready(info: NodeInfo, network: str) -> None:
             "storing": info.storing,
             "network": network,
             "http": None if info.http is None else str(info.http),
+            "gateway": None if info.gateway is None else str(info.gateway),
         },
     )
     if info.http is not None:
         note(f"its page: http://{info.http}")
+    if info.gateway is not None:
+        note(f"its gateway, for everybody: {info.gateway}")
     if not info.storing:
         note("not storing yet: it goes on trying")

@@ -22,6 +22,7 @@ _COMMANDS = {
     "publish": ("node.cli.publish", "Publish files or folders; prints the link."),
     "fetch": ("node.cli.fetch", "Fetch what a link leads to."),
     "ls": ("node.cli.fetch", "List what a link leads to, without fetching it."),
+    "open": ("node.cli.open", "The page of the node that runs here, in a browser."),
     "drive": ("node.cli.drive", "Your drive: deposits, names, links; synced folders."),
     "share": ("node.cli.share", "A link to a deposit or a part of it, which opens nothing else."),
     "check": ("node.cli.keep", "Count the live chunks of a deposit, by audit."),
@@ -31,6 +32,7 @@ _COMMANDS = {
     "receipt": ("node.cli.receipt", "What holders signed, and whether they keep their word."),
     "name": ("node.cli.name", "Lasting links, which lead to what was published last."),
     "account": ("node.cli.account", "Your account: made here, restored anywhere from 24 words."),
+    "page-hash": ("node.cli.pagehash", "The hashes of the page's files; whether a gateway serves those."),
     "devnet": ("node.cli.devnet", "A local network of real nodes, to try things on."),
 }
 """Command -> (module, what the list of commands says): a command's imports cost nothing until it runs."""
@@ -54,7 +56,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name.replace("-", "_"))
         return command
 
     def make_context(

@@ -1,6 +1,7 @@
-"""The part of one segment that a reader wants: which rows of which columns, what has come, and opening it."""
+"""The part of one segment that a reader wants: which rows of which columns, what has come; opening it, or handing it
+on as it is."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from node.buffers import Buffers
@@ -27,10 +28,9 @@ RISKED_BLOCKS = 8
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Blocks of one segment, and the key that opens them."""
+    """Blocks of one segment."""
 
     segment: SegmentId
-    key: bytes
     length: int | None
     """Plaintext bytes of the whole segment; None when only its id is known."""
     first: int = 0
@@ -80,14 +80,17 @@ class Column:
 class Columns:
     """What is wanted of a segment and what is there of it."""
 
-    def __init__(self, part: Part, buffers: Buffers) -> None:
+    def __init__(self, part: Part, buffers: Buffers, descriptor: Descriptor | None = None) -> None:
         """Args:
         part: What is wanted.
         buffers: Where memory comes from.
+        descriptor: The segment's, when it is known.
         """
         self.part = part
         self._buffers = buffers
-        self.descriptor: Descriptor | None = None
+        self.descriptor = descriptor
+        self.hashes: dict[int, bytes] = {}
+        """Block hashes, joined, of each column whose holder has shown them."""
         self._guessing = True
         self._there: dict[int, Column] = {}
 
@@ -171,6 +174,7 @@ class Columns:
         size = sum(checked.layout.block_bytes(index, row) for row in range(*span))
         if body_bytes != size:
             raise IntegrityError(f"sent {body_bytes} bytes instead of {size}")
+        self.hashes[index] = hashes
         return Column(span, split, self._buffers.take(size))
 
     def add(self, index: int, column: Column) -> bool:
@@ -179,6 +183,10 @@ class Columns:
             return False
         self._there.setdefault(index, column)
         return True
+
+    def helps(self, index: int) -> bool:
+        """Whether column ``index`` may be of use: there is one, as far as is known."""
+        return self.descriptor is None or index < self.descriptor.layout.n
 
     def has(self, index: int) -> bool:
         """Whether the rows wanted of this column are there."""
@@ -201,7 +209,7 @@ class Columns:
         layout = self.descriptor.layout
         return all(self.has(index) for index in self.wanted(layout)) or self.count() >= layout.k
 
-    def open(self) -> memoryview:
+    def open(self, key: bytes) -> memoryview:
         """The plaintext of the wanted blocks; the columns are given back. CPU work, one block or row per call.
 
         Raises:
@@ -209,32 +217,56 @@ class Columns:
         """
         assert self.descriptor is not None
         try:
-            check_commitment(self.descriptor, self.part.key)
-            plaintext = self._open(self.descriptor.layout)
-            self._buffers.give(*(column.data for column in self._there.values()))
-            self._there.clear()
-            return plaintext
+            check_commitment(self.descriptor, key)
+            plaintext = self._open(self.descriptor.layout, BlockCipher(key))
         except IntegrityError as exc:
             hint = "its publisher sealed it wrongly"
             raise IntegrityFailure(f"a segment does not open: {exc}", hint=hint) from exc
+        self.release()
+        return plaintext
 
-    def _open(self, layout: Layout) -> memoryview:
-        cipher = BlockCipher(self.part.key)
-        begin, last = self.part.first * BLOCK_BYTES, self._last(layout)
-        plaintext = self._buffers.take(min(layout.length, (last + 1) * BLOCK_BYTES) - begin)
-        rebuilt: dict[int, dict[int, Bytes]] = {}
-        for block in range(self.part.first, last + 1):
-            index, row = layout.locate(block)
-            if index in self._there:
-                sealed: Bytes = self._cell(layout, index, row)
-            else:
-                if row not in rebuilt:
-                    rebuilt[row] = rebuild_row(layout, self._cells(layout, row), row)
-                sealed = rebuilt[row][index]
+    def _open(self, layout: Layout, cipher: BlockCipher) -> memoryview:
+        begin = self.part.first * BLOCK_BYTES
+        plaintext = self._buffers.take(min(layout.length, (self._last(layout) + 1) * BLOCK_BYTES) - begin)
+        for block, sealed, _ in self._blocks(layout):
             start = block * BLOCK_BYTES - begin
             target = plaintext[start : start + len(sealed) - TAG_BYTES]
             cipher.open_into(block, block == layout.blocks - 1, sealed, target)
         return plaintext
+
+    def sealed(self, rebuilt: Callable[[int, Bytes], None]) -> list[memoryview]:
+        """The wanted blocks as they are, in order, until :meth:`release`. CPU work, if some have to be rebuilt.
+
+        Args:
+            rebuilt: Given the number and the bytes of each that was; no holder has shown its hash. May raise.
+
+        Raises:
+            IntegrityError: What ``rebuilt`` raises: whoever published the segment coded it wrongly.
+        """
+        assert self.descriptor is not None
+        found = []
+        for block, sealed, is_rebuilt in self._blocks(self.descriptor.layout):
+            if is_rebuilt:
+                rebuilt(block, sealed)
+            found.append(memoryview(sealed))
+        return found
+
+    def release(self) -> None:
+        """Give the columns back: nobody needs them any more, nor any view of them."""
+        self._buffers.give(*(column.data for column in self._there.values()))
+        self._there.clear()
+
+    def _blocks(self, layout: Layout) -> Iterator[tuple[int, Bytes, bool]]:
+        """The number of each wanted block, its sealed bytes, and whether they were rebuilt out of other columns."""
+        made: dict[int, dict[int, Bytes]] = {}
+        for block in range(self.part.first, self._last(layout) + 1):
+            index, row = layout.locate(block)
+            if index in self._there:
+                yield block, self._cell(layout, index, row), False
+                continue
+            if row not in made:
+                made[row] = rebuild_row(layout, self._cells(layout, row), row)
+            yield block, made[row][index], True
 
     def _cells(self, layout: Layout, row: int) -> dict[int, memoryview]:
         """Block ``row`` of every column that is there and has one."""

@@ -149,7 +149,7 @@ class Restorer:
         nearest = await self.client.dht.lookup(descriptor.id)
         asked = [holder.contact for holders in live.values() for holder in holders]
         lease, terms = await self._lease(descriptor, [*asked, *(found.contact for found in nearest)])
-        spread = Spread(descriptor, lease, terms, nearest)
+        spread = Spread(descriptor, lease, terms, self.terms.identity.key, nearest)
         spread.holders = {index: holders[0] for index, holders in live.items()}
         await seek(self.client, spread)
         size = max(descriptor.layout.column_bytes(index) for index in spread.missing)

@@ -28,6 +28,8 @@ class Pace:
 
     first_silence: float = SILENCE_SECONDS
     """Seconds of silence that are borne until something has arrived, and it is known how fast the line is."""
+    silence: float = SILENCE_SECONDS
+    """Seconds of silence that are borne from then on, 0 to 5."""
     moved_at: float = field(default_factory=trio.current_time)
     """When there was a last sign of life on any request, by trio's clock."""
     usual_pause: float = 0.0
@@ -49,7 +51,7 @@ class Pace:
     @property
     def patience(self) -> float:
         """Seconds of silence after which a request is stalled."""
-        least = SILENCE_SECONDS if self._bytes else self.first_silence
+        least = self.silence if self._bytes else self.first_silence
         return min(max(least, _PAUSES_MISSED * self.usual_pause), MAX_SILENCE_SECONDS)
 
     def paused(self, seconds: float) -> None:

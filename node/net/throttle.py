@@ -141,6 +141,12 @@ class ThrottledStream(Stream):
     def peer_address(self) -> Address | None:
         return peer_address(self._stream)
 
+    @property
+    def socket(self) -> trio.socket.SocketType:
+        """The system's socket. Raises AttributeError: it has none, as in a network in memory."""
+        found: trio.socket.SocketType = self._stream.socket  # type: ignore[attr-defined]  # see above
+        return found
+
     async def send_some(self, data: bytes | bytearray | memoryview) -> int:
         """Send the first bytes of ``data``, one turn of ours; returns how many. Raises as :meth:`send_all`."""
         piece = memoryview(data)[: self._up.piece_bytes]

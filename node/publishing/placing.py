@@ -25,6 +25,8 @@ from protocol.statements import permit_statement
 
 GIVE_UP_SECONDS = 15.0
 """Without a byte that any holder took, or a chunk that one acknowledged, for this long a publish ends."""
+AT_ONCE = 2
+"""Chunks without a permit that one node is given at the same time: healing/handover.py takes no more from one asker."""
 
 
 @dataclass(slots=True)
@@ -43,7 +45,7 @@ class Placing:
     def __init__(
         self,
         client: Client,
-        identity: Identity,
+        identity: Identity | None,
         pace: Pace,
         spread: Spread,
         chunks: Mapping[int, Column],
@@ -51,7 +53,7 @@ class Placing:
     ) -> None:
         """Args:
         client: Who asks.
-        identity: The depositor's, who permits each put.
+        identity: The depositor's, who permits each put; None: the lease was signed elsewhere, and puts have no permit.
         pace: Of the whole publish.
         spread: The segment; its holders and records are filled in.
         chunks: Its missing chunks by index. Others that are missing are left to another time.
@@ -102,7 +104,7 @@ class Placing:
         """Give every chunk without a holder, and without a put that moves, to somebody.
 
         Returns:
-            Whether some have to wait until the line has room.
+            Whether some have to wait until the line, or a node, has room.
         """
         moving = {put.index for put in self._running if not put.stalled}
         missing = [index for index in self._spread.missing if index in self._chunks and index not in moving]
@@ -114,12 +116,19 @@ class Placing:
         plan = assign(missing, candidates, taken, policy, chunk_bytes=self._chunk_bytes)
         for index, candidate in plan.items():
             size = self._layout.column_bytes(index)
-            if not self._pace.room(size, self._event):
+            if self._as_many_as_it_takes(candidate) or not self._pace.room(size, self._event):
                 return True
             put = _Put(index, candidate, self._pace.begin(size, candidate.node_id))
             self._running.append(put)
             nursery.start_soon(self._put, put)
         return False
+
+    def _as_many_as_it_takes(self, candidate: Candidate) -> bool:
+        """Whether a node would answer ``busy`` to one more: it looks up who has the chunk before it takes one without a
+        permit."""
+        if self._identity is not None:
+            return False
+        return sum(put.candidate.node_id == candidate.node_id for put in self._running) >= AT_ONCE
 
     def _in_doubt(self, candidate: Candidate) -> bool:
         """Whether it stalled, or is about to, over another segment."""
@@ -186,7 +195,7 @@ class Placing:
 
     async def _outdone(self, contact: Contact, lease: bytes, exc: Exception) -> bool:
         """Whether a put failed since the holder has a later lease, and it was outdone."""
-        if not isinstance(exc, PeerRefused) or exc.code is not ErrorCode.STALE:
+        if self._identity is None or not isinstance(exc, PeerRefused) or exc.code is not ErrorCode.STALE:
             return False
         with suppress(PeerError, ProtocolError, trio.TooSlowError):
             return await outdo(self._client, self._identity, self._spread, contact, lease)
@@ -202,6 +211,8 @@ class Placing:
 
     def _permit(self, index: int, holder: PublicKey) -> bytes:
         """Only the depositor can say so: this node may take this chunk."""
+        if self._identity is None:
+            return b""
         statement = permit_statement(
             network=self._client.network.id, segment=self._spread.descriptor.id, index=index, holder=holder
         )
@@ -227,6 +238,7 @@ class Placing:
         self._spread.receipts[put.index] = reply.receipt
         size = self._layout.column_bytes(put.index)
         self.sent_bytes += size
+        self._part.held([(put.candidate.node_id, put.candidate.country)])
         self._part.confirmed(len(self._spread.holders), moved=size)
 
     def _failed(self) -> NodeError:

@@ -29,7 +29,7 @@ _ENOUGH_LEASE = 0.9
 
 async def find_present(
     client: Client,
-    identity: Identity,
+    identity: Identity | None,
     spread: Spread,
     questions: Questions,
     seek: Callable[[], Awaitable[None]],
@@ -39,6 +39,8 @@ async def find_present(
     Fills ``spread.holders``, and ``spread.records`` with what has yet to be announced: an earlier run may have
     been killed between a put and its announcement. Those who announced the chunks are asked first. Only when they
     do not have all of it ``seek`` is called, which fills ``spread.candidates``, and these are asked as well.
+
+    ``identity`` is the depositor's; None: the lease was signed elsewhere, and who has a later one does not count.
     """
     work = _Presence(client, identity, spread, questions)
     async with aclosing(client.dht.providers(spread.descriptor.id)) as batches:
@@ -59,7 +61,7 @@ class _Presence:
     """What is found out about one segment."""
 
     client: Client
-    identity: Identity
+    identity: Identity | None
     spread: Spread
     questions: Questions
     known: list[ProviderRecord] = field(default_factory=list)
@@ -136,7 +138,7 @@ class _Proof:
     """What one node can prove to hold."""
 
     client: Client
-    identity: Identity
+    identity: Identity | None
     spread: Spread
     holder: Candidate
     questions: Questions
@@ -148,7 +150,7 @@ class _Proof:
             PeerError, ProtocolError, trio.TooSlowError: It refuses, lies or does not answer.
         """
         descriptor, terms = self.spread.descriptor, self.spread.terms
-        ask = Have(depositor=self.identity.key, deposit=terms.deposit, segments=(descriptor.id,))
+        ask = Have(depositor=self.spread.depositor, deposit=terms.deposit, segments=(descriptor.id,))
         with trio.fail_after(ANSWER_SECONDS):
             reply, _ = await self.client.peers.request(self.holder.contact, ask)
         assert isinstance(reply, HaveReply)
@@ -178,7 +180,7 @@ class _Proof:
                 with trio.fail_after(ANSWER_SECONDS):
                     reply, _ = await self.client.peers.request(self.holder.contact, PutLease(lease=lease))
             except PeerRefused as exc:
-                if exc.code is not ErrorCode.STALE:
+                if exc.code is not ErrorCode.STALE or self.identity is None:
                     raise
                 if not await outdo(self.client, self.identity, self.spread, self.holder.contact, lease):
                     raise

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from dht.search import Found
 from node.publishing.placement import Candidate
 from protocol.identity import Identity
-from protocol.ids import NetworkId, SegmentId
+from protocol.ids import NetworkId, PublicKey, SegmentId
 from protocol.leases import MAX_SEQUENCE, Lease, Policy, sign_lease
 from protocol.segment import Descriptor, Layout
 
@@ -67,6 +67,8 @@ class Spread:
     """Signed, for this segment."""
     terms: Terms
     """What the lease says."""
+    depositor: PublicKey
+    """Whose it is."""
     nearest: Sequence[Found] = ()
     """The nodes nearest to the segment id; none while nobody has had to look for them."""
     candidates: list[Candidate] = field(default_factory=list)

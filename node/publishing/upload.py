@@ -102,10 +102,12 @@ class Uploader:
         """
         part = self.progress.part(size, segment.layout.n)
         spread = await self._present(await segment.descriptor())
-        if spread.missing:
-            sealed = await segment.sealed()
-            if sealed.descriptor != spread.descriptor:  # what the journal knows was sealed otherwise
-                spread = await self._present(sealed.descriptor)
+        sealed = await segment.sealed() if spread.missing else None
+        if sealed is not None and sealed.descriptor != spread.descriptor:  # the journal knows it sealed otherwise
+            spread = await self._present(sealed.descriptor)
+        part.held((holder.node_id, holder.country) for holder in spread.holders.values())
+        part.sealed()
+        if sealed is not None:
             part.confirmed(len(spread.holders))
             self.pace.moved_at = trio.current_time()  # reading, sealing and lookup have taken their time
             chunks = {i: Column(i, sealed.columns[i], sealed.hashes[i]) for i in spread.missing}
@@ -129,7 +131,9 @@ class Uploader:
     async def _present(self, descriptor: Descriptor) -> Spread:
         """What the network has of a segment and, if that is not all, who might take the rest."""
         lease = self.terms.sign(self.identity, self.client.network.id, descriptor.id, descriptor.layout.length)
-        spread = Spread(descriptor, lease, self.terms, receipts_wanted=self.book is not None, reviving=True)
+        spread = Spread(
+            descriptor, lease, self.terms, self.identity.key, receipts_wanted=self.book is not None, reviving=True
+        )
         if self.journal.seen(descriptor.id):
             look = partial(seek, self.client, spread)
             await find_present(self.client, self.identity, spread, self.questions, look)

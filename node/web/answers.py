@@ -19,7 +19,7 @@ BODY_SECONDS = 15.0
 """For a JSON body to come, all of it."""
 _STATUS = {2: 400, 3: 404, 4: 403, 5: 503, 6: 502, 7: 500}
 """Exit code of an error -> HTTP status; anything else is a bug of ours, 500."""
-_EXIT = {400: 2, 404: 3, 405: 2, 408: 5, 413: 2, 415: 2, 416: 2}
+_EXIT = {400: 2, 404: 3, 405: 2, 408: 5, 413: 2, 415: 2, 416: 2, 507: 7}
 """The other way round; any other refusal is 4."""
 
 

@@ -49,7 +49,8 @@ class Guard:
     hosts: Collection[str] | None
     """The names by which it may be asked, with the port: a page of elsewhere whose name leads here is none of them
     (DNS rebinding). None: any."""
-    scheme: str = "http"
+    schemes: Collection[str] = ("http",)
+    """By which it is asked, from a browser's point of view."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -73,7 +74,7 @@ class Guard:
         if self.hosts is not None and host.lower() not in self.hosts:
             raise HttpError(421, "this node's page has another address", hint="open it by the address the node printed")
         origin = headers.get("origin")
-        if origin is not None and origin.lower() != f"{self.scheme}://{host.lower()}":
+        if origin is not None and origin.lower() not in {f"{scheme}://{host.lower()}" for scheme in self.schemes}:
             raise HttpError(403, "another site asks: only the node's own page may")
         fetched_by = headers.get("sec-fetch-site", "none")
         navigating = scope["method"] in _SAFE and headers.get("sec-fetch-mode") == "navigate"

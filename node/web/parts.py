@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from node.client import Client
 from node.home import Home
@@ -9,6 +10,11 @@ from node.serving.depositors import DepositorDesk
 from node.status import Status
 from node.web.accountdesk import AccountDesk
 from node.web.drivedesk import DriveDesk
+from node.web.sealed.gather import SealedSegments
+from node.web.sealed.receiving import SealedUploads
+from node.web.tickets import Tickets
+from node.web.told import Told
+from node.web.transfers.service import Transfers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,5 +31,53 @@ class Parts:
     """Its drive."""
     home: Home | None
     """Whose account and drive the page shows; None: nobody's."""
+    tickets: Tickets
+    segments: SealedSegments
+    """Gathered for whoever opens them elsewhere; in memory that both pages share."""
+    uploads: SealedUploads
+    """The other way; of the same memory."""
     data: Path
     """The node's data folder."""
+    told: Told
+    """Who says something here, says it to all pages."""
+    transfers: Transfers
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        client: Client,
+        status: Status,
+        desk: DepositorDesk,
+        home: Home | None,
+        tickets: Tickets,
+        data: Path,
+        accounts: AccountDesk | None = None,
+    ) -> Self:
+        """What the page does itself is built around what the node brings.
+
+        Args:
+            client: As above; whoever calls runs its ``peers``.
+            status: Of the node.
+            desk: Of the node.
+            home: As above.
+            tickets: Of the node, which is asked by its control socket as well.
+            data: As above.
+            accounts: The account of the home; None: as it is kept there.
+        """
+        accounts = accounts or AccountDesk(home, client.world.blocking)
+        segments, told = SealedSegments(client), Told()
+        return cls(
+            client=client,
+            status=status,
+            desk=desk,
+            accounts=accounts,
+            drive=DriveDesk(accounts, client),
+            home=home,
+            tickets=tickets,
+            segments=segments,
+            uploads=SealedUploads(client, segments.room),
+            data=data,
+            told=told,
+            transfers=Transfers(client, home, told),
+        )

@@ -1,48 +1,56 @@
-"""The HTTP server: Hypercorn on trio, in the node's nursery."""
+"""The HTTP server: Hypercorn's connections on trio, in the node's nursery, within bounds of ours.
 
-import logging
-import socket
-from collections.abc import Callable
+Goals: as many connections as there is room for and no more; a client that does not read, or says nothing, goes; the
+node stops at once, whoever is being answered. Hypercorn's own accept loop has no bounds, and it shields what it sends
+from being cancelled, without a deadline: so only its ``TCPServer``, one to a connection, is used.
+"""
+
+import ssl
 from functools import partial
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import wrap_app
 from starlette.types import ASGIApp
+from trio.abc import Listener, Stream
 
-from node.errors import machine_error
+from node.errors import MachineError, machine_error
+from node.net.descriptors import room_for
+from node.net.throttle import ThrottledStream
+from node.net.transport import Transport, peer_address
+from node.nodeconfig import GatewayConfig
+from node.serving.admission import Connections
 from node.web.files import read_files
 from node.web.parts import Parts
-from node.web.site import own_site
+from node.web.site import gateway_site, own_site
 from protocol.ids import Address
 
-log = logging.getLogger(__name__)
-
+MAX_CONNECTIONS = 64
 MAX_HEAD_BYTES = 16 * 1024
-GRACE_SECONDS = 2.0
-"""How long answers under way may go on once the node stops."""
-KEEP_ALIVE_SECONDS = 30.0
-_BACKLOG = 100
+IDLE_SECONDS = 30.0
+"""For the head of a request to come, the next as well as the first."""
+SEND_SECONDS = 30.0
+"""For a client to take 64 KiB."""
+_SEND_BYTES = 64 * 1024
+MAX_GATEWAY_CONNECTIONS, MAX_PER_NEIGHBOUR = 256, 32
+_DESCRIPTORS = 1 / 10
+"""Of ours, for a gateway's connections."""
 
 
-def bind(address: Address) -> tuple[socket.socket, Address]:
-    """A socket that listens, and where. Raises MachineError: the address is not free."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+async def bind(transport: Transport, address: Address) -> tuple[Listener[Stream], Address]:
+    """A listener, and where it listens. Raises MachineError: the address is not free."""
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((address.host, address.port))
-        listening.listen(_BACKLOG)
+        return await transport.listen(address)
     except OSError as exc:
-        listening.close()
         raise machine_error(f"serve the page at {address}", exc) from exc
-    listening.setblocking(False)
-    return listening, Address(*listening.getsockname()[:2])
 
 
 async def run_page(
     parts: Parts,
-    listening: socket.socket,
+    listener: Listener[Stream],
     address: Address,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -51,33 +59,147 @@ async def run_page(
 
     Args:
         parts: Of the node.
-        listening: From :func:`bind`; closed in the end.
+        listener: From :func:`bind`; closed in the end.
         address: Where that is.
     """
     files = await parts.client.world.blocking(read_files)
+    room = Connections(total=MAX_CONNECTIONS)
     async with trio.open_nursery() as nursery:
-        for service in (parts.client.peers.run, parts.accounts.run, parts.drive.run):
+        for service in (parts.accounts.run, parts.drive.run, parts.transfers.run):
             nursery.start_soon(service)
-        await nursery.start(partial(run_site, own_site(parts, files, address), listening))
+        await nursery.start(partial(serve_site, own_site(parts, files, address), listener, room))
         task_status.started()
 
 
-async def run_site(
-    app: ASGIApp,
-    listening: socket.socket,
-    set_up: Callable[[Config], None] = lambda _: None,
+async def run_gateway(
+    parts: Parts,
+    gateway: GatewayConfig,
+    listener: Listener[Stream],
     *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the page for everybody until cancelled: links, and the sealed segments they lead to.
+
+    Args:
+        parts: Of the node.
+        gateway: What it was asked for.
+        listener: From :func:`bind`; closed in the end.
+
+    Raises:
+        MachineError: The certificate or its key cannot be used.
+    """
+    blocking = parts.client.world.blocking
+    files = await blocking(read_files)
+    secure = await blocking(_tls, gateway)
+    room = Connections(total=room_for(MAX_GATEWAY_CONNECTIONS, _DESCRIPTORS), per_neighbour=MAX_PER_NEIGHBOUR)
+    app = gateway_site(parts, files, uploads=gateway.uploads, secure=secure is not None)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve_site, app, listener, room, secure=secure))
+        task_status.started()
+
+
+def _tls(gateway: GatewayConfig) -> ssl.SSLContext | None:
+    if gateway.certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    try:
+        context.load_cert_chain(
+            gateway.certificate, gateway.key, password=lambda: ""
+        )  # or OpenSSL asks at the terminal
+    except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
+        why = "they are no PEM certificate and unencrypted key that belong together"
+        raise MachineError(
+            f"cannot use {gateway.certificate} and {gateway.key}: {why if isinstance(exc, ssl.SSLError) else exc}"
+        ) from exc
+    return context
+
+
+async def serve_site(
+    app: ASGIApp,
+    listener: Listener[Stream],
+    room: Connections,
+    *,
+    secure: ssl.SSLContext | None = None,
     task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve ``app`` until cancelled."""
+    """Serve ``app`` until cancelled.
+
+    Args:
+        app: What answers.
+        listener: From :func:`bind`; closed in the end.
+        room: For connections.
+        secure: For TLS; None: without.
+    """
+    config = _config()
+    context = WorkerContext(None)
+    wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")  # type: ignore[arg-type]  # Starlette's types are wider
+    streams: set[_Stream] = set()
+
+    async def serve(accepted: Stream) -> None:
+        source = peer_address(accepted)
+        host = None if source is None else source.host
+        if host is None or not room.enter(host):
+            await trio.aclose_forcefully(accepted)
+            return
+        stream = _Stream(accepted)
+        streams.add(stream)
+        try:
+            talked = (
+                stream if secure is None else trio.SSLStream(stream, secure, server_side=True, https_compatible=True)
+            )
+            await TCPServer(wrapped, config, context, ConnectionState({}), talked)  # type: ignore[arg-type]  # duck-typed
+        finally:
+            streams.discard(stream)
+            room.leave(host)
+            stream.close()
+
+    async with trio.open_nursery() as connections:
+        try:
+            await trio.serve_listeners(serve, [listener], handler_nursery=connections, task_status=task_status)
+        finally:
+            for stream in streams:  # what Hypercorn is sending, nobody can cancel
+                stream.close()
+
+
+def _config() -> Config:
     config = Config()
-    config.bind = [f"fd://{listening.fileno()}"]
     config.errorlog = None  # what there is to be told, the application tells; nothing of requests is logged
     config.accesslog = None
     config.include_server_header = False
     config.h11_max_incomplete_size = MAX_HEAD_BYTES
-    config.keep_alive_timeout = KEEP_ALIVE_SECONDS
-    config.graceful_timeout = GRACE_SECONDS
-    set_up(config)
-    with listening:
-        await serve(app, config, task_status=task_status, mode="asgi")  # type: ignore[arg-type]  # Starlette's types are wider
+    config.keep_alive_timeout = IDLE_SECONDS
+    config.ssl_handshake_timeout = IDLE_SECONDS
+    return config
+
+
+class _Stream(Stream):
+    """A connection whose other end has to take what it is sent."""
+
+    def __init__(self, stream: Stream) -> None:
+        assert isinstance(stream, trio.SocketStream | ThrottledStream)
+        self._stream = stream
+        self.socket = stream.socket
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        view = memoryview(data)
+        for start in range(0, len(view), _SEND_BYTES):
+            with trio.move_on_after(SEND_SECONDS) as scope:
+                await self._stream.send_all(view[start : start + _SEND_BYTES])
+            if scope.cancelled_caught:
+                self.close()
+                raise trio.BrokenResourceError("the client does not read")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def close(self) -> None:
+        """Close it now; whoever waits for it is told."""
+        self.socket.close()

@@ -1,4 +1,4 @@
-"""Which calls and files there are, and around them who may use them: the node's own page."""
+"""Which calls and files there are, and around them who may use them: on the node's own page, and on a gateway."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,30 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from node.serving.statements import software
 from node.web.answers import HttpError, answer, error_answer
-from node.web.api import account, drive, drivechanges, sharing, status
-from node.web.calls import Call
+from node.web.api import (
+    account,
+    drive,
+    drivechanges,
+    events,
+    names,
+    opened,
+    segments,
+    sharing,
+    status,
+    transfers,
+    uploads,
+)
+from node.web.calls import Call, Check
 from node.web.files import Page, PageFile
 from node.web.guard import Guard
+from node.web.limits import Limits
 from node.web.openapi import document
 from node.web.parts import Parts
 from node.web.session import Session
 from protocol.ids import Address
+
+_OWN = (status, opened, account, drive, drivechanges, sharing, uploads, transfers, events)
+"""Groups of calls that the node's own page alone has."""
 
 
 def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGIApp:
@@ -40,9 +56,39 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         private=False,
         answers={200: _SESSION},
     )
-    groups = (status, account, drive, drivechanges, sharing)
-    app = _application([give, *(call for group in groups for call in group.calls(parts))], session, Page(files))
+    groups = [group.calls(parts) for group in _OWN]
+    groups += [
+        segments.calls(parts.segments),
+        segments.upload_calls(parts.uploads, segments.OWN_LEASE_SECONDS, private=True),
+        names.calls(parts.client),
+    ]
+    app = _application([give, *(call for group in groups for call in group)], session.check, Page(files))
     return Guard(app, _names(address))
+
+
+def gateway_site(parts: Parts, files: dict[str, PageFile], *, uploads: bool, secure: bool) -> ASGIApp:
+    """What everybody may use: the page that opens links, sealed segments, and whether the node runs.
+
+    Args:
+        parts: Of the node.
+        files: Of the page.
+        uploads: Whether segments are taken that browsers have sealed.
+        secure: Whether it is served with TLS.
+    """
+    calls = [
+        *status.gateway_calls(parts, uploads=uploads),
+        *segments.calls(parts.segments),
+        *names.calls(parts.client),
+    ]
+    if uploads:
+        calls += segments.upload_calls(parts.uploads, segments.GATEWAY_LEASE_SECONDS, private=False)
+    app = _application(calls, _nobody, Page(files))
+    schemes = ("https",) if secure else ("http", "https")  # a reverse proxy's, which we do not see
+    return Limits(Guard(app, None, schemes))
+
+
+def _nobody(_: Request) -> None:
+    raise HttpError(401, "a gateway has no private calls")
 
 
 _SESSION = {
@@ -52,13 +98,13 @@ _SESSION = {
 }
 
 
-def _application(calls: Sequence[Call], session: Session, page: Page) -> Starlette:
+def _application(calls: Sequence[Call], check: Check, page: Page) -> Starlette:
     described = document(calls, software())
 
     async def openapi(_: Request) -> Response:
         return answer(described)
 
-    routes: list[BaseRoute] = [call.route(session.check) for call in calls]
+    routes: list[BaseRoute] = [call.route(check) for call in calls]
     routes += [Route(path, _OtherMethods(allowed)) for path, allowed in _methods(calls).items()]
     routes.append(Route("/openapi.json", openapi))
     routes.append(Route("/{path:path}", page.serve))

@@ -113,7 +113,7 @@ def test_fetch_ls_check_renew_and_delete(alice: Person, bob: Person, tmp_path: P
 def test_node(nodes: Nodes, tmp_path: Path) -> None:
     (tmp_path / "deny").write_text("# nobody yet\n")
     node = nodes.start("one", "--deny", str(tmp_path / "deny"))
-    wanted = {"node_id", "address", "country", "quota_bytes", "used_bytes", "storing", "network", "http"}
+    wanted = {"node_id", "address", "country", "quota_bytes", "used_bytes", "storing", "network", "http", "gateway"}
     check_fields("node", node.said, wanted)
     assert node.said["country"] is None
     assert len(node.said["node_id"]) == 64

@@ -1,6 +1,6 @@
 """Every target by its name."""
 
-from tests.fuzz import accounts, channels, drives, files, names, receipts, storage, wire
+from tests.fuzz import accounts, channels, drives, files, names, receipts, sealed, storage, wire
 
 TARGETS = {
     target.name: target
@@ -10,6 +10,7 @@ TARGETS = {
         *storage.TARGETS,
         *files.TARGETS,
         *receipts.TARGETS,
+        *sealed.TARGETS,
         *drives.TARGETS,
         *names.TARGETS,
         *accounts.TARGETS,

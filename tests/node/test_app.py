@@ -165,7 +165,7 @@ async def test_the_first_node_stores_at_once(autojump_clock: MockClock, tmp_path
     async with world(tmp_path) as it:
         node = await it.start(it.config(1))
         assert node.info == NodeInfo(
-            node.contact.node_id, Address("10.0.0.1", 4110), Address("10.0.0.1", 4110), "NZ", 10**8, 0, None, True
+            node.contact.node_id, Address("10.0.0.1", 4110), Address("10.0.0.1", 4110), "NZ", 10**8, 0, None, None, True
         )
         assert stat.S_IMODE((tmp_path / "1" / "node.key").stat().st_mode) == 0o600
         assert stat.S_IMODE((tmp_path / "1").stat().st_mode) == 0o700

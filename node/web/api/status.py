@@ -10,16 +10,22 @@ from node.web.parts import Parts
 
 _HEALTH = {
     "type": "object",
-    "required": ["ok", "storing"],
-    "properties": {"ok": {"type": "boolean"}, "storing": {"type": "boolean"}},
+    "required": ["ok", "storing", "page", "uploads", "network"],
+    "properties": {
+        "ok": {"type": "boolean"},
+        "storing": {"type": "boolean"},
+        "page": {
+            "enum": ["own", "gateway"],
+            "description": "Whose page this is: the user's who runs the node, or everybody's.",
+        },
+        "network": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "The id of the network, in hex."},
+        "uploads": {"type": "boolean", "description": "Whether sealed segments are taken: POST /v1/segments."},
+    },
 }
 
 
 def calls(parts: Parts) -> list[Call]:
     """The calls of this group."""
-
-    async def health(_: Request) -> Response:
-        return answer({"ok": True, "storing": parts.status.statements.storing})
 
     async def status(_: Request) -> Response:
         return answer(await parts.status.look())
@@ -29,14 +35,7 @@ def calls(parts: Parts) -> list[Call]:
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return [
-        Call(
-            method="GET",
-            path="/healthz",
-            handler=health,
-            summary="Whether it runs, and whether it stores chunks.",
-            private=False,
-            answers={200: _HEALTH},
-        ),
+        _health(parts, page="own", uploads=True),
         Call(
             method="GET",
             path="/metrics",
@@ -53,3 +52,24 @@ def calls(parts: Parts) -> list[Call]:
             answers={200: {"type": "object"}},
         ),
     ]
+
+
+def gateway_calls(parts: Parts, *, uploads: bool) -> list[Call]:
+    """Those of them that a gateway has."""
+    return [_health(parts, page="gateway", uploads=uploads)]
+
+
+def _health(parts: Parts, *, page: str, uploads: bool) -> Call:
+    told = {"ok": True, "page": page, "uploads": uploads, "network": parts.client.network.id.hex()}
+
+    async def health(_: Request) -> Response:
+        return answer({**told, "storing": parts.status.statements.storing})
+
+    return Call(
+        method="GET",
+        path="/healthz",
+        handler=health,
+        summary="Whether it runs, and what it does.",
+        private=False,
+        answers={200: _HEALTH},
+    )

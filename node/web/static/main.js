@@ -1,25 +1,111 @@
 // The page begins here: the address bar says which view is shown. What stands behind # never leaves the browser.
 
+import { post } from "./parts/api.js";
 import { fill, h } from "./parts/dom.js";
+import { teller } from "./parts/i18n.js";
+import { listen, node, on } from "./parts/live.js";
+import { problem } from "./parts/problem.js";
+import { shell } from "./parts/shell.js";
+import { following, underWay } from "./parts/following.js";
+import { begin as sendUploads } from "./parts/uploads.js";
+import texts from "./text/shell.js";
 
+const t = teller(texts);
 const VIEWS = {
-  "": () => import("./views/home.js"),
+  home: () => import("./views/home.js"),
+  drive: () => import("./views/drive.js"),
+  transfers: () => import("./views/transfers.js"),
+  network: () => import("./views/network.js"),
+  operator: () => import("./views/operator.js"),
+  link: () => import("./views/link.js"),
+  view: openedFromDrive,
 };
 
 let showing = null;
+let shown = "home";
 
-async function route() {
+/** The link view, of what stands at a path of the drive: its link shows nowhere. */
+async function openedFromDrive() {
+  const { view } = await import("./views/link.js");
+  return { view: async (main, context) => view(main, { ...context, link: (await post("/v1/drive/link", { path: context.rest }, { signal: context.signal })).link }) };
+}
+
+/**
+ * Which view the address asks for: `#/NAME/REST`; anything else behind # is a link.
+ * @returns {{name: string, rest: string, link: string|null, ticket: string|null}} rest is a path, decoded
+ */
+function wanted() {
+  const hash = location.hash.slice(1);
+  if (hash !== "" && !hash.startsWith("/")) return { name: "link", rest: "", link: decoded(hash), ticket: null };
+  const [, name = "", ...rest] = hash.split("/");
+  const known = node.state === "gateway" ? "link" : name in VIEWS ? name : "home";
+  if (name === "open") return { name: "link", rest: "", link: null, ticket: rest.join("/") };
+  return { name: known, rest: rest.map(decoded).join("/"), link: null, ticket: null };
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Go to an address of the page, such as "#/drive/Photos". */
+function go(hash) {
+  if (location.hash === hash) route();
+  else location.hash = hash;
+}
+
+/** A link that `archipel open` brought to the node waits there for the ticket in the address. */
+async function redeem(ticket, signal) {
+  const { link } = await post(`/v1/tickets/${encodeURIComponent(ticket)}`, {}, { signal });
+  history.replaceState(null, "", `#${link}`);
+  route();
+}
+
+async function route(event) {
   showing?.abort();
   const controller = new AbortController();
   showing = controller;
-  const load = VIEWS[location.hash.replace(/^#\/?/, "").split("/")[0]] ?? VIEWS[""];
-  const { view } = await load();
-  if (controller.signal.aborted) return;
+  const { signal } = controller;
+  const { name, rest, link, ticket } = wanted();
+  shown = name === "view" ? "drive" : name;
+  frame();
+  document.title = `${t(shown)} · Archipel`;
   const main = document.querySelector("#main");
-  fill(main);
-  await view(main, { signal: controller.signal });
+  try {
+    if (ticket !== null) {
+      await redeem(ticket, signal);
+      return;
+    }
+    const { view } = await VIEWS[name]();
+    if (signal.aborted) return;
+    fill(main);
+    await view(main, { signal, go, rest, link });
+  } catch (error) {
+    if (signal.aborted) return;
+    fill(main, h("div.view", {}, h("h1", {}, t("broken")), problem(error)));
+  }
+  if (event && !signal.aborted && !main.contains(document.activeElement)) {
+    scrollTo(0, 0);
+    main.focus({ preventScroll: true });
+  }
 }
 
+function frame() {
+  shell({ view: shown, underWay: underWay(), again: route });
+}
+
+const forever = new AbortController().signal;
+let was = node.state;
 addEventListener("hashchange", route);
-fill(document.querySelector("#top"), h("a", { href: "#/" }, "Archipel"));
+on("change", forever, () => {
+  frame();
+  if (node.state === "gateway" && was !== "gateway" && shown !== "link") route();
+  was = node.state;
+});
+following(forever, frame);
+sendUploads(forever);
+listen();
 route();

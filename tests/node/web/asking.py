@@ -29,9 +29,9 @@ from node.serving.depositors import DepositorDesk
 from node.status import Status
 from node.web import peeruid
 from node.web.accountdesk import AccountDesk
-from node.web.drivedesk import DriveDesk
 from node.web.parts import Parts
 from node.web.shapes import check
+from node.web.tickets import Tickets
 from protocol.identity import Network
 from protocol.ids import Address
 from tests.vectors.make_account import CHEAP
@@ -53,14 +53,13 @@ def parts_of(
 ) -> Parts:
     """Of a node that is there as far as the test needs it: what is left out must not be asked."""
     client = offline_client() if client is None else client
-    accounts = AccountDesk(home, client.world.blocking, CHEAP)
-    return Parts(
+    return Parts.of(
         client=client,
-        accounts=accounts,
-        drive=DriveDesk(accounts, client),
+        accounts=AccountDesk(home, client.world.blocking, CHEAP),
         status=cast(Status, status),
         desk=cast(DepositorDesk, desk),
         home=home,
+        tickets=Tickets(client.world.random_bytes, ADDRESS),
         data=data,
     )
 

@@ -2,19 +2,34 @@
 
 /** What a call ended with: the same text, hint and exit code as on the command line. */
 export class ApiError extends Error {
+  /** @param {number} status of HTTP; 0: no answer came */
   constructor(status, { exit, text, hint }) {
     super(text);
     this.status = status;
     this.exit = exit;
     this.hint = hint;
+    /** Whether it was the session that was not given. */
+    this.session = false;
   }
 }
 
+const SILENT_MS = 30000; // the node sends a comment every 10 seconds
+const AGAIN_MS = 1000;
+
 let token = null;
+let asking = null;
 
 async function session() {
-  const answer = await reach("/v1/session", { method: "POST" });
-  token = (await checked(answer).then((good) => good.json())).token;
+  asking ??= reach("/v1/session", { method: "POST" })
+    .then(checked)
+    .then((answer) => answer.json())
+    .finally(() => { asking = null; });
+  try {
+    token = (await asking).token;
+  } catch (error) {
+    error.session = true;
+    throw error;
+  }
 }
 
 async function reach(path, options) {
@@ -29,12 +44,17 @@ async function reach(path, options) {
 async function checked(answer) {
   if (answer.ok) return answer;
   let told = null;
+  let body = null;
   try {
-    told = (await answer.json()).error;
+    body = await answer.json();
+    told = body.error;
   } catch {
     // no error of the node's own: something stands between
   }
-  throw new ApiError(answer.status, told ?? { exit: 1, text: `the node answered ${answer.status}`, hint: null });
+  const error = new ApiError(answer.status, told ?? { exit: 1, text: `the node answered ${answer.status}`, hint: null });
+  error.body = body;
+  error.retryAfter = Number(answer.headers.get("Retry-After")) || null;
+  throw error;
 }
 
 /**
@@ -48,11 +68,12 @@ async function checked(answer) {
 export async function request(method, path, { json, body, headers = {}, signal } = {}) {
   for (let again = false; ; again = true) {
     if (token === null) await session();
-    const sent = { ...headers, Authorization: `Bearer ${token}` };
+    const shown = token;
+    const sent = { ...headers, Authorization: `Bearer ${shown}` };
     if (json !== undefined) sent["Content-Type"] = "application/json";
     const answer = await reach(path, { method, headers: sent, body: json === undefined ? body : JSON.stringify(json), signal });
     if (answer.status !== 401 || again) return checked(answer);
-    token = null;
+    if (token === shown) token = null;
   }
 }
 
@@ -67,23 +88,25 @@ export const patch = async (path, json, options = {}) => (await request("PATCH",
  */
 export async function events(signal, tell) {
   while (!signal.aborted) {
+    const silence = new AbortController();
     try {
-      const answer = await request("GET", "/v1/events", { signal });
+      const answer = await request("GET", "/v1/events", { signal: AbortSignal.any([signal, silence.signal]) });
       tell({ kind: "open", data: null });
-      await read(answer.body, tell);
+      await read(answer.body, tell, silence);
     } catch (error) {
       if (signal.aborted) return;
-      tell({ kind: "lost", data: error });
+      if (error instanceof ApiError) tell({ kind: "lost", data: error });
     }
-    await new Promise((done) => setTimeout(done, 1000));
+    await new Promise((done) => setTimeout(done, AGAIN_MS));
   }
 }
 
-async function read(body, tell) {
+async function read(body, tell, silence) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let buffer = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const timer = setTimeout(() => silence.abort(), SILENT_MS);
+    const { value, done } = await reader.read().finally(() => clearTimeout(timer));
     if (done) return;
     buffer += value;
     const blocks = buffer.split("\n\n");

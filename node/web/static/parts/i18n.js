@@ -1,31 +1,54 @@
 // English and French. Each view brings its own texts: {en: {key: text}, fr: {key: text}}.
 
-const LANGUAGES = ["en", "fr"];
+export const LANGUAGES = ["en", "fr"];
 const KEPT = "archipel.language";
+
+let current = null;
 
 /** The language of the page: chosen before, else the browser's, else English. */
 export function language() {
-  const kept = localStorage.getItem(KEPT);
-  if (LANGUAGES.includes(kept)) return kept;
-  const wanted = navigator.languages.map((tag) => tag.slice(0, 2)).find((tag) => LANGUAGES.includes(tag));
-  return wanted ?? "en";
+  current ??= LANGUAGES.find((tag) => tag === kept()) ?? wanted() ?? "en";
+  return current;
 }
 
-/** Choose a language for this and later visits. */
+function kept() {
+  try {
+    return localStorage.getItem(KEPT);
+  } catch {
+    return null; // a browser that keeps nothing for pages
+  }
+}
+
+function wanted() {
+  return navigator.languages.map((tag) => tag.slice(0, 2)).find((tag) => LANGUAGES.includes(tag));
+}
+
+/** Choose a language for this and later visits. Views have to be shown anew. */
 export function choose(tag) {
-  localStorage.setItem(KEPT, tag);
+  current = tag;
+  try {
+    localStorage.setItem(KEPT, tag);
+  } catch {
+    // it holds for this visit
+  }
 }
 
 /**
  * A function that says texts in the page's language.
  * @param {{en: Object, fr: Object}} texts
- * @returns {(key: string, values?: Object) => string} `{name}` in a text is replaced by `values.name`
+ * @returns {(key: string, values?: Object) => string} `{name}` in a text is replaced by `values.name`; of a text `one|many`
+ *   the part that fits `values.count` is taken
  */
 export function teller(texts) {
-  const own = texts[language()];
   return (key, values = {}) => {
-    const text = own[key] ?? texts.en[key];
+    const text = texts[language()][key] ?? texts.en[key];
     if (text === undefined) throw new Error(`no text for ${key}`);
-    return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+    return fitting(text, values.count).replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
   };
+}
+
+function fitting(text, count) {
+  if (count === undefined || !text.includes("|")) return text;
+  const [one, many] = text.split("|");
+  return new Intl.PluralRules(language()).select(count) === "one" ? one : many;
 }

@@ -1,0 +1,46 @@
+"""One byte range of a body, as HTTP asks for it (RFC 9110 section 14)."""
+
+import re
+
+from starlette.requests import Request
+
+from node.web.answers import HttpError
+
+_RANGE = re.compile(r"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*", re.IGNORECASE | re.ASCII)
+
+
+def asked_range(request: Request, size: int, tag: str) -> tuple[int, int] | None:
+    """The bytes [start, stop) that are asked for; None: all.
+
+    Several ranges, and what is none, count for nothing, as RFC 9110 has it; and so does the range of somebody who has
+    the beginning of another body (`If-Range`).
+
+    Args:
+        request: Maybe with a range.
+        size: Bytes of the body.
+        tag: Its entity tag, quoted.
+
+    Raises:
+        HttpError: No byte of it is in the range.
+    """
+    if request.headers.get("if-range", tag) != tag:
+        return None
+    match = _RANGE.fullmatch(request.headers.get("range", ""))
+    if match is None or match.groups() == ("", ""):
+        return None
+    first, last = match.groups()
+    if not first:
+        start, stop = max(0, size - int(last)), size
+    else:
+        start, stop = int(first), min(size, int(last) + 1) if last else size
+        if last and int(last) < start:
+            return None
+    if start >= stop:
+        raise HttpError(416, f"it has {size} bytes", headers={"Content-Range": f"bytes */{size}"})
+    return start, stop
+
+
+def has_it(request: Request, tag: str) -> bool:
+    """Whether the client says that it has the body already (`If-None-Match`)."""
+    told = [item.strip() for item in request.headers.get("if-none-match", "").split(",")]
+    return "*" in told or tag in told or f"W/{tag}" in told

@@ -1,0 +1,69 @@
+// What the page knows of its node while it is open: whether it answers, whose account it shows, and what it tells of itself.
+
+import { events, get } from "./api.js";
+
+/**
+ * state: "starting", "ready", "lost" (it does not answer), "refused" (it gives this page no session) or "gateway" (somebody's
+ * public page: it opens links, and has no account). account: of GET /v1/account, or null while it is not known.
+ */
+export const node = { state: "starting", error: null, account: null };
+
+const told = new EventTarget();
+const HIDDEN_MS = 60000;
+
+/** Call `act` with the data of each event of a kind ("transfer", "gone", "status", "account", "open", "change") until the signal. */
+export function on(kind, signal, act) {
+  told.addEventListener(kind, (event) => act(event.detail), { signal });
+}
+
+const tell = (kind, detail = null) => told.dispatchEvent(new CustomEvent(kind, { detail }));
+
+function become(changes) {
+  Object.assign(node, changes);
+  tell("change");
+}
+
+/** Take over what a call answered about the account. */
+export function accountIs(account) {
+  become({ account });
+}
+
+/** Listen to the node from now on, as long as somebody looks: a browser has but six connections for all its pages of one node. */
+export function listen() {
+  let listening = new AbortController();
+  let hiding = null;
+  events(listening.signal, heard);
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(hiding);
+    if (document.hidden) {
+      hiding = setTimeout(() => listening.abort(), HIDDEN_MS);
+    } else if (listening.signal.aborted) {
+      listening = new AbortController();
+      events(listening.signal, heard);
+    }
+  });
+  return () => listening.abort();
+}
+
+async function heard({ kind, data }) {
+  if (kind === "open") await opened();
+  else if (kind === "lost") lost(data);
+  else {
+    if (kind === "account") become({ account: data });
+    tell(kind, data);
+  }
+}
+
+async function opened() {
+  try {
+    become({ state: "ready", error: null, account: await get("/v1/account") });
+    tell("open");
+  } catch (error) {
+    lost(error);
+  }
+}
+
+function lost(error) {
+  const state = error.session && [404, 405].includes(error.status) ? "gateway" : error.session && error.status === 403 ? "refused" : "lost";
+  if (node.state !== state || node.error?.message !== error.message) become({ state, error });
+}

@@ -1,0 +1,184 @@
+"""What a link leads to, shown and downloaded in a page of a real browser; the node is played by a server in memory."""
+
+import random
+import wave
+import zipfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Download, Page, expect
+
+from protocol.links import Link
+from protocol.segment import BLOCK_BYTES, SEALED_BLOCK_BYTES
+from tests.browser.deposits import Publisher
+from tests.browser.site import Site
+
+PICTURE = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
+    "0000000c4944415408d763f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
+)
+MODIFIED = 1_700_000_000 * 10**9
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    with chromium.new_context(locale="en-GB", accept_downloads=True) as opened:
+        yield opened
+
+
+def noise(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+def opened(context: BrowserContext, site: Site, link: Link | str) -> Page:
+    page = context.new_page()
+    page.goto(f"{site.url}/#{link}")
+    return page
+
+
+def saved(download: Download, folder: Path) -> bytes:
+    place = folder / "saved"
+    download.save_as(place)
+    return place.read_bytes()
+
+
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def test_a_folder(context: BrowserContext, site: Site, tmp_path: Path) -> None:
+    """Listed, shown and downloaded; markup is text, whatever it is called."""
+    files = {
+        "holiday/pic.png": PICTURE,
+        "holiday/notes/évil.html": b"<script>document.title = 'run'</script>",
+        "holiday/large.bin": noise(3 << 20),
+        "holiday/empty": b"",
+        **{f"holiday/many/{number:02}": noise(5000 + number) for number in range(40)},
+    }
+    publisher = Publisher()
+    link = publisher.publish(files, mtime_ns=MODIFIED)
+    site.segments |= publisher.segments
+    page = opened(context, site, link)
+    expect(page.get_by_role("heading", level=1)).to_have_text("holiday")
+    expect(page.get_by_text("44 files · 3.3 MB")).to_be_visible()
+    press(page, "pic.png")
+    picture = page.get_by_role("img", name="pic.png")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("picture => picture.naturalWidth") == 1
+    press(page, "Back to the folder")
+    press(page, "notes")
+    press(page, "évil.html")
+    expect(page.locator("pre")).to_have_text("<script>document.title = 'run'</script>")
+    press(page, "Back to the folder")
+    page.get_by_label("Path").get_by_text("holiday").click()
+    with page.expect_download() as waiting:
+        press(page, "Download as .zip")
+    assert waiting.value.suggested_filename == "holiday.zip"
+    with zipfile.ZipFile(BytesIO(saved(waiting.value, tmp_path))) as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")} == files
+    expect(page.get_by_text("decrypted, verified, and given to your browser")).to_be_visible()
+    assert page.title() == "holiday · Archipel"
+    assert not [path for path, _ in site.asked if not path.startswith(("/v1/segments/", "/v1/session", "/v1/events"))]
+
+
+def sound(seconds: int) -> bytes:
+    """Of noise, 88,200 bytes a second."""
+    file = BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(44_100)
+        out.writeframes(noise(88_200 * seconds))
+    return file.getvalue()
+
+
+def test_seeking_moves_only_the_needed_blocks(context: BrowserContext, site: Site) -> None:
+    content = sound(360)
+    publisher = Publisher()
+    site_link = publisher.publish({"long.wav": content})
+    site.segments |= publisher.segments
+    page = opened(context, site, site_link)
+    player = page.locator("audio")
+    player.evaluate("player => new Promise(done => player.readyState >= 1 ? done() : player.onloadedmetadata = done)")
+    assert round(player.evaluate("player => player.duration")) == 360
+    before = moved(site)
+    player.evaluate("player => new Promise(done => { player.onseeked = done; player.currentTime = 300; })")
+    assert player.evaluate("player => player.readyState") >= 2
+    assert before + moved(site) < len(content) // 2  # by and by the browser reads ahead
+    wanted = 44 + 300 * 88_200
+    assert any(holds(wanted % (16 << 20), span) for span in site.asked)
+
+
+def spans(site: Site) -> list[tuple[int, int]]:
+    """First and last byte of what was asked for in part."""
+    found = [span.removeprefix("bytes=").split("-") for _, span in site.asked if span is not None]
+    return [(int(first), int(last)) for first, last in found]
+
+
+def moved(site: Site) -> int:
+    return sum(last - first + 1 for first, last in spans(site))
+
+
+def holds(offset: int, asked: tuple[str, str | None]) -> bool:
+    """Whether a byte of a segment's plaintext lies in what was asked for."""
+    if asked[1] is None:
+        return False
+    first, last = map(int, asked[1].removeprefix("bytes=").split("-"))
+    sealed = offset // BLOCK_BYTES * SEALED_BLOCK_BYTES
+    return first <= sealed + 6146 and sealed <= last
+
+
+def test_a_node_that_comes_back(context: BrowserContext, site: Site, tmp_path: Path) -> None:
+    """A download goes on after the node was away, and the page says what it waits for."""
+    content = noise(20 << 20)
+    publisher = Publisher()
+    link = publisher.publish({"large.bin": content})
+    site.segments |= publisher.segments
+    page = opened(context, site, link)
+    expect(page.get_by_role("heading", name="large.bin")).to_be_visible()
+    site.faults.extend(["503"] * 6 + ["cut"])
+    with page.expect_download() as waiting:
+        press(page, "Download")
+    expect(page.get_by_text("Waiting for the node")).to_be_visible()
+    assert saved(waiting.value, tmp_path) == content
+    expect(page.get_by_text("Waiting for the node")).not_to_be_visible()
+
+
+def failure(context: BrowserContext, site: Site, link: Link | str) -> str:
+    page = opened(context, site, link)
+    expect(page.get_by_role("heading", level=1)).to_have_text("This link cannot be opened")
+    return page.locator("main .notice.bad").inner_text()
+
+
+def test_links_that_cannot_be_opened(context: BrowserContext, site: Site) -> None:
+    publisher = Publisher()
+    link = publisher.publish({"large.bin": noise(1 << 20)})
+    text = str(link)
+    assert "cut short" in failure(context, site, text[:-5])
+    assert "Copy the whole link" in failure(context, site, text[:-5])
+    assert "may be away for now" in failure(context, site, text)  # nobody has it
+    site.segments |= publisher.segments
+    wrong = str(Link(link.kind, link.root, bytes(32)))
+    assert "not what the link promises" in failure(context, site, wrong)
+    segment = max(site.segments, key=lambda name: len(site.segments[name]))
+    damaged = bytearray(site.segments[segment])
+    damaged[-1] ^= 1
+    site.segments[segment] = bytes(damaged)
+    page = opened(context, site, link)
+    expect(page.get_by_role("heading", name="large.bin")).to_be_visible()
+    press(page, "Download")
+    expect(page.get_by_role("alert")).to_contain_text("hash")
+
+
+def test_in_french(chromium: Browser, site: Site) -> None:
+    publisher = Publisher()
+    site_link = publisher.publish({"un.txt": "Bonjour à tous".encode()})
+    site.segments |= publisher.segments
+    with chromium.new_context(locale="fr-FR") as context:
+        page = opened(context, site, site_link)
+        expect(page.get_by_role("button", name="Télécharger", exact=True)).to_be_visible()
+        expect(page.locator("pre")).to_have_text("Bonjour à tous")
+        assert page.locator("html").get_attribute("lang") == "fr"
