@@ -92,6 +92,8 @@ def test_nothing_is_replaced(tmp_path: Path) -> None:
     assert (staging_of(third) / "state").exists(), "what has come moves along"
     assert not staging_of(first).exists()
     assert first.read_text() == "somebody else's"
+    (folder / "notes").write_text("somebody else's")
+    assert claim_place(folder, "notes", None) == folder / "notes (2)"
 
 
 @pytest.mark.parametrize(
