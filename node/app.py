@@ -25,13 +25,14 @@ from node.net.binding import bind, reachable_at
 from node.net.descriptors import room_for
 from node.net.peers import CONNECTIONS, Peers
 from node.net.portmap import Router, mapping_for
-from node.net.throttle import limited
+from node.net.throttle import Throttle
 from node.net.transport import SystemTransport, Transport, is_unspecified
 from node.nodeconfig import NodeConfig, NodeInfo
 from node.serving.admission import MAX_CONNECTIONS, Connections
 from node.serving.announcing import Announcer
 from node.serving.contacts import keep_contacts, recall_contacts, remember_contacts
 from node.serving.depositors import DepositorDesk
+from node.serving.limits import LimitsDesk
 from node.serving.policy import AccessLists
 from node.serving.reachability import DialBacks, Reachability
 from node.serving.republishing import Republisher
@@ -44,6 +45,7 @@ from node.store.datafolder import CONTACTS_FILE, load_identity, locked_folder
 from node.store.expiring import run_expiry
 from node.store.recordfile import RECORDS_FILE, RecordFile, persisting
 from node.traffic import Traffic
+from node.web.dav.access import Access
 from node.web.tickets import Tickets
 from protocol.identity import Identity, Network
 from protocol.ids import Address
@@ -97,11 +99,10 @@ async def run_node(
         store = await blocking(open_store)
         lists.govern(store)
         with closing(store), closing(await blocking(RecordFile.open, config.data / RECORDS_FILE)) as records:
-            sockets = limited(
-                transport or SystemTransport(), up=config.up_bytes_per_second, down=config.down_bytes_per_second
-            )
-            outside = World(sockets, clock, blocking, random_bytes)
-            node, listener = await _build(config, identity, network, store, records, lists, outside, router)
+            throttle = Throttle(up=config.up_bytes_per_second, down=config.down_bytes_per_second)
+            outside = World(throttle.around(transport or SystemTransport()), clock, blocking, random_bytes)
+            limits = LimitsDesk(config.data, config.limits, store, throttle, blocking, given=config.given)
+            node, listener = await _build(config, identity, network, store, records, lists, limits, outside, router)
             await node.run(listener, stop, task_status)
 
 
@@ -112,6 +113,7 @@ async def _build(
     store: ChunkStore,
     records: RecordFile,
     lists: AccessLists,
+    limits: LimitsDesk,
     outside: World,
     router: Router | None,
 ) -> tuple["_Node", Listener[Stream]]:
@@ -148,6 +150,7 @@ async def _build(
         store=store,
         records=records,
         lists=lists,
+        limits=limits,
         statements=statements,
         dht=dht,
         peers=peers,
@@ -237,6 +240,7 @@ class _Node:
     store: ChunkStore
     records: RecordFile
     lists: AccessLists
+    limits: LimitsDesk
     statements: Statements
     dht: Dht
     peers: Peers
@@ -262,7 +266,9 @@ class _Node:
                 status = self._status()
                 desk = DepositorDesk(self.store, self.lists, self.outside.blocking)
                 tickets = Tickets(self.outside.random_bytes)
-                handlers = {"status": status.answer, "leave": self._leave, "open": tickets.open, **desk.handlers}
+                access = Access(self.config.home, tickets, self.outside.blocking)
+                handlers = {"status": status.answer, "leave": self._leave, "open": tickets.open, "webdav": access.tell}
+                handlers |= desk.handlers
                 await services.start(Control(self.config.data, handlers).run)
                 if self.config.metrics is not None:
                     await services.start(partial(serve_metrics, self.config.metrics, status.look))
@@ -300,41 +306,27 @@ class _Node:
         for service in (self.reachability.run, self.announcer.run, self.republisher.run, self.healing.run):
             services.start_soon(service)
         services.start_soon(self.caretaker.run)
-        trash = self.config.intervals.trash
         clock, blocking = self.outside.clock, self.outside.blocking
-        services.start_soon(run_expiry, self.store, self.records, clock, blocking, trash)
+        services.start_soon(run_expiry, self.store, self.records, clock, blocking, self.config.intervals.trash)
         services.start_soon(keep_contacts, self.config.data / CONTACTS_FILE, self.dht.contacts, blocking)
         started.set()
 
     async def _serve_pages(self, services: trio.Nursery, status: Status, desk: DepositorDesk, tickets: Tickets) -> None:
         """The page of the node and its API, and the one for everybody. Loaded here: without, a node is smaller."""
-        from node.web.accountdesk import AccountDesk  # noqa: PLC0415
-        from node.web.drivedesk import DriveDesk  # noqa: PLC0415
         from node.web.parts import Parts  # noqa: PLC0415
-        from node.web.sealed.gather import SealedSegments  # noqa: PLC0415
-        from node.web.sealed.receiving import SealedUploads  # noqa: PLC0415
         from node.web.server import bind, run_gateway, run_page  # noqa: PLC0415
-        from node.web.told import Told  # noqa: PLC0415
-        from node.web.transfers.service import Transfers  # noqa: PLC0415
 
         client = client_beside(self.dht, self.statements.network, self.outside, self.traffic.asked)
         services.start_soon(client.peers.run)
-        home, told = self.config.home, Told()
-        accounts = AccountDesk(home, self.outside.blocking)
-        segments = SealedSegments(client)
-        parts = Parts(
+        parts = Parts.of(
             client=client,
             status=status,
             desk=desk,
-            accounts=accounts,
-            drive=DriveDesk(accounts, client),
-            home=home,
+            limits=self.limits,
+            leave=self.healing.leave,
+            home=self.config.home,
             tickets=tickets,
-            segments=segments,
-            uploads=SealedUploads(client, segments.room),
             data=self.config.data,
-            told=told,
-            transfers=Transfers(client, home, told),
         )
         if self.config.http is not None:
             try:
@@ -365,7 +357,6 @@ class _Node:
     def _status(self) -> Status:
         return Status(
             network=self.config.network,
-            quota_bytes=self.config.quota_bytes,
             statements=self.statements,
             store=self.store,
             dht=self.dht,

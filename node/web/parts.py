@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from node.client import Client
+from node.healing.leave import Leave
 from node.home import Home
 from node.serving.depositors import DepositorDesk
+from node.serving.limits import LimitsDesk
 from node.status import Status
 from node.web.accountdesk import AccountDesk
+from node.web.census.census import Census
 from node.web.drivedesk import DriveDesk
 from node.web.sealed.gather import SealedSegments
 from node.web.sealed.receiving import SealedUploads
@@ -24,6 +28,9 @@ class Parts:
     """Asks holders as anybody would: with connections of its own, under an identity that nobody knows."""
     status: Status
     desk: DepositorDesk
+    limits: LimitsDesk
+    leave: Leave
+    census: Census
     accounts: AccountDesk
     """The account of the home."""
     drive: DriveDesk
@@ -40,3 +47,50 @@ class Parts:
     told: Told
     """Who says something here, says it to all pages."""
     transfers: Transfers
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        client: Client,
+        status: Status,
+        desk: DepositorDesk,
+        limits: LimitsDesk,
+        leave: Leave,
+        home: Home | None,
+        tickets: Tickets,
+        data: Path,
+        accounts: AccountDesk | None = None,
+    ) -> Self:
+        """What the page does itself is built around what the node brings.
+
+        Args:
+            client: As above; whoever calls runs its ``peers``.
+            status: Of the node.
+            desk: Of the node.
+            limits: Of the node.
+            leave: Of the node.
+            home: As above.
+            tickets: Of the node, which is asked by its control socket as well.
+            data: As above.
+            accounts: The account of the home; None: as it is kept there.
+        """
+        accounts = accounts or AccountDesk(home, client.world.blocking)
+        drive, segments, told = DriveDesk(accounts, client), SealedSegments(client), Told()
+        return cls(
+            client=client,
+            status=status,
+            desk=desk,
+            limits=limits,
+            leave=leave,
+            census=Census.of(client, status, desk, drive),
+            accounts=accounts,
+            drive=drive,
+            home=home,
+            tickets=tickets,
+            segments=segments,
+            uploads=SealedUploads(client, segments.room),
+            data=data,
+            told=told,
+            transfers=Transfers(client, home, told),
+        )

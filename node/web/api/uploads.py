@@ -1,5 +1,7 @@
 """Uploads: begun with the list of their files, which are then sent one by one, each from where it was left."""
 
+import os
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -46,12 +48,22 @@ _CONFLICT = {
     "required": ["error"],
     "properties": {"received": _RECEIVED, "error": {"type": "object"}},
 }
+_FILE = {
+    "type": "object",
+    "required": ["path", "size", "mtime_ms", "received"],
+    "properties": {
+        "path": {"type": "string"},
+        "size": {"type": "integer", "minimum": 0},
+        "mtime_ms": {"type": "integer", "minimum": 0, "description": "As the list had it."},
+        "received": _RECEIVED,
+    },
+}
 _ALL = {
     "type": "object",
     "required": ["transfer", "files", "pack"],
     "properties": {
         "transfer": TRANSFER,
-        "files": {"type": "array", "items": _ONE, "description": "Empty once nothing is to be sent any more."},
+        "files": {"type": "array", "items": _FILE, "description": "Empty once nothing is to be sent any more."},
         "pack": {
             "type": ["object", "null"],
             "required": ["below", "bytes", "received"],
@@ -110,7 +122,15 @@ def calls(parts: Parts) -> list[Call]:
         if live.receiving is None:
             return answer({"transfer": live.fields(), "files": [], "pack": None})
         spool = live.receiving.spool
-        files = [{"received": spool.received(number)} for number in range(spool.pack)]
+        files = [
+            {
+                "path": os.fsdecode(file.path),
+                "size": file.size,
+                "mtime_ms": file.mtime_ns // 10**6,
+                "received": spool.received(number),
+            }
+            for number, file in enumerate((await transfers.asked(live.row.id)).files)
+        ]
         pack = {"below": SMALL_BYTES, "bytes": spool.size(spool.pack), "received": spool.received(spool.pack)}
         return answer({"transfer": live.fields(), "files": files, "pack": pack})
 
@@ -145,7 +165,7 @@ def calls(parts: Parts) -> list[Call]:
             method="GET",
             path="/v1/uploads/{id}",
             handler=state,
-            summary="What has been received of each file.",
+            summary="The files of an upload, and what has been received of each: for a page that was loaded anew.",
             parameters=(ID,),
             answers={200: _ALL},
         ),

@@ -68,6 +68,14 @@ class Transfers:
         """One of them. Raises NotFoundError: there is none."""
         return await self._book.get(identifier)
 
+    async def asked(self, identifier: str) -> Upload:
+        """What an upload that is not over is to become. Raises NotFoundError, MachineError."""
+        live = await self.get(identifier)
+        kept = None if live.receiving is None else await self._book.stored(Table.wanted, live.row.id)
+        if kept is None:
+            raise NotFoundError("no such upload is under way")
+        return await self._book.blocking(Upload.of, kept)
+
     async def upload(self, upload: Upload) -> Live:
         """Begin one: from now on its files may be sent.
 

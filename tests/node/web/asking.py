@@ -24,19 +24,16 @@ from starlette.types import ASGIApp, Message, Scope
 
 from node.blocking import InlineBlocking
 from node.client import Client, World
+from node.healing.leave import Leave
 from node.home import Home
 from node.serving.depositors import DepositorDesk
+from node.serving.limits import LimitsDesk
 from node.status import Status
 from node.web import peeruid
 from node.web.accountdesk import AccountDesk
-from node.web.drivedesk import DriveDesk
 from node.web.parts import Parts
-from node.web.sealed.gather import SealedSegments
-from node.web.sealed.receiving import SealedUploads
 from node.web.shapes import check
 from node.web.tickets import Tickets
-from node.web.told import Told
-from node.web.transfers.service import Transfers
 from protocol.identity import Network
 from protocol.ids import Address
 from tests.vectors.make_account import CHEAP
@@ -55,23 +52,21 @@ def parts_of(
     data: Path = Path("/nowhere"),
     status: Status | None = None,
     desk: DepositorDesk | None = None,
+    limits: LimitsDesk | None = None,
+    leave: Leave | None = None,
 ) -> Parts:
     """Of a node that is there as far as the test needs it: what is left out must not be asked."""
-    client, told = offline_client() if client is None else client, Told()
-    accounts = AccountDesk(home, client.world.blocking, CHEAP)
-    return Parts(
+    client = offline_client() if client is None else client
+    return Parts.of(
         client=client,
-        accounts=accounts,
-        drive=DriveDesk(accounts, client),
+        accounts=AccountDesk(home, client.world.blocking, CHEAP),
         status=cast(Status, status),
         desk=cast(DepositorDesk, desk),
+        limits=cast(LimitsDesk, limits),
+        leave=cast(Leave, leave),
         home=home,
-        segments=cast(SealedSegments, None),
-        uploads=cast(SealedUploads, None),
         tickets=Tickets(client.world.random_bytes, ADDRESS),
         data=data,
-        told=told,
-        transfers=Transfers(client, home, told),
     )
 
 

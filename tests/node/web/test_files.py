@@ -14,7 +14,7 @@ INDEX = b"<!doctype html>" + b"<p>archipel</p>" * 100
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Browser:
+async def browser(tmp_path: Path) -> Browser:
     (tmp_path / "core").mkdir()
     (tmp_path / "index.html").write_bytes(INDEX)
     (tmp_path / "core" / "blake3.js").write_bytes(b"export {}\n")

@@ -8,7 +8,7 @@ from tests.node.web.asking import ADDRESS, Browser, parts_of
 
 
 @pytest.fixture
-def browser() -> Browser:
+async def browser() -> Browser:
     return Browser(own_site(parts_of(), {}, ADDRESS))
 
 

@@ -18,7 +18,7 @@ OTHER_UID = os.getuid() + 1
 
 
 @pytest.fixture
-def browser() -> Browser:
+async def browser() -> Browser:
     return Browser(own_site(parts_of(), {}, ADDRESS))
 
 
