@@ -312,22 +312,12 @@ class _Node:
     async def _serve_pages(self, services: trio.Nursery, status: Status, desk: DepositorDesk, tickets: Tickets) -> None:
         """The page of the node and its API, and the one for everybody. Loaded here: without, a node is smaller."""
         from node.web.parts import Parts  # noqa: PLC0415
-        from node.web.sealed.gather import SealedSegments  # noqa: PLC0415
-        from node.web.sealed.receiving import SealedUploads  # noqa: PLC0415
         from node.web.server import bind, run_gateway, run_page  # noqa: PLC0415
 
         client = client_beside(self.dht, self.statements.network, self.outside, self.traffic.asked)
         services.start_soon(client.peers.run)
-        segments = SealedSegments(client)
-        parts = Parts(
-            client=client,
-            status=status,
-            desk=desk,
-            home=self.config.home,
-            tickets=tickets,
-            segments=segments,
-            uploads=SealedUploads(client, segments.room),
-            data=self.config.data,
+        parts = Parts.of(
+            client=client, status=status, desk=desk, home=self.config.home, tickets=tickets, data=self.config.data
         )
         if self.config.http is not None:
             try:

@@ -43,6 +43,11 @@ _MAX_YEARS = 1000
 """Longer than anybody waits, and dates still have four digits."""
 
 
+def downloads_folder() -> Path:
+    """Where this user's programs put downloads: as the desktop is set up, else ``Downloads`` in the home directory."""
+    return platformdirs.user_downloads_path()
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """What every command needs to know."""

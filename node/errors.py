@@ -33,6 +33,10 @@ class RefusedError(NodeError):
     exit_code = 4
 
 
+class TakenError(RefusedError):
+    """There is something already where this was to be made, or another one changed it meanwhile."""
+
+
 class NetworkError(NodeError):
     """Nobody to join, all peers unreachable, or another network's name."""
 
@@ -81,6 +85,16 @@ def leaves(exc: BaseException) -> Iterator[BaseException]:
             yield from leaves(inner)
     else:
         yield exc
+
+
+def place_of(exc: BaseException) -> str:
+    """Of a bug: what kind of error, and where. Its message may hold anything."""
+    exc = next(leaves(exc))
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "" if trace is None else f" in {trace.tb_frame.f_code.co_qualname}, line {trace.tb_lineno}"
+    return f"{type(exc).__name__}{where}"
 
 
 def machine_error(doing: str, exc: OSError) -> MachineError:

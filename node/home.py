@@ -75,6 +75,15 @@ class Home:
         return self.path / f"drive-{network[:8].hex()}"
 
     @property
+    def transfers(self) -> Path:
+        """Uploads and downloads of a node for its page (node/web/transfers/table.py)."""
+        return self.path / "transfers.sqlite"
+
+    def uploads(self, network: NetworkId) -> Path:
+        """What has been uploaded to be published on one network, and is not yet (node/web/transfers/spool.py)."""
+        return self.path / "uploads" / network[:8].hex()
+
+    @property
     def node(self) -> Path:
         """The default data folder of a storage node."""
         return self.path / "node"
@@ -88,6 +97,11 @@ class Home:
     def account(self) -> Path:
         """The account file (node/account/vault.py)."""
         return self.path / "account"
+
+    @property
+    def device(self) -> Path:
+        """What the person calls this machine (node/account/device.py)."""
+        return self.path / "device"
 
     @property
     def has_depositor(self) -> bool:

@@ -10,7 +10,9 @@ A home may be used in several networks: every row belongs to one of them, and a 
 import fcntl
 import json
 import os
+import platform
 import sqlite3
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -82,6 +84,20 @@ class DepositRow:
     """Who signs its leases; None: the unnamed identity of this home, as in journals of format 3."""
 
 
+_OPEN_FILE_LOCKS = platform.system() == "Linux"
+
+
+def _lock_byte(handle: int, kind: int, place: int) -> None:
+    """Take, or give back, the lock of one byte. Raises OSError: another journal has it.
+
+    On Linux it belongs to the open file. Elsewhere to the process, which loses it when it closes any other journal.
+    """
+    if _OPEN_FILE_LOCKS:
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, struct.pack("hhqqi0q", kind, os.SEEK_SET, place, 1, 0))
+        return
+    fcntl.lockf(handle, fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+
+
 class Journal:
     """The journal's file. Every call is short; what it has answered is in the system's cache, safe from kill -9.
 
@@ -112,7 +128,7 @@ class Journal:
         was asked to be fresh once; asked again, it gets the new salt and deposit id.
 
         Raises:
-            RefusedError: Another process is publishing the same source: their leases would outdo each other's.
+            RefusedError: Another one is publishing the same source: their leases would outdo each other's.
         """
         self._claim(source)
         key = (self._network, source)
@@ -145,10 +161,10 @@ class Journal:
         return sequence, expiry
 
     def _claim(self, source: bytes) -> None:
-        """Lock the byte of a file that stands for a source, until it is released, or this process closes the journal
-        or dies."""
+        """Lock the byte of a file that stands for a source, until it is released, or this journal is closed, or the
+        process dies."""
         try:
-            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._place(source))
+            _lock_byte(self._claims, fcntl.F_WRLCK, self._place(source))
         except (BlockingIOError, PermissionError):
             raise RefusedError("this is being published already", hint="wait until the other publish ends") from None
         except OSError as exc:
@@ -157,7 +173,7 @@ class Journal:
     def release(self, attempt: Attempt) -> None:
         """Let others publish its source: it is finished, or has failed and is left as it is."""
         try:
-            fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, self._place(attempt.source))
+            _lock_byte(self._claims, fcntl.F_UNLCK, self._place(attempt.source))
         except OSError as exc:
             raise machine_error("unlock the journal", exc) from exc
 

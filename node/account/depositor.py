@@ -19,6 +19,11 @@ Ask = Callable[[], str]
 """Gets the account's passphrase from a person. Raises RefusedError where nobody can be asked."""
 
 
+def locked() -> RefusedError:
+    """That nobody can be asked for the passphrase."""
+    return RefusedError("the account is locked", hint="archipel account unlock")
+
+
 def open_account(home: Home, ask: Ask) -> AccountKeys:
     """The account's keys: of who keeps it unlocked, else with the passphrase, which is asked for. Blocks.
 

@@ -67,7 +67,12 @@ class Watch:
     _no_keyring: bool = False
 
     def keys(self) -> AccountKeys | None:
-        """The account's keys; None: it is locked, or there is none. Blocks.
+        """The account's keys; None: it is locked, or there is none. Blocks. Raises as :meth:`held`."""
+        found = self.held()
+        return None if found is None else found.keys
+
+    def held(self) -> Held | None:
+        """As :meth:`keys`, with whoever keeps it, and until when.
 
         Raises:
             MachineError: The account file cannot be read; or what is there does not answer as an agent does.
@@ -79,7 +84,7 @@ class Watch:
         found = ask_agent(self.home)
         if found is None or found.keys.identity.key != key:
             found = self._in_keyring(key)
-        return None if found is None else found.keys
+        return found
 
     def _in_keyring(self, key: PublicKey) -> Held | None:
         keyring = None if self._no_keyring else _keyring(self.home)

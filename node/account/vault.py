@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.errors import ConfigError, MachineError, NotFoundError, RefusedError, machine_error
+from node.errors import ConfigError, MachineError, NotFoundError, RefusedError, TakenError, machine_error
 from node.home import Home, write_private
 from protocol.account import AccountKeys
 from protocol.accountfile import (
@@ -39,7 +39,7 @@ class Vault:
         """Write the account file; on disk when this returns. It never replaces one.
 
         Raises:
-            RefusedError: This home has an account.
+            TakenError: This home has an account.
             ConfigError: Not a passphrase to be set.
             MachineError: It cannot be written.
         """
@@ -53,7 +53,7 @@ class Vault:
             raise machine_error("write the account", exc) from exc
 
     def refuse_another(self) -> None:
-        """Make sure that there is room for an account. Raises RefusedError if this home has one."""
+        """Make sure that there is room for an account. Raises TakenError if this home has one."""
         if self.exists:
             raise _taken()
 
@@ -79,9 +79,7 @@ class Vault:
             with self.path.open("rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
         except FileNotFoundError as exc:
-            raise NotFoundError(
-                "this home has no account", hint="make one: archipel account new; or: archipel account restore"
-            ) from exc
+            raise no_account() from exc
         except OSError as exc:
             raise machine_error("read the account", exc) from exc
         try:
@@ -154,8 +152,15 @@ def _sealed(keys: AccountKeys, passphrase: str, cost: Cost) -> bytes:
         raise _no_memory(exc) from exc
 
 
-def _taken() -> RefusedError:
-    return RefusedError(
+def no_account() -> NotFoundError:
+    """That this home has none."""
+    return NotFoundError(
+        "this home has no account", hint="make one: archipel account new; or: archipel account restore"
+    )
+
+
+def _taken() -> TakenError:
+    return TakenError(
         "this home has an account, which is never replaced",
         hint="archipel account show tells which; another one needs another --home",
     )

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import click
 
-from node.account.held import Held
+from node.account.drafts import asked_places
+from node.account.held import Held, held_fields
 from node.account.phrase import MAX_PHRASE_CHARACTERS, WORDS, phrase_of, secret_of
 from node.account.unlocked import check_seconds, held, hold, let_go
 from node.account.vault import Vault
@@ -31,8 +32,8 @@ from protocol.drive import EntryKind
 from protocol.drivecache import CachedDrive
 from protocol.identity import Network
 
-_ASKED = 3
-"""Words that have to be typed back."""
+_TRIES = 3
+"""For each word that has to be typed back."""
 
 
 @click.group()
@@ -90,9 +91,9 @@ def _table(words: Sequence[str]) -> str:
 def _ask_back(words: Sequence[str]) -> None:
     """Have three words typed back. Raises RefusedError if they are others."""
     note(f"write the {WORDS} words down, on paper: they are all that restores the account, and are not shown again")
-    for place in sorted(secrets.SystemRandom().sample(range(WORDS), _ASKED)):
-        for left in reversed(range(_ASKED)):
-            if _ask_line(f"word {place + 1}: ").lower() == words[place]:
+    for place in asked_places():
+        for left in reversed(range(_TRIES)):
+            if _ask_line(f"word {place}: ").lower() == words[place - 1]:
                 break
             if not left:
                 raise RefusedError("that is another word: no account was made", hint="archipel account new")
@@ -172,7 +173,11 @@ def show_account() -> None:
     drive = None if found is None else _last_copy(found.keys)
     show(
         f"{format_account_key(key)}\n{state}\n{_drive_text(found, drive)}",
-        {"key": format_account_key(key), **_state(found), "drive": None if drive is None else _drive_fields(drive)},
+        {
+            "key": format_account_key(key),
+            **held_fields(found),
+            "drive": None if drive is None else _drive_fields(drive),
+        },
     )
 
 
@@ -212,14 +217,6 @@ def _drive_fields(drive: CachedDrive) -> dict[str, object]:
     }
 
 
-def _state(found: Held | None) -> dict[str, object]:
-    return {
-        "unlocked": found is not None,
-        "until": None if found is None else found.until,
-        "keeper": None if found is None else found.keeper,
-    }
-
-
 @account.command()
 @click.option(
     "--for", "lasting", default="1h", show_default=True, metavar="D", help="For how long: 30m, 8h; 30d at most."
@@ -242,7 +239,7 @@ def unlock(lasting: str, passphrase_file: str | None) -> None:
     home = own_home()
     keys = Vault.of(home).open(get_passphrase(passphrase_file))
     found = hold(home, keys, seconds)
-    show(f"unlocked until {clock_text(found.until)} ({found.keeper})", _state(found))
+    show(f"unlocked until {clock_text(found.until)} ({found.keeper})", held_fields(found))
 
 
 @account.command()

@@ -6,7 +6,7 @@ from functools import partial
 import click
 
 from node.cli.drivekeep import renew, sync
-from node.cli.drivelist import known_fields, listing_fields, listing_text, path_text, tell_ending, tell_known
+from node.cli.drivelist import listing_fields, listing_text, path_text, tell_ending, tell_known
 from node.cli.driveowner import open_owner
 from node.cli.links import read_unsealed
 from node.cli.options import common_options, settings
@@ -14,6 +14,7 @@ from node.cli.output import note, progress_shown, show
 from node.cli.running import run_async
 from node.cli.text import count_text
 from node.drive.adding import add_link, describe
+from node.drive.fields import known_fields
 from node.drive.keeping import Removed, remove_at
 from node.drive.known import Known
 from node.drive.listing import list_drive

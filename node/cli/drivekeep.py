@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from node.cli.drivelist import kind_of, known_fields, path_text, tell_known
+from node.cli.drivelist import path_text, tell_known
 from node.cli.driveowner import open_owner
 from node.cli.options import common_options, parsed
 from node.cli.output import note, progress_shown, show
@@ -16,6 +16,7 @@ from node.cli.refusals import refusal_fields, refusals_told
 from node.cli.running import run_async
 from node.cli.text import count_text, date_text, size_text, visible
 from node.config import parse_duration
+from node.drive.fields import known_fields, renewed_fields
 from node.drive.keeping import Renewal, Renewed, renew_at
 from node.drive.service import DriveService
 from node.drive.tree import drive_path
@@ -59,7 +60,7 @@ def renew(paths: tuple[str, ...], everything: bool, lease: str, forget_lost: boo
 
             renewal = run_async(lambda: owner.online(work))
         fields = {
-            "renewed": [_renewed_fields(done) for done in renewal.done],
+            "renewed": [renewed_fields(done) for done in renewal.done],
             "lost": None if renewal.lost is None else str(renewal.lost),
             "refusals": refusal_fields(refusals),
             **known_fields(renewal.known),
@@ -78,17 +79,6 @@ def _renewed_text(done: Renewed) -> str:
     restored = f"; {count_text(done.restored, 'chunk')} made again" if done.restored else ""
     undone = "".join(f"; left undone: {visible(why)}" for why in done.undone)
     return f"{path}: until {date_text(done.expiry)}{restored}{undone}"
-
-
-def _renewed_fields(done: Renewed) -> dict[str, object]:
-    return {
-        "path": os.fsdecode(done.entry.path),
-        "kind": kind_of(done.entry),
-        "expires": done.expiry or None,
-        "restored_chunks": done.restored,
-        "undone": list(done.undone),
-        "why": None if done.failure is None else str(done.failure),
-    }
 
 
 def _raise_first(done: Sequence[Renewed]) -> None:

@@ -6,6 +6,7 @@ from node.cli.output import note
 from node.cli.recorded import BEGUN
 from node.cli.text import clock_text, count_text, date_text, size_text, visible
 from node.drive.ending import Ending
+from node.drive.fields import ending_fields, expiry_of, health_fields, kind_of, known_fields, version_fields
 from node.drive.health import Condition
 from node.drive.known import Known
 from node.drive.listing import Listing
@@ -106,51 +107,14 @@ def _health_text(condition: Condition | None, listing: Listing) -> str:
     return f"{told}, {count_text(condition.lost, 'segment')} with too few" if condition.lost else told
 
 
-def expiry_of(entry: DriveEntry, condition: Condition | None) -> int:
-    """When it ends, as far as is known; 0: it is not."""
-    if entry.kind is EntryKind.LINK or condition is None or condition.newest is None:
-        shown = condition.expires if condition is not None and entry.kind is EntryKind.LINK else 0
-        return shown or entry.content.expiry
-    return condition.newest.expiry
-
-
-def state_of(condition: Condition | None) -> str:
-    """``whole``, ``weak``, ``lost`` or ``unknown``."""
-    if condition is not None and condition.lost:
-        return "lost"
-    if condition is None or not condition.counted:
-        return "unknown"
-    return "whole" if condition.whole else "weak"
-
-
 def listing_fields(listing: Listing) -> dict[str, object]:
     """The same for programs."""
     return {
         "entries": [_item_fields(item, listing) for item in listing.items],
-        "ending": [_ending_fields(found) for found in listing.ending],
+        "ending": [ending_fields(found) for found in listing.ending],
         "ends": ends(listing.known.drive) or None,
         **known_fields(listing.known),
     }
-
-
-def known_fields(known: Known) -> dict[str, object]:
-    """Whether a drive is the network's newest, and says all that was changed here."""
-    return {
-        "seen": known.cached.seen or None,
-        "unsent": known.cached.unsent,
-        "unsent_paths": [os.fsdecode(entry.path) for entry in known.unsent],
-        "why": None if known.why is None else str(known.why),
-    }
-
-
-def kind_of(entry: DriveEntry | None) -> str:
-    """A word for each kind of entry."""
-    return "folder" if entry is None else entry.kind.name.lower()
-
-
-def _ending_fields(found: Ending) -> dict[str, object]:
-    path = None if found.entry is None else os.fsdecode(found.entry.path)
-    return {"path": path, "kind": "drive" if found.entry is None else kind_of(found.entry), "expires": found.expiry}
 
 
 def _item_fields(item: Item, listing: Listing) -> dict[str, object]:
@@ -165,34 +129,10 @@ def _item_fields(item: Item, listing: Listing) -> dict[str, object]:
         "time": entry.content.time or None,
         "expires": expiry_of(entry, condition) or None,
         "label": entry.content.label or None,
-        "health": _health_fields(condition),
-        "version": _version_fields(condition),
+        "health": health_fields(condition),
+        "version": version_fields(condition),
     }
 
 
 def _text(link: AnyLink | None) -> str | None:
     return None if link is None else str(link)
-
-
-def _health_fields(condition: Condition | None) -> dict[str, object]:
-    known = condition or Condition()
-    return {
-        "state": state_of(condition),
-        "live": known.live,
-        "chunks": known.chunks,
-        "lost_segments": known.lost,
-        "why": known.why or None,
-    }
-
-
-def _version_fields(condition: Condition | None) -> dict[str, object] | None:
-    if condition is None or condition.newest is None or condition.newest.value is None:
-        return None
-    newest = condition.newest
-    assert newest.value is not None
-    return {
-        "number": newest.number,
-        "time": newest.value.time,
-        "link": str(newest.link),
-        "forks": len(newest.forks),
-    }

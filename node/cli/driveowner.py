@@ -21,4 +21,4 @@ def open_owner() -> Iterator[Owner]:
     """
     config, home, account = settings().config(), own_home(), own_account()
     with closing(Journal(home.journal, Network(config.network).id)) as journal:
-        yield Owner(config, home, account, journal)
+        yield Owner.of_command(config, home, account, journal)

@@ -11,7 +11,7 @@ import click
 from node.account.depositor import Known, open_signer
 from node.cli.links import Led, check_version, follow, read_link, read_unsealed, version_option
 from node.cli.options import common_options, parsed, settings
-from node.cli.output import note, progress_shown, show, survival_fields, survival_text
+from node.cli.output import note, progress_shown, show, survival_text
 from node.cli.passphrase import ask_passphrase
 from node.cli.recorded import recorded_fields, tell_recorded
 from node.cli.refusals import refusal_fields, refusals_told
@@ -28,6 +28,7 @@ from node.keeping.check import check as check_deposit
 from node.keeping.counted import Health, SegmentHealth
 from node.keeping.lifetime import delete as delete_deposit
 from node.keeping.lifetime import renew as renew_deposit
+from node.keeping.survival import survival_fields
 from node.progress import Progress
 from node.refusals import Refusals
 from protocol.identity import Network

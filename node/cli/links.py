@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 
-from node.account.sealedlink import no_account, unseal
 from node.cli.output import note
 from node.cli.own import own_account, own_home
 from node.cli.text import clock_text, date_text
 from node.client import Client
 from node.errors import ConfigError, NotFoundError, machine_error
+from node.linktext import nobody_to_unseal, read_link_text, unseal
 from node.names.reading import Shown, read_version, resolve
 from node.names.seen import Seen
 from protocol.errors import LinkError
@@ -68,10 +68,7 @@ def read_any_link(text: str) -> AnyLink:
                 text = handle.read(MAX_TEXT)
     except OSError as exc:
         raise machine_error("read the link from", exc) from exc
-    try:
-        return parse_link(text)
-    except LinkError as exc:
-        raise ConfigError(str(exc), hint="copy the whole link, from archipel: to its last character") from exc
+    return read_link_text(text)
 
 
 def read_unsealed(text: str) -> Link | NameLink:
@@ -89,7 +86,7 @@ def _unsealed(sealed: SealedLink) -> Link | NameLink:
     try:
         account = own_account()
     except NotFoundError as exc:
-        raise no_account() from exc
+        raise nobody_to_unseal() from exc
     return unseal(sealed, account)
 
 

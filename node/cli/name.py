@@ -9,7 +9,7 @@ from itertools import groupby
 import click
 import trio
 
-from node.cli.drivelist import known_fields, tell_known
+from node.cli.drivelist import tell_known
 from node.cli.driveowner import open_owner
 from node.cli.links import fork_fields, is_link, read_unsealed, seen_names, version_fields
 from node.cli.options import common_options, settings
@@ -19,6 +19,7 @@ from node.cli.running import run_async
 from node.cli.text import clock_text, date_text, visible
 from node.client import open_client
 from node.drive.entries import name_link_of
+from node.drive.fields import known_fields
 from node.drive.known import Known, Owner, read_known
 from node.drive.service import DriveService
 from node.drive.tree import put

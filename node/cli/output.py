@@ -87,11 +87,6 @@ def _any_of(countries: Sequence[str], kind: str = "") -> str:
     return f"{'any one of ' if len(countries) > 2 else ''}{kind}{', '.join(countries)}"
 
 
-def survival_fields(survives: Survival) -> dict[str, object]:
-    """The same for programs."""
-    return {"nodes": survives.nodes, "country": survives.country, "not_country": survives.not_country}
-
-
 @contextmanager
 def progress_shown(doing: str) -> Iterator[Progress]:
     """A progress bar on a terminal, and nothing elsewhere; notes are told in the end."""

@@ -9,6 +9,7 @@ from typing import TextIO
 
 import click
 
+from node.account.depositor import locked
 from node.account.vault import check_new_passphrase
 from node.errors import ConfigError, RefusedError, machine_error
 from protocol.accountfile import MAX_PASSPHRASE_BYTES
@@ -29,7 +30,7 @@ def ask_passphrase() -> str:
         RefusedError: There is no terminal to ask at.
     """
     if not can_ask():
-        raise RefusedError("the account is locked", hint="archipel account unlock")
+        raise locked()
     return typed_unseen(_PROMPT)
 
 

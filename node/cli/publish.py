@@ -9,7 +9,7 @@ import click
 
 from node.account.depositor import depositor_of, open_account, open_account_if_any
 from node.cli.options import common_options, parsed, settings
-from node.cli.output import note, progress_shown, show, survival_fields, survival_text
+from node.cli.output import note, progress_shown, show, survival_text
 from node.cli.passphrase import ask_passphrase
 from node.cli.recorded import stored_fields, tell_stored, unnamed
 from node.cli.refusals import refusal_fields, refusals_told
@@ -22,6 +22,7 @@ from node.errors import ConfigError
 from node.home import Depositor, Home
 from node.journal import Journal
 from node.keeping.receiptfile import ReceiptBook, new_file
+from node.keeping.survival import survival_fields
 from node.progress import Progress
 from node.publishing.content import Content, FileContent, StreamContent
 from node.publishing.publish import Options, Published

@@ -22,7 +22,7 @@ from node.account.unlocked import Watch
 from node.account.vault import Vault
 from node.client import Client, World, client_beside
 from node.drive.service import DriveService, open_drive
-from node.errors import MachineError, NodeError, NotFoundError, told
+from node.errors import MachineError, NodeError, NotFoundError, place_of, told
 from node.home import Depositor, Home
 from node.intervals import Intervals
 from node.journal import Journal
@@ -112,7 +112,7 @@ class Caretaker:
                     await at_work.run()  # which waits before it begins
                 except Exception as exc:  # noqa: BLE001 - whatever it is, the node has others' chunks to look after
                     self.tally.failed_rounds += 1
-                    log.error("a bug has ended this round of the drive's deposits: %s", _where(exc))
+                    log.error("a bug has ended this round of the drive's deposits: %s", place_of(exc))
 
     async def _has_account(self, home: Home) -> bool:
         try:
@@ -130,17 +130,6 @@ class Caretaker:
 
 def _has_account(home: Home) -> bool:
     return Vault.of(home).exists
-
-
-def _where(exc: BaseException) -> str:
-    """What kind of error, and where: its message may hold anything."""
-    while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]
-    trace = exc.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = "" if trace is None else f" in {trace.tb_frame.f_code.co_qualname}, line {trace.tb_lineno}"
-    return f"{type(exc).__name__}{where}"
 
 
 @dataclass(slots=True)

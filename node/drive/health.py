@@ -1,13 +1,16 @@
 """How the things in a drive are: each counted by a real check, several side by side, none for too long."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import trio
 
 from node.client import Client
 from node.errors import NodeError, NotFoundError, told
 from node.keeping.check import check
+from node.keeping.counted import Health
+from node.keeping.survival import Survival
 from node.names.reading import Shown, resolve
 from node.names.seen import Seen
 from node.progress import Progress
@@ -36,6 +39,10 @@ class Condition:
     """Segments with fewer than k live chunks."""
     expires: int = 0
     """When the first holder may drop one, seconds since 1970-01-01 UTC; 0: unknown."""
+    survives: Survival | None = None
+    """What it survives; None: its chunks were not counted."""
+    countries: Mapping[str, int] = field(default_factory=dict)
+    """Live chunks by claimed country, over all segments; an empty name: none is claimed."""
     why: str = ""
     """Why it could not be found out."""
 
@@ -66,7 +73,7 @@ async def conditions(
 
     async def one(entry: DriveEntry) -> None:
         async with places:
-            found[entry.id] = await _condition(client, seen, entry, counted)
+            found[entry.id] = await condition_of(client, seen, entry, counted=counted)
             progress.step(done=1)
 
     wanted = [entry for entry in entries if isinstance(entry.link, NameLink) or (counted and entry.link is not None)]
@@ -77,7 +84,8 @@ async def conditions(
     return found
 
 
-async def _condition(client: Client, seen: Seen, entry: DriveEntry, counted: bool) -> Condition:
+async def condition_of(client: Client, seen: Seen, entry: DriveEntry, *, counted: bool = True) -> Condition:
+    """How one entry with a link is: within RESOLVE_SECONDS and CHECK_SECONDS. Arguments as of :func:`conditions`."""
     link, newest = entry.link, None
     if isinstance(link, NameLink):
         if not entry.content.expiry and entry.content.label:
@@ -107,10 +115,19 @@ async def _count(client: Client, link: Link, newest: Shown | None) -> Condition:
             return Condition(newest=newest, why=str(why))
     if health is None:
         return Condition(newest=newest, why=f"not counted within {CHECK_SECONDS:.0f} seconds")
+    return await client.world.blocking(_counted, health, newest)
+
+
+def _counted(health: Health, newest: Shown | None) -> Condition:
+    countries: Counter[str] = Counter()
+    for segment in health.segments:
+        countries.update(segment.countries)
     return Condition(
         newest=newest,
         live=sum(segment.live for segment in health.segments),
         chunks=sum(segment.n for segment in health.segments),
         lost=sum(not segment.readable for segment in health.segments),
         expires=health.expires,
+        survives=health.survives,
+        countries=dict(sorted(countries.items())),
     )

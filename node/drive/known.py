@@ -1,9 +1,10 @@
 """A drive as far as it can be known and changed now: on the network, or else by this machine's last copy."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TypeVar
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Self, TypeVar
 
 from node.client import Client, World, open_client
 from node.config import Config
@@ -18,6 +19,9 @@ from protocol.drivecache import CachedDrive
 from protocol.identity import Network
 
 T = TypeVar("T")
+
+Reach = Callable[[], AbstractAsyncContextManager[Client]]
+"""A way into the network for one piece of work. Raises NetworkError: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +58,32 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """An account in its home, on one network: what commands on its drive begin with."""
+    """An account in its home, on one network: what is done with its drive begins here, in a command and in a node."""
 
-    config: Config
     home: Home
     account: AccountKeys
     journal: Journal
-    world: World = field(default_factory=World)
+    cache: DriveCache
+    """What this home remembers of the drive."""
+    world: World
+    reach: Reach
 
-    @property
-    def cache(self) -> DriveCache:
-        """What this home remembers of the drive."""
-        return open_cache(self.home, self.account, Network(self.config.network).id, self.world.random_bytes)
+    @classmethod
+    def of_command(
+        cls, config: Config, home: Home, account: AccountKeys, journal: Journal, world: World | None = None
+    ) -> Self:
+        """One that joins the network anew for each piece of work."""
+        world = world or World()
+        cache = open_cache(home, account, Network(config.network).id, world.random_bytes)
+        return cls(home, account, journal, cache, world, partial(open_client, config, world=world))
+
+    @classmethod
+    def of_node(cls, client: Client, home: Home, account: AccountKeys, journal: Journal, cache: DriveCache) -> Self:
+        """One in a node, by the node's own client."""
+        return cls(home, account, journal, cache, client.world, lambda: nullcontext(client))
 
     def service(self, client: Client) -> DriveService:
-        return open_drive(client, self.home, self.account, self.journal)
+        return open_drive(client, self.home, self.account, self.journal, self.cache)
 
     async def online(self, work: Callable[[DriveService], Awaitable[T]]) -> T:
         """Do something with the drive and the network.
@@ -77,7 +92,7 @@ class Owner:
             NodeError: As ``work`` does, out of all groups; NetworkError: nobody to join by, or nobody answered.
         """
         try:
-            async with open_client(self.config, world=self.world) as client:
+            async with self.reach() as client:
                 return await work(self.service(client))
         except (NodeError, ExceptionGroup) as exc:
             raise told(exc) from exc

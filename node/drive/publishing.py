@@ -28,6 +28,8 @@ async def publish_to_drive(
     progress: Progress,
     book: ReceiptBook | None = None,
     label: str | None = None,
+    *,
+    path: bytes | None = None,
 ) -> Stored:
     """As :func:`node.publishing.publish.publish`, signed by the drive's account.
 
@@ -40,6 +42,7 @@ async def publish_to_drive(
         progress: Told of it.
         book: For receipts.
         label: Of a name that is to lead to it.
+        path: Where it is to stand in the drive, if it is new there; None: at the top, called by its own title.
 
     Raises:
         NotFoundError: The drive has no such name. Nothing was sent.
@@ -50,7 +53,8 @@ async def publish_to_drive(
     published = await publish_run(run, content)
     written, failure = (None, None) if name is None else await _publish_name(service, name, published.link, options)
     terms = run.uploader.terms
-    path = await service.client.world.blocking(_title, content)
+    if path is None:
+        path = await service.client.world.blocking(_title, content)
     entry = published_entry(
         EntryKind.DEPOSIT,
         terms.deposit,

@@ -59,9 +59,11 @@ _TIDY_SECONDS = 15.0
 _LOST = "try again later; if it is lost for good, give it up: archipel drive renew --all --forget-lost"
 
 
-def open_drive(client: Client, home: Home, account: AccountKeys, journal: Journal) -> "DriveService":
-    """The drive of an account on the client's network, as this home knows it."""
-    cache = open_cache(home, account, client.network.id, client.world.random_bytes)
+def open_drive(
+    client: Client, home: Home, account: AccountKeys, journal: Journal, cache: DriveCache | None = None
+) -> "DriveService":
+    """The drive of an account on the client's network, as this home knows it; ``cache`` if that is open already."""
+    cache = cache or open_cache(home, account, client.network.id, client.world.random_bytes)
     return DriveService(client, account, cache, journal, Seen(home.names, client.network.id))
 
 

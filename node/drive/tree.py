@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from node.errors import ConfigError, NotFoundError, RefusedError
+from node.errors import ConfigError, NotFoundError, RefusedError, TakenError
 from protocol.drive import (
     LISTED,
     Drive,
@@ -100,10 +100,11 @@ class Tree:
 
         Raises:
             ConfigError: It is no path.
-            RefusedError: Something is there, or on the way to it something that is no folder.
+            TakenError: Something is there.
+            RefusedError: On the way to it there is something that is no folder.
         """
         if path in self.folders or path in self.shown:
-            raise RefusedError(f"there is something at {_text(path)} in the drive already", hint="choose another path")
+            raise TakenError(f"there is something at {_text(path)} in the drive already", hint="choose another path")
         if (problem := path_problem(path)) is not None:
             raise ConfigError(f"{_text(path)} cannot be a path in the drive: {problem}")
         for folder in parents(path):
@@ -121,7 +122,10 @@ def drive_path(text: str) -> bytes:
     Raises:
         ConfigError: It is no path.
     """
-    path = os.fsencode(text.strip("/"))
+    try:
+        path = os.fsencode(text.strip("/"))
+    except UnicodeEncodeError as exc:
+        raise ConfigError("a path in the drive is text") from exc
     if path and (problem := path_problem(path)) is not None:
         raise ConfigError(f"{text!r} cannot be a path in the drive: {problem}")
     return path
@@ -176,7 +180,7 @@ def add(drive: Drive, entry: DriveEntry, now_ms: int) -> Drive:
     """
     old = drive.by_id().get(entry.id)
     if old is not None and old.live:
-        raise RefusedError(f"it is in the drive already, at {_text(old.path)}", hint="archipel drive mv moves it")
+        raise TakenError(f"it is in the drive already, at {_text(old.path)}", hint="archipel drive mv moves it")
     Tree(drive).check_room(entry.path)
     return put(drive, entry, now_ms)
 

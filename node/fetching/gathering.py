@@ -351,6 +351,7 @@ class _SegmentDownload:
         assert column.whole
         if self._columns.add(job.index, column):
             self._took.append(trio.current_time() - job.flight.began_at)
+            self._gatherer.progress.held([(job.holder.key, job.holder.country)])
         else:
             self._asked.discard(job.whose)  # now that it is known what to ask for
 

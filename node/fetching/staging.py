@@ -1,6 +1,7 @@
 """The staging folder of a fetch, ``DEST.part``: its name, and how one of ours is told from a stranger's."""
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -46,6 +47,19 @@ def was_moving(staging: Path) -> bool:
             return handle.read(len(MOVING)) == MOVING
     except OSError:
         return False
+
+
+def remove_staging(staging: Path) -> None:
+    """Give up a fetch: what came of it is removed. A stranger's folder stays. Blocks.
+
+    Raises:
+        MachineError: It cannot be removed.
+    """
+    try:
+        if exists(staging) and is_ours(staging):
+            shutil.rmtree(staging)
+    except OSError as exc:
+        raise machine_error("remove", exc) from exc
 
 
 def exists(place: Path) -> bool:

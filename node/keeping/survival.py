@@ -28,6 +28,11 @@ class Survival:
     """Claimed countries the loss of which loses it."""
 
 
+def survival_fields(survives: Survival) -> dict[str, object]:
+    """The same for programs."""
+    return {"nodes": survives.nodes, "country": survives.country, "not_country": survives.not_country}
+
+
 def survival(segments: Iterable[tuple[int, Sequence[Holding]]]) -> Survival:
     """What all of ``segments`` survive.
 

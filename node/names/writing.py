@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from dht.names import NameRecords, PutResult
 from node.client import Client
-from node.errors import ConfigError, NetworkError, NotFoundError, RefusedError
+from node.errors import ConfigError, NetworkError, NotFoundError, RefusedError, TakenError
 from node.names.reading import Copies, copies_of
 from node.names.seen import Seen, Sight
 from protocol.datagrams import ANY_SEQUENCE, MAX_RECORDS, PutCode
@@ -34,7 +34,7 @@ _TRIES = 3
 """How often copies are put while others take their places."""
 
 
-class NameConflictError(RefusedError):
+class NameConflictError(TakenError):
     """Another machine published a version of the name at the same time. The hint says whether ours is there, too."""
 
 

@@ -238,6 +238,7 @@ class Placing:
         self._spread.receipts[put.index] = reply.receipt
         size = self._layout.column_bytes(put.index)
         self.sent_bytes += size
+        self._part.held([(put.candidate.node_id, put.candidate.country)])
         self._part.confirmed(len(self._spread.holders), moved=size)
 
     def _failed(self) -> NodeError:

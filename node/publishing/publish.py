@@ -106,7 +106,8 @@ class Run:
                 del segment
                 await self.slots.acquire()
             self.slots.release()
-        self.uploader.progress.step(done=repeated if content else 0)
+        repeated = repeated if content else 0
+        self.uploader.progress.step(done=repeated, sealed=repeated)
         return tuple(SegmentRef(id=self.placed[key].segment, length=length, key=key) for key, length in wanted)
 
     async def refer(
@@ -141,7 +142,7 @@ class Run:
                     await self.slots.acquire()
                     nursery.start_soon(one, ref)
                 elif wanted[ref.key] == ref:
-                    self.uploader.progress.step(done=ref.length)
+                    self.uploader.progress.step(done=ref.length, sealed=ref.length)
                 else:
                     raise IntegrityFailure("the link leads to something else than a deposit: two segments have one key")
         self.begun |= set(wanted)

@@ -43,6 +43,8 @@ class Source:
     """A name that is passed over at every depth, with what is beneath it."""
     places: dict[bytes, bytes] = field(default_factory=dict)
     """Path of an entry that lies elsewhere on this machine -> where."""
+    begins: dict[bytes, int] = field(default_factory=dict)
+    """Path of an entry whose bytes do not begin where its file does -> where they do."""
     device: int | None = None
     """The file system it must not leave; None: it may."""
 
@@ -71,6 +73,7 @@ class Source:
         """
         path, listed = self.entries[number].path, self.stamps[number]
         location = self.location(path)
+        offset += self.begins.get(path, 0)
         try:
             handle = os.open(location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:

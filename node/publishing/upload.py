@@ -102,10 +102,12 @@ class Uploader:
         """
         part = self.progress.part(size, segment.layout.n)
         spread = await self._present(await segment.descriptor())
-        if spread.missing:
-            sealed = await segment.sealed()
-            if sealed.descriptor != spread.descriptor:  # what the journal knows was sealed otherwise
-                spread = await self._present(sealed.descriptor)
+        sealed = await segment.sealed() if spread.missing else None
+        if sealed is not None and sealed.descriptor != spread.descriptor:  # the journal knows it sealed otherwise
+            spread = await self._present(sealed.descriptor)
+        part.held((holder.node_id, holder.country) for holder in spread.holders.values())
+        part.sealed()
+        if sealed is not None:
             part.confirmed(len(spread.holders))
             self.pace.moved_at = trio.current_time()  # reading, sealing and lookup have taken their time
             chunks = {i: Column(i, sealed.columns[i], sealed.hashes[i]) for i in spread.missing}

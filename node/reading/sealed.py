@@ -1,10 +1,10 @@
 """Links as a program has them: a sealed one is opened by the account of the home, if that is unlocked."""
 
-from node.account.sealedlink import no_account, unseal
 from node.account.unlocked import held
 from node.account.vault import Vault
 from node.errors import RefusedError
 from node.home import Home
+from node.linktext import nobody_to_unseal, unseal
 from protocol.links import AnyLink, Link, NameLink, SealedLink
 
 
@@ -20,7 +20,7 @@ def unsealed(home: Home, link: AnyLink) -> Link | NameLink:
         return link
     vault = Vault.of(home)
     if not vault.exists:
-        raise no_account()
+        raise nobody_to_unseal()
     found = held(home, vault.key)
     if found is None:
         raise RefusedError(

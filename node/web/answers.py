@@ -1,5 +1,6 @@
 """What goes back: JSON, and errors, which say the same as the command line does; reading JSON that comes in."""
 
+import errno
 import json
 import logging
 from collections.abc import Mapping
@@ -8,9 +9,9 @@ from typing import Any
 
 import trio
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from node.errors import ConfigError, NodeError
+from node.errors import ConfigError, NodeError, TakenError
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ BODY_SECONDS = 15.0
 """For a JSON body to come, all of it."""
 _STATUS = {2: 400, 3: 404, 4: 403, 5: 503, 6: 502, 7: 500}
 """Exit code of an error -> HTTP status; anything else is a bug of ours, 500."""
-_EXIT = {400: 2, 404: 3, 405: 2, 408: 5, 413: 2, 415: 2, 416: 2}
+_EXIT = {400: 2, 404: 3, 405: 2, 408: 5, 413: 2, 415: 2, 416: 2, 507: 7}
 """The other way round; any other refusal is 4."""
 
 
@@ -35,8 +36,12 @@ class HttpError(NodeError):
 
 
 def answer(found: object, status: int = 200) -> Response:
-    """``found`` as JSON."""
-    return JSONResponse(found, status_code=status)
+    """``found`` as JSON, in ASCII: a path that is no UTF-8 has lone surrogates, which only escapes can show."""
+    return _json(found, status, {})
+
+
+def _json(found: object, status: int, headers: Mapping[str, str]) -> Response:
+    return Response(json.dumps(found, separators=(",", ":")), status, headers, "application/json")
 
 
 def error_fields(exc: NodeError) -> dict[str, Any]:
@@ -49,7 +54,11 @@ def error_answer(exc: NodeError) -> Response:
     status, headers = _STATUS.get(exc.exit_code, 500), {}
     if isinstance(exc, HttpError):
         status, headers = exc.status, exc.headers
-    return JSONResponse({"error": error_fields(exc)}, status_code=status, headers=headers)
+    elif isinstance(exc, TakenError):
+        status = 409
+    elif isinstance(exc.__cause__, OSError) and exc.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
+        status = 507
+    return _json({"error": error_fields(exc)}, status, headers)
 
 
 async def read_body(request: Request, limit: int) -> bytes:

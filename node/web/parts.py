@@ -2,14 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from node.client import Client
 from node.home import Home
 from node.serving.depositors import DepositorDesk
 from node.status import Status
+from node.web.accountdesk import AccountDesk
+from node.web.drivedesk import DriveDesk
 from node.web.sealed.gather import SealedSegments
 from node.web.sealed.receiving import SealedUploads
 from node.web.tickets import Tickets
+from node.web.told import Told
+from node.web.transfers.service import Transfers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +25,10 @@ class Parts:
     """Asks holders as anybody would: with connections of its own, under an identity that nobody knows."""
     status: Status
     desk: DepositorDesk
+    accounts: AccountDesk
+    """The account of the home."""
+    drive: DriveDesk
+    """Its drive."""
     home: Home | None
     """Whose account and drive the page shows; None: nobody's."""
     tickets: Tickets
@@ -29,3 +38,46 @@ class Parts:
     """The other way; of the same memory."""
     data: Path
     """The node's data folder."""
+    told: Told
+    """Who says something here, says it to all pages."""
+    transfers: Transfers
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        client: Client,
+        status: Status,
+        desk: DepositorDesk,
+        home: Home | None,
+        tickets: Tickets,
+        data: Path,
+        accounts: AccountDesk | None = None,
+    ) -> Self:
+        """What the page does itself is built around what the node brings.
+
+        Args:
+            client: As above; whoever calls runs its ``peers``.
+            status: Of the node.
+            desk: Of the node.
+            home: As above.
+            tickets: Of the node, which is asked by its control socket as well.
+            data: As above.
+            accounts: The account of the home; None: as it is kept there.
+        """
+        accounts = accounts or AccountDesk(home, client.world.blocking)
+        segments, told = SealedSegments(client), Told()
+        return cls(
+            client=client,
+            status=status,
+            desk=desk,
+            accounts=accounts,
+            drive=DriveDesk(accounts, client),
+            home=home,
+            tickets=tickets,
+            segments=segments,
+            uploads=SealedUploads(client, segments.room),
+            data=data,
+            told=told,
+            transfers=Transfers(client, home, told),
+        )

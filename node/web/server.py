@@ -65,6 +65,8 @@ async def run_page(
     files = await parts.client.world.blocking(read_files)
     room = Connections(total=MAX_CONNECTIONS)
     async with trio.open_nursery() as nursery:
+        for service in (parts.accounts.run, parts.drive.run, parts.transfers.run):
+            nursery.start_soon(service)
         await nursery.start(partial(serve_site, own_site(parts, files, address), listener, room))
         task_status.started()
 

@@ -1,21 +1,34 @@
 """Which calls and files there are, and around them who may use them: on the node's own page, and on a gateway."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from node.home import Home
 from node.reading.served import Served
 from node.reading.shelf import Shelf
 from node.serving.statements import software
 from node.web.answers import HttpError, answer, error_answer
+from node.web.api import (
+    account,
+    drive,
+    drivechanges,
+    events,
+    names,
+    opened,
+    segments,
+    sharing,
+    status,
+    transfers,
+    uploads,
+)
 from node.web.api import files as plain
-from node.web.api import names, opened, segments, status
 from node.web.calls import Call, Check
 from node.web.dav.mount import Dav
 from node.web.files import Page, PageFile
@@ -25,6 +38,9 @@ from node.web.openapi import document
 from node.web.parts import Parts
 from node.web.session import Session
 from protocol.ids import Address
+
+_OWN = (status, opened, account, drive, drivechanges, sharing, uploads, transfers, events)
+"""Groups of calls that the node's own page alone has."""
 
 
 def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGIApp:
@@ -46,17 +62,15 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         answers={200: _SESSION},
     )
     served = Served(parts.client, Shelf(parts.home or Home(parts.data)))
-    groups: tuple[Sequence[Call], ...] = (
-        [give],
-        status.calls(parts),
-        opened.calls(parts),
+    groups = [group.calls(parts) for group in _OWN]
+    groups += [
         segments.calls(parts.segments),
         segments.upload_calls(parts.uploads, segments.OWN_LEASE_SECONDS, private=True),
         names.calls(parts.client),
         plain.calls(served),
-    )
-    calls = [call for group in groups for call in group]
-    app = _application(calls, session.check, Page(files), Dav(served, parts.home).route())
+    ]
+    calls = [give, *(call for group in groups for call in group)]
+    app = _application(calls, session.check, Page(files), Dav(served, parts.home, parts.drive).route())
     return Guard(app, _names(address))
 
 
@@ -99,15 +113,38 @@ def _application(calls: Sequence[Call], check: Check, page: Page, *more: Route) 
         return answer(described)
 
     routes: list[BaseRoute] = [*(call.route(check) for call in calls), *more]
+    routes += [Route(path, _OtherMethods(allowed)) for path, allowed in _methods(calls).items()]
     routes.append(Route("/openapi.json", openapi))
     routes.append(Route("/{path:path}", page.serve))
     return Starlette(routes=routes, exception_handlers={HTTPException: _no_such, HttpError: _failed})
 
 
+def _methods(calls: Sequence[Call]) -> dict[str, list[str]]:
+    """Path -> what may be done there."""
+    found: dict[str, list[str]] = {}
+    for call in calls:
+        found.setdefault(call.path, []).extend([call.method, "HEAD"] if call.method == "GET" else [call.method])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _OtherMethods:
+    """An ASGI application for what may not be done at a path: else the page would be looked for there."""
+
+    allowed: Sequence[str]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exc = HttpError(405, _NOT_THERE, headers={"Allow": ", ".join(self.allowed)})
+        await error_answer(exc)(scope, receive, send)
+
+
+_NOT_THERE = "this is not to be done there"
+
+
 async def _no_such(_: Request, exc: Exception) -> Response:
     """No such path, or no such method there."""
     assert isinstance(exc, HTTPException)
-    text = {404: "there is nothing here", 405: "this is not to be done there"}.get(exc.status_code, exc.detail)
+    text = {404: "there is nothing here", 405: _NOT_THERE}.get(exc.status_code, exc.detail)
     return error_answer(HttpError(exc.status_code, text, headers=exc.headers))
 
 

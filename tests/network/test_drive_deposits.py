@@ -191,7 +191,9 @@ async def test_health_that_cannot_be_found_out_is_unknown(autojump_clock: MockCl
 def owner(islands: Archipelago, who: Machine) -> Owner:
     """Whose commands begin with the home of "one"; each has a client of its own."""
     home, join = home_of(islands, "one"), tuple(str(node.info.address) for node in islands.nodes)
-    return Owner(Config(home.path, NETWORK.name, join), home, ACCOUNT, who.user.journal, who.user.client.world)
+    return Owner.of_command(
+        Config(home.path, NETWORK.name, join), home, ACCOUNT, who.user.journal, who.user.client.world
+    )
 
 
 async def test_without_the_network_the_last_copy(autojump_clock: MockClock, islands: Archipelago) -> None:

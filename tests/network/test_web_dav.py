@@ -61,7 +61,7 @@ async def mount(base: Path) -> AsyncIterator[Mount]:
         (top / "astray").symlink_to("été")
         link = (await alice.publish(top)).link
         served = Served(bob.client, Shelf(Home(base / "home-bob")))
-        app = Guard(Starlette(routes=[Dav(served, None).route()]), {"127.0.0.1:8420"})
+        app = Guard(Starlette(routes=[Dav(served, None, None).route()]), {"127.0.0.1:8420"})
         yield Mount(app, served, link, film)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node.errors import MachineError
+from node.errors import MachineError, RefusedError
 from node.journal import Attempt, DepositRow, Journal
 from protocol.ids import ChunkId, NetworkId, PublicKey, SegmentId
 from protocol.leases import Policy
@@ -389,3 +389,15 @@ def test_damaged_rows(path: Path) -> None:
         ):
             with pytest.raises(MachineError, match="is damaged"):
                 call()
+
+
+def test_two_in_one_process_are_two(tmp_path: Path) -> None:
+    """A node has several open at once: what one publishes the other cannot begin, nor let go of by being closed."""
+    with closing(Journal(tmp_path / "j", NETWORK)) as first:
+        attempt = first.begin(b"s" * 32, b"d" * 16, b"")
+        for _ in range(2):
+            with closing(Journal(tmp_path / "j", NETWORK)) as second, pytest.raises(RefusedError, match="already"):
+                second.begin(b"s" * 32, b"d" * 16, b"")
+        first.release(attempt)
+        with closing(Journal(tmp_path / "j", NETWORK)) as second:
+            second.begin(b"s" * 32, b"d" * 16, b"")

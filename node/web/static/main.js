@@ -7,6 +7,7 @@ import { listen, node, on } from "./parts/live.js";
 import { problem } from "./parts/problem.js";
 import { shell } from "./parts/shell.js";
 import { following, underWay } from "./parts/following.js";
+import { begin as sendUploads } from "./parts/uploads.js";
 import texts from "./text/shell.js";
 
 const t = teller(texts);
@@ -17,10 +18,17 @@ const VIEWS = {
   network: () => import("./views/network.js"),
   operator: () => import("./views/operator.js"),
   link: () => import("./views/link.js"),
+  view: openedFromDrive,
 };
 
 let showing = null;
 let shown = "home";
+
+/** The link view, of what stands at a path of the drive: its link shows nowhere. */
+async function openedFromDrive() {
+  const { view } = await import("./views/link.js");
+  return { view: async (main, context) => view(main, { ...context, link: (await post("/v1/drive/link", { path: context.rest }, { signal: context.signal })).link }) };
+}
 
 /**
  * Which view the address asks for: `#/NAME/REST`; anything else behind # is a link.
@@ -62,9 +70,9 @@ async function route(event) {
   showing = controller;
   const { signal } = controller;
   const { name, rest, link, ticket } = wanted();
-  shown = name;
+  shown = name === "view" ? "drive" : name;
   frame();
-  document.title = `${t(name)} · Archipel`;
+  document.title = `${t(shown)} · Archipel`;
   const main = document.querySelector("#main");
   try {
     if (ticket !== null) {
@@ -98,5 +106,6 @@ on("change", forever, () => {
   was = node.state;
 });
 following(forever, frame);
+sendUploads(forever);
 listen();
 route();

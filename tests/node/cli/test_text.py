@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from node.cli.output import survival_fields, survival_text
+from node.cli.output import survival_text
 from node.cli.text import clock_text, date_text, size_text, visible
 from node.config import parse_duration, parse_size, split_host_port
-from node.keeping.survival import Survival
+from node.keeping.survival import Survival, survival_fields
 
 
 @pytest.mark.parametrize(

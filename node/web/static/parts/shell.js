@@ -11,34 +11,53 @@ import { failed } from "./toast.js";
 import texts from "../text/shell.js";
 
 const t = teller(texts);
-const OWN = ["home", "drive", "transfers", "network", "operator"];
-let showing = null;
 const NAMES = { en: "English", fr: "Français" };
+const OWN = ["home", "drive", "transfers", "network", "operator"];
+const parts = {};
 
 /**
- * Show the frame.
+ * Show the frame, or change what has changed in it.
  * @param {{view: string, underWay: number, again: () => void}} now the view that is shown, how many transfers are under way,
  *   and what shows everything anew
  */
 export function shell({ view, underWay, again }) {
-  const state = JSON.stringify([view, underWay, node.state, node.account, node.error?.message, language()]);
-  if (state === showing) return;
-  showing = state;
+  const gateway = node.state === "gateway";
   document.documentElement.lang = language();
-  const top = document.querySelector("#top");
-  const focus = top.contains(document.activeElement) ? document.activeElement.getAttribute("data-focus") : null;
-  const skip = h("button.skip", { type: "button", onclick: () => document.querySelector("#main").focus() }, t("skip"));
-  const end = h("div.end", {}, node.state === "gateway" ? null : who(), languages(again));
-  fill(top, h("header.rail", {}, skip, h("a.brand", { href: "#/" }, mark(), "Archipel"), places(view, underWay), end));
-  if (focus) top.querySelector(`[data-focus="${focus}"]`)?.focus();
+  if (!parts.root) {
+    for (const name of ["skip", "places", "end"]) parts[name] = { node: h(`div.${name}-part`), key: null };
+    parts.root = h("header.rail", {}, parts.skip.node, h("a.brand", { href: "#/" }, mark(), "Archipel"), parts.places.node, parts.end.node);
+    document.querySelector("#top").append(parts.root);
+  }
+  part("skip", [language()], () => h("button.skip", { type: "button", onclick: () => document.querySelector("#main").focus() }, t("skip")));
+  part("places", [view, gateway, language()], () => places(view, gateway));
+  part("end", [gateway, node.account, language()], () => h("div.end", {}, gateway ? null : who(), languages(again)));
+  counted(underWay);
   notices();
 }
 
-function places(view, underWay) {
-  const shown = node.state === "gateway" ? [["link", "#/"]] : OWN.map((name) => [name, name === "home" ? "#/" : `#/${name}`]);
+/** Fill a part when what it depends on has changed; what has the focus keeps it. */
+function part(name, key, make) {
+  const one = parts[name];
+  if (one.key === JSON.stringify(key)) return;
+  one.key = JSON.stringify(key);
+  const focus = one.node.contains(document.activeElement) ? document.activeElement.getAttribute("data-focus") : null;
+  fill(one.node, make());
+  if (focus) one.node.querySelector(`[data-focus="${focus}"]`)?.focus();
+}
+
+function places(view, gateway) {
+  const shown = gateway ? [["link", "#/"]] : OWN.map((name) => [name, name === "home" ? "#/" : `#/${name}`]);
   const entry = ([name, href]) => h("li", {}, h("a", { href, "data-focus": name, "aria-current": name === view ? "page" : null }, icon(name, 22), t(name),
-    name === "transfers" && underWay > 0 ? h("span.count", { "aria-label": t("underWay", { count: underWay }) }, underWay) : null));
+    name === "transfers" ? h("span.count", { hidden: true }) : null));
   return h("nav", { "aria-label": t("places") }, h("ul", {}, shown.map(entry)));
+}
+
+function counted(underWay) {
+  const badge = parts.places.node.querySelector(".count");
+  if (!badge || badge.textContent === String(underWay)) return;
+  badge.hidden = underWay === 0;
+  badge.textContent = underWay;
+  badge.setAttribute("aria-label", t("underWay", { count: underWay }));
 }
 
 function who() {

@@ -17,7 +17,7 @@ const SHOWN_MS = 6000;
 export function toast(text, { bad = false, hint } = {}) {
   const closing = h("button", { type: "button", "aria-label": t("close"), onclick: () => box.remove() }, icon("cross", 18));
   const box = h(bad ? "div.toast.bad" : "div.toast", { role: bad ? "alert" : "status" },
-    icon(bad ? "warning" : "check"), h("div", {}, sentence(text), hint ? h("div.small", {}, sentence(hint)) : null), closing);
+    icon(bad ? "warning" : "check"), h("div", {}, text, hint ? h("div.small", {}, sentence(hint)) : null), closing);
   document.querySelector("#toasts").append(box);
   if (!bad) setTimeout(() => box.remove(), SHOWN_MS);
 }
@@ -25,5 +25,5 @@ export function toast(text, { bad = false, hint } = {}) {
 /** Say what went wrong. A call that was given up because its view ended is no error. */
 export function failed(error) {
   if (error.name === "AbortError") return;
-  toast(error.message, { bad: true, hint: error.hint });
+  toast(sentence(error.message), { bad: true, hint: error.hint });
 }

@@ -1,0 +1,26 @@
+export default {
+  en: {
+    title: "Transfers", over: "Finished", none: "Nothing is on its way", noneWhat: "Uploads and downloads show here, each with what the network has really confirmed. They go on when this page is closed, and after the node was restarted.",
+    toDrive: "Go to your drive", toHome: "Begin", clear: "Clear finished", drive: "your drive", into: "Upload into {folder}", to: "Download to {to}",
+    "state-receiving": "Handing over", "state-stalled": "Needs the files", "state-waiting": "Waiting", "waits-turn": "Waits for its turn", "waits-network": "Waits for the network", "waits-account": "Waits for the account to be unlocked", "state-running": "Under way", "state-paused": "Paused", "state-done": "Done", "state-failed": "Failed", "state-cancelled": "Cancelled",
+    received: "Received by the node", sealed: "Sealed", confirmed: "Confirmed by holders", fetched: "Fetched and verified",
+    of: "{done} of {total}", chunks: "{placed} of {chunks} chunks placed", left: "{time} left",
+    holders: "On the disks of {count} node.|On the disks of {count} nodes.", holdersIn: "On the disk of {count} node, in claimed countries: {countries}.|On the disks of {count} nodes, in claimed countries: {countries}.",
+    againIn: "The page tries again in {time}.", stalledOne: "This page was loaded anew and no longer has the file. Choose {name} again: it goes on from what the node has.", stalledMany: "This page was loaded anew and no longer has the files. Choose the folder {name} again: it goes on from what the node has.",
+    chooseAgain: "Choose again", tryAgain: "Try now", pause: "Pause", resume: "Resume", cancel: "Cancel", forget: "Remove from the list", show: "Show in the drive",
+    goesOn: "{name} goes on", notTheSame: "Not the same files", notTheSameWhat: "These are missing, or have been changed since the upload began. Nothing was sent.",
+    "said-done": "{name} is done", "said-failed": "{name} failed", "said-paused": "{name} is paused", "said-running": "{name} is under way",
+  },
+  fr: {
+    title: "Transferts", over: "Terminés", none: "Rien n’est en route", noneWhat: "Envois et téléchargements apparaissent ici, chacun avec ce que le réseau a vraiment confirmé. Ils continuent quand cette page est fermée, et après un redémarrage du nœud.",
+    toDrive: "Aller à vos fichiers", toHome: "Commencer", clear: "Effacer les terminés", drive: "vos fichiers", into: "Envoi vers {folder}", to: "Téléchargement vers {to}",
+    "state-receiving": "Remise au nœud", "state-stalled": "Fichiers requis", "state-waiting": "En attente", "waits-turn": "Attend son tour", "waits-network": "Attend le réseau", "waits-account": "Attend le déverrouillage du compte", "state-running": "En cours", "state-paused": "En pause", "state-done": "Terminé", "state-failed": "Échoué", "state-cancelled": "Annulé",
+    received: "Reçu par le nœud", sealed: "Scellé", confirmed: "Confirmé par les détenteurs", fetched: "Récupéré et vérifié",
+    of: "{done} sur {total}", chunks: "{placed} morceaux placés sur {chunks}", left: "encore {time}",
+    holders: "Sur le disque de {count} nœud.|Sur les disques de {count} nœuds.", holdersIn: "Sur le disque de {count} nœud, dans les pays déclarés : {countries}.|Sur les disques de {count} nœuds, dans les pays déclarés : {countries}.",
+    againIn: "La page réessaie dans {time}.", stalledOne: "Cette page a été rechargée et n’a plus le fichier. Choisissez de nouveau {name} : l’envoi reprend à partir de ce que le nœud possède.", stalledMany: "Cette page a été rechargée et n’a plus les fichiers. Choisissez de nouveau le dossier {name} : l’envoi reprend à partir de ce que le nœud possède.",
+    chooseAgain: "Choisir de nouveau", tryAgain: "Essayer maintenant", pause: "Pause", resume: "Reprendre", cancel: "Annuler", forget: "Retirer de la liste", show: "Montrer dans les fichiers",
+    goesOn: "{name} continue", notTheSame: "Ce ne sont pas les mêmes fichiers", notTheSameWhat: "Ceux-ci manquent, ou ont été modifiés depuis le début de l’envoi. Rien n’a été envoyé.",
+    "said-done": "{name} est terminé", "said-failed": "{name} a échoué", "said-paused": "{name} est en pause", "said-running": "{name} est en cours",
+  },
+};
