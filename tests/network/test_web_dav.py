@@ -53,7 +53,7 @@ class Mount:
 
 @asynccontextmanager
 async def mount(base: Path) -> AsyncIterator[Mount]:
-    async with archipelago(base, 12) as islands, islands.user("alice") as alice, islands.user("bob") as bob:
+    async with archipelago(base, 5) as islands, islands.user("alice") as alice, islands.user("bob") as bob:
         top = base / "top"
         write(top / "film.mp4", film := random_bytes(1, SIZE))
         write(top / "été" / "x.txt", b"x")
