@@ -25,13 +25,14 @@ from node.net.binding import bind, reachable_at
 from node.net.descriptors import room_for
 from node.net.peers import CONNECTIONS, Peers
 from node.net.portmap import Router, mapping_for
-from node.net.throttle import limited
+from node.net.throttle import Throttle
 from node.net.transport import SystemTransport, Transport, is_unspecified
 from node.nodeconfig import NodeConfig, NodeInfo
 from node.serving.admission import MAX_CONNECTIONS, Connections
 from node.serving.announcing import Announcer
 from node.serving.contacts import keep_contacts, recall_contacts, remember_contacts
 from node.serving.depositors import DepositorDesk
+from node.serving.limits import LimitsDesk
 from node.serving.policy import AccessLists
 from node.serving.reachability import DialBacks, Reachability
 from node.serving.republishing import Republisher
@@ -98,11 +99,10 @@ async def run_node(
         store = await blocking(open_store)
         lists.govern(store)
         with closing(store), closing(await blocking(RecordFile.open, config.data / RECORDS_FILE)) as records:
-            sockets = limited(
-                transport or SystemTransport(), up=config.up_bytes_per_second, down=config.down_bytes_per_second
-            )
-            outside = World(sockets, clock, blocking, random_bytes)
-            node, listener = await _build(config, identity, network, store, records, lists, outside, router)
+            throttle = Throttle(up=config.up_bytes_per_second, down=config.down_bytes_per_second)
+            outside = World(throttle.around(transport or SystemTransport()), clock, blocking, random_bytes)
+            limits = LimitsDesk(config.data, config.limits, store, throttle, blocking, given=config.given)
+            node, listener = await _build(config, identity, network, store, records, lists, limits, outside, router)
             await node.run(listener, stop, task_status)
 
 
@@ -113,6 +113,7 @@ async def _build(
     store: ChunkStore,
     records: RecordFile,
     lists: AccessLists,
+    limits: LimitsDesk,
     outside: World,
     router: Router | None,
 ) -> tuple["_Node", Listener[Stream]]:
@@ -149,6 +150,7 @@ async def _build(
         store=store,
         records=records,
         lists=lists,
+        limits=limits,
         statements=statements,
         dht=dht,
         peers=peers,
@@ -238,6 +240,7 @@ class _Node:
     store: ChunkStore
     records: RecordFile
     lists: AccessLists
+    limits: LimitsDesk
     statements: Statements
     dht: Dht
     peers: Peers
@@ -303,9 +306,8 @@ class _Node:
         for service in (self.reachability.run, self.announcer.run, self.republisher.run, self.healing.run):
             services.start_soon(service)
         services.start_soon(self.caretaker.run)
-        trash = self.config.intervals.trash
         clock, blocking = self.outside.clock, self.outside.blocking
-        services.start_soon(run_expiry, self.store, self.records, clock, blocking, trash)
+        services.start_soon(run_expiry, self.store, self.records, clock, blocking, self.config.intervals.trash)
         services.start_soon(keep_contacts, self.config.data / CONTACTS_FILE, self.dht.contacts, blocking)
         started.set()
 
@@ -317,7 +319,14 @@ class _Node:
         client = client_beside(self.dht, self.statements.network, self.outside, self.traffic.asked)
         services.start_soon(client.peers.run)
         parts = Parts.of(
-            client=client, status=status, desk=desk, home=self.config.home, tickets=tickets, data=self.config.data
+            client=client,
+            status=status,
+            desk=desk,
+            limits=self.limits,
+            leave=self.healing.leave,
+            home=self.config.home,
+            tickets=tickets,
+            data=self.config.data,
         )
         if self.config.http is not None:
             try:
@@ -348,7 +357,6 @@ class _Node:
     def _status(self) -> Status:
         return Status(
             network=self.config.network,
-            quota_bytes=self.config.quota_bytes,
             statements=self.statements,
             store=self.store,
             dht=self.dht,

@@ -1,14 +1,14 @@
 """What a storage node is started with, and what it says once it runs."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 
 from node.errors import ConfigError
 from node.home import Home
 from node.intervals import Intervals
-from node.net.throttle import MIN_BYTES_PER_SECOND
 from node.net.transport import is_unspecified
+from node.serving.limits import Limits, read_kept
 from node.store.shares import DEFAULT_SHARE
 from protocol.ids import Address, NodeId
 from protocol.records import is_country
@@ -75,16 +75,29 @@ class NodeConfig:
     gateway: GatewayConfig | None = None
     """A page for everybody; None: none."""
 
+    given: frozenset[str] = frozenset()
+    """Limits (node/serving/limits.py) that the command line names: these are not taken from the data folder."""
+
+    @property
+    def limits(self) -> Limits:
+        """Those that can be changed while the node runs. Raises ConfigError: they cannot be."""
+        return Limits(
+            quota_bytes=self.quota_bytes,
+            up_bytes_per_second=self.up_bytes_per_second,
+            down_bytes_per_second=self.down_bytes_per_second,
+        )
+
+    def with_kept(self) -> "NodeConfig":
+        """With the limits that were changed while the node ran before. Blocks. Raises MachineError: as read_kept."""
+        kept = {name: value for name, value in read_kept(self.data).items() if name not in self.given}
+        return replace(self, **asdict(self.limits.changed(kept)))
+
     def __post_init__(self) -> None:
+        _ = self.limits  # which raises where there can be none such
         if self.country and not is_country(self.country):
             raise ConfigError(f"a country is two upper-case letters, such as NZ, got {self.country!r}")
-        if self.quota_bytes < 0:
-            raise ConfigError(f"a quota is 0 bytes or more, got {self.quota_bytes}")
         if not (0 < self.depositor_share <= 1 and 0 < self.subnet_share <= 1):
             raise ConfigError(f"a share is above 0 and at most 1, got {self.depositor_share} and {self.subnet_share}")
-        for rate in (self.up_bytes_per_second, self.down_bytes_per_second):
-            if rate is not None and rate < MIN_BYTES_PER_SECOND:
-                raise ConfigError(f"a rate limit is {MIN_BYTES_PER_SECOND} bytes per second or more, got {rate}")
         if self.advertise is not None and (not self.advertise.port or is_unspecified(self.advertise.host)):
             raise ConfigError(f"peers cannot reach {self.advertise}", hint="name one address and its port")
         if self.http is not None and not ip_address(self.http.host).is_loopback:

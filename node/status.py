@@ -31,7 +31,6 @@ class Status:
     """Looks at the parts of a node. Changes nothing, asks nobody."""
 
     statements: Statements
-    quota_bytes: int
     network: str
     store: ChunkStore
     dht: Dht
@@ -90,7 +89,7 @@ class Status:
 
     def _quota(self) -> dict[str, int]:
         return {
-            "limit_bytes": self.quota_bytes,
+            "limit_bytes": self.store.depositors.quota_bytes,
             "used_bytes": self.store.used_bytes,
             "trash_bytes": self.store.trash_bytes,
             "free_bytes": self.store.free_bytes,

@@ -1,6 +1,6 @@
 """`archipel node depositors`: for whom a running node keeps how much; to refuse one, to admit one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from node.cli.text import count_text, date_text, size_text
 from node.config import parse_key
 from node.control import ask
 from node.errors import ConfigError
+from node.serving.depositors import joined
 
 
 @click.command()
@@ -40,7 +41,7 @@ def depositors(refuse: str | None, admit: str | None, data: str | None) -> None:
     elif admit is not None:
         _change(folder, "admit", parsed("--admit", parse_key, admit))
     else:
-        found = _joined(run_async(partial(_ask, folder, {"do": "depositors"})))
+        found = joined(run_async(partial(_ask, folder, {"do": "depositors"})))
         show(depositors_text(found), found)
 
 
@@ -52,11 +53,6 @@ def _change(folder: Path, what: str, key: bytes) -> None:
 async def _ask(folder: Path, request: Mapping[str, object]) -> list[dict[str, Any]]:
     async with aclosing(ask(folder, request)) as replies:
         return [reply async for reply in replies]
-
-
-def _joined(replies: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The first reply, with the depositors of all that came behind it."""
-    return {**replies[0], "depositors": [one for reply in replies[1:] for one in reply["depositors"]]}
 
 
 def _changed_text(what: str, said: Mapping[str, Any]) -> str:

@@ -31,6 +31,8 @@ from protocol.ids import Address
 
 HTTP = "127.0.0.1:8420"
 OFF = "off"
+_LIMITS = {"quota": "quota_bytes", "up": "up_bytes_per_second", "down": "down_bytes_per_second"}
+"""The options whose values can be changed while the node runs, and are kept then."""
 
 
 @click.group(invoke_without_command=True)
@@ -57,8 +59,10 @@ OFF = "off"
 )
 @click.option("--allow", metavar="FILE", help="Depositors whose chunks it takes.  [default: everybody's]")
 @click.option("--deny", metavar="FILE", help="Segments and depositors for which it keeps nothing.")
-@click.option("--up", metavar="R", help="Bytes per second it may send, such as 2MB.  [default: no limit]")
-@click.option("--down", metavar="R", help="Bytes per second it may receive, such as 500KiB.  [default: no limit]")
+@click.option("--up", metavar="R", help="Bytes per second it may send, such as 2MB; off: no limit.  [default: off]")
+@click.option(
+    "--down", metavar="R", help="Bytes per second it may receive, such as 500KiB; off: no limit.  [default: off]"
+)
 @click.option("--metrics", metavar="H:P", help="Serve /metrics for Prometheus there, to whoever asks.  [default: no]")
 @click.option(
     "--http",
@@ -95,7 +99,12 @@ def node(context: click.Context, /, no_port_mapping: bool, **given: Any) -> None
         _refuse_options(context)
         return
     http_wanted = context.get_parameter_source("http") is not ParameterSource.DEFAULT
-    wanted = _wanted(settings().config(), http_wanted=http_wanted, **given)
+    limits_given = frozenset(
+        limit
+        for option, limit in _LIMITS.items()
+        if context.get_parameter_source(option) is not ParameterSource.DEFAULT
+    )
+    wanted = _wanted(settings().config(), http_wanted=http_wanted, limits_given=limits_given, **given).with_kept()
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     too_small = _too_small(wanted)
@@ -122,6 +131,7 @@ def _wanted(
     metrics: str | None,
     http: str,
     http_wanted: bool,
+    limits_given: frozenset[str],
     gateway: str | None,
     gateway_cert: str | None,
     gateway_key: str | None,
@@ -148,6 +158,7 @@ def _wanted(
         metrics=parsed_if_given("--metrics", _one, metrics),
         http=None if http == OFF else parsed("--http", _here, http),
         http_wanted=http_wanted,
+        given=limits_given,
         gateway=_gateway(gateway, gateway_cert, gateway_key, gateway_uploads),
     )
 
@@ -186,7 +197,9 @@ def _here(text: str) -> Address:
     return resolve(text)[0]
 
 
-def _rate(text: str) -> int:
+def _rate(text: str) -> int | None:
+    if text == OFF:
+        return None
     rate = parse_size(text, such_as="2MB or 500KiB")
     if rate < MIN_BYTES_PER_SECOND:
         raise ConfigError(f"at least {MIN_BYTES_PER_SECOND >> 10}KiB a second, got {text!r}", hint="such as 2MB")

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 import trio
 
@@ -81,6 +82,21 @@ class _Attempt:
     """Why it is not even known what is left."""
 
 
+LeaveState = Literal["not leaving", "leaving", "stayed", "left"]
+"""``stayed``: not everything could be handed on, so the node goes on; ``left``: nothing is left, and it stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveStanding:
+    """How leaving stands."""
+
+    state: LeaveState
+    progress: LeaveProgress | None
+    """Of what is under way, or was over last; None: nobody has wanted it yet."""
+    trouble: str = ""
+    """Why it is not known what is left."""
+
+
 class Leave:
     """Hands on all that this node holds. Meanwhile the node takes nothing; if anything is left, it stays, and does."""
 
@@ -105,6 +121,21 @@ class Leave:
         """Set when nothing is left."""
         self.told = trio.Event()
         """Set when whoever watched to that end has heard of it."""
+        self._last: _Attempt | None = None
+        """The one that was over last."""
+
+    def begin(self) -> None:
+        """Begin to leave, or go on if it has begun."""
+        self._attempt.wanted.set()
+
+    def standing(self) -> LeaveStanding:
+        """How it stands, for those who look now and then."""
+        if self._attempt.wanted.is_set() and not self.done.is_set():
+            return LeaveStanding("leaving", self._attempt.progress)
+        if self._last is None:
+            return LeaveStanding("not leaving", None)
+        state: LeaveState = "left" if self.done.is_set() else "stayed"
+        return LeaveStanding(state, self._last.progress, self._last.trouble)
 
     async def watch(self) -> AsyncGenerator[LeaveProgress, None]:
         """Begin to leave, or watch it go on; the last progress is the outcome. Whoever stops watching stops nothing.
@@ -113,7 +144,7 @@ class Leave:
             MachineError: What is held could not be read.
         """
         attempt = self._attempt
-        attempt.wanted.set()
+        self.begin()
         over = False
         while not over:
             with trio.move_on_after(TOLD_SECONDS):
@@ -136,6 +167,7 @@ class Leave:
             except Refusal as exc:
                 attempt.trouble = str(exc)
                 log.error("leaving: could not read what is held: %s", exc)
+            self._last = attempt
             if attempt.trouble or attempt.progress.left:
                 self._statements.leaving = False
                 self._attempt = _Attempt()

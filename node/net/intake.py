@@ -12,6 +12,7 @@ from typing import Final
 import trio
 from trio.abc import Stream
 
+from node.net.throttle import ThrottledStream
 from protocol.hashing import Bytes
 
 RECEIVE_BYTES: Final = 512 * 1024
@@ -30,6 +31,8 @@ class Intake:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._buffer = _NOTHING
+        self._socket: trio.socket.SocketType | None = None
+        """That of the system, where it was received from last."""
         self._waits_for = 1
         self._worth = 1
         self._received_at = -1.0
@@ -43,9 +46,13 @@ class Intake:
         Raises:
             OSError, trio.BrokenResourceError, trio.ClosedResourceError: The connection is lost.
         """
-        if not isinstance(self._stream, trio.SocketStream):
-            return await self._stream.receive_some(RECEIVE_BYTES)
-        socket = self._stream.socket
+        stream = self._stream.receiver if isinstance(self._stream, ThrottledStream) else self._stream
+        if not isinstance(stream, trio.SocketStream):
+            if self._socket is not None:  # a limit has come, which takes smaller pieces
+                self._wait_for(self._socket, 1)
+                self._worth, self._socket = 1, None
+            return await stream.receive_some(RECEIVE_BYTES)
+        socket = self._socket = stream.socket
         self._wait_for(socket, max(1, min(self._worth, coming)))
         count = await self._read(socket, min(RECEIVE_BYTES, coming + _SMALL_BYTES))
         if coming:

@@ -41,17 +41,30 @@ _SHORTEST_SECONDS: Final = 0.001
 """What the system's timers can tell apart, and clocks of any age can add to."""
 
 
-def limited(transport: Transport, *, up: int | None, down: int | None) -> Transport:
-    """``transport`` under limits; itself when there are none.
+class Throttle:
+    """The limits of both directions, which may be changed while traffic passes."""
 
-    Args:
-        transport: Where sockets come from.
+    def __init__(self, *, up: int | None = None, down: int | None = None) -> None:
+        """Args:
         up: Bytes per second, MIN_BYTES_PER_SECOND at least; None: no limit.
         down: Likewise.
-    """
-    if up is None and down is None:
-        return transport
-    return _ThrottledTransport(transport, Limit(up or math.inf), Limit(down or math.inf))
+        """
+        self._up, self._down = Limit(up or math.inf), Limit(down or math.inf)
+
+    def set(self, *, up: int | None, down: int | None) -> None:
+        """Other limits from now on. What is being sent or received at this moment, a piece of each connection, passes
+        by the old ones; a connection that is open keeps what the system may receive ahead of us."""
+        self._up.set(up or math.inf)
+        self._down.set(down or math.inf)
+
+    def around(self, transport: Transport) -> Transport:
+        """``transport`` under these limits."""
+        return _ThrottledTransport(transport, self._up, self._down)
+
+
+def limited(transport: Transport, *, up: int | None, down: int | None) -> Transport:
+    """``transport`` under limits that stay as they are: see :class:`Throttle`."""
+    return Throttle(up=up, down=down).around(transport)
 
 
 class _Bucket:
@@ -62,6 +75,11 @@ class _Bucket:
         self._most = most
         self._level = most
         self._filled_at = trio.current_time()
+
+    def set(self, bytes_per_second: float, most: float) -> None:
+        """Another rate and size from now on. What was saved up stays, as far as it fits; so does a debt."""
+        level = self.level()
+        self._rate, self._most, self._level = bytes_per_second, most, min(most, level)
 
     def level(self) -> float:
         """Tokens that are there now; below 0: debt."""
@@ -76,9 +94,9 @@ class _Bucket:
         self._level = min(self._most, self.level() - count)
 
     async def wait_for(self, count: int) -> None:
-        """Until there are ``count``, which is no more than fit."""
+        """Until there are ``count``; or as many as fit, since they have become fewer meanwhile."""
         while True:
-            missing = count - self.level()
+            missing = min(count, self._most) - self.level()
             if missing <= 0:
                 return
             await trio.sleep(max(missing / self._rate, _SHORTEST_SECONDS))  # more than once: datagrams go ahead
@@ -91,14 +109,32 @@ class Limit:
         """Args:
         bytes_per_second: MIN_BYTES_PER_SECOND at least; ``math.inf``: no limit.
         """
-        self.piece_bytes = int(min(max(bytes_per_second * _PIECE_SECONDS, _SMALLEST_PIECE), _LARGEST_PIECE))
-        """A stream's turn."""
-        window = max(bytes_per_second * _WINDOW_SECONDS, _SMALLEST_WINDOW)
-        self.window_bytes = int(window) if window <= _LARGEST_WINDOW else None
-        """What the system may receive ahead of us on a connection; None: as it sees fit."""
+        self._rate = bytes_per_second
         self._all = _Bucket(bytes_per_second, bytes_per_second * _BURST_SECONDS)
         self._datagrams = _Bucket(bytes_per_second * _DATAGRAM_PART, bytes_per_second * _DEBT_SECONDS)
         self._turn, self._datagram_turn = trio.Lock(), trio.Lock()  # trio's locks are first come, first served
+
+    def set(self, bytes_per_second: float) -> None:
+        """Another limit from now on; who waits for a turn waits for one of the new rate."""
+        self._rate = bytes_per_second
+        self._all.set(bytes_per_second, bytes_per_second * _BURST_SECONDS)
+        self._datagrams.set(bytes_per_second * _DATAGRAM_PART, bytes_per_second * _DEBT_SECONDS)
+
+    @property
+    def none(self) -> bool:
+        """Whether there is no limit."""
+        return self._rate == math.inf
+
+    @property
+    def piece_bytes(self) -> int:
+        """A stream's turn."""
+        return int(min(max(self._rate * _PIECE_SECONDS, _SMALLEST_PIECE), _LARGEST_PIECE))
+
+    @property
+    def window_bytes(self) -> int | None:
+        """What the system may receive ahead of us on a connection; None: as it sees fit."""
+        window = max(self._rate * _WINDOW_SECONDS, _SMALLEST_WINDOW)
+        return int(window) if window <= _LARGEST_WINDOW else None
 
     async def take(self, count: int) -> None:
         """Wait in line for a stream's next ``count`` bytes, ``piece_bytes`` at most."""
@@ -134,8 +170,22 @@ class ThrottledStream(Stream):
         self._stream = stream
         self._up = up
         self._down = down
-        self.held_seconds = 0.0
-        """How long our limit held up what was received last: the peer may have been quicker."""
+        self._held_seconds = 0.0
+
+    def take_held(self) -> float:
+        """For how many seconds our limit held up what was received since the last call: the peer may be quicker."""
+        held, self._held_seconds = self._held_seconds, 0.0
+        return held
+
+    @property
+    def sender(self) -> Stream:
+        """What to send by: the stream below as long as there is no limit, which costs nothing then."""
+        return self._stream if self._up.none else self
+
+    @property
+    def receiver(self) -> Stream:
+        """What to receive by; likewise."""
+        return self._stream if self._down.none else self
 
     @property
     def peer_address(self) -> Address | None:
@@ -156,6 +206,9 @@ class ThrottledStream(Stream):
         return len(piece)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._up.none:
+            await self._stream.send_all(data)
+            return
         view = memoryview(data)
         while view:
             view = view[await self.send_some(view) :]
@@ -164,12 +217,14 @@ class ThrottledStream(Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._down.none:
+            return await self._stream.receive_some(max_bytes)
         if isinstance(self._stream, trio.SocketStream):
             await _readable(self._stream.socket)  # as in send_some; no other stream can be asked
         granted = self._down.piece_bytes if max_bytes is None else min(max_bytes, self._down.piece_bytes)
         began = trio.current_time()
         await self._down.take(granted)
-        self.held_seconds = trio.current_time() - began
+        self._held_seconds += trio.current_time() - began
         data: bytes | bytearray = b""
         try:
             data = await self._stream.receive_some(granted)
@@ -212,7 +267,7 @@ class _ThrottledDatagrams:
         return self._socket.address
 
     async def send(self, data: bytes, to: Address) -> None:
-        if await self._up.take_datagram(len(data)):
+        if self._up.none or await self._up.take_datagram(len(data)):
             await self._socket.send(data, to)
 
     async def receive(self) -> tuple[bytes, Address]:

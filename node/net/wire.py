@@ -182,14 +182,15 @@ class Wire:
         A system socket is asked itself: ``send_all`` of a large part would show no progress for minutes on a slow line,
         and many small ones cost more calls than the fast path needs.
         """
+        stream = self._stream.sender if isinstance(self._stream, ThrottledStream) else self._stream
         try:
-            if isinstance(self._stream, trio.SocketStream):
-                sent = await self._stream.socket.send(data)
-            elif isinstance(self._stream, ThrottledStream):
-                sent = await self._stream.send_some(data)
+            if isinstance(stream, trio.SocketStream):
+                sent = await stream.socket.send(data)
+            elif isinstance(stream, ThrottledStream):
+                sent = await stream.send_some(data)
             else:
                 sent = min(len(data), _SEND_BYTES)
-                await self._stream.send_all(data[:sent])
+                await stream.send_all(data[:sent])
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
             raise HungUpError("connection lost") from exc
         self._sent_bytes += sent
@@ -203,7 +204,7 @@ class Wire:
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
             raise HungUpError("connection lost") from exc
         if isinstance(self._stream, ThrottledStream):
-            self.on_held(self._stream.held_seconds)
+            self.on_held(self._stream.take_held())
         if not data:
             return False
         self._received_bytes += len(data)

@@ -1,7 +1,8 @@
 """What an operator asks a running node about depositors: for whom it keeps how much; to refuse one, to admit one."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from node.blocking import Blocking
 from node.config import parse_key
@@ -86,3 +87,8 @@ class DepositorDesk:
 
     def _said(self, key: bytes, changed: bool) -> dict[str, object]:
         return {"key": key.hex(), "changed": changed, **asdict(self.lists.standing(key))}
+
+
+def joined(replies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The first reply of :meth:`DepositorDesk.tell`, with the depositors of all that came behind it."""
+    return {**replies[0], "depositors": [one for reply in replies[1:] for one in reply["depositors"]]}

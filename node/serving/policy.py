@@ -6,7 +6,7 @@ in the same step. One that cannot be read leaves the old one in force, and says 
 
 import logging
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ SWEEP_SECONDS = 60.0
 
 _ALLOWED = ("",)
 _DENIED = ("segment", "depositor")
+_DENIED_TOLD = {"segment": "segments", "depositor": "depositors"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,10 @@ class AccessLists:
         """Have a store ask the lists: which leases it may take over, and what share a depositor has."""
         store.admits = self.admits
         store.depositors.set_shares(self.share)
+
+    def told(self) -> dict[str, dict[str, object] | None]:
+        """Which lists there are, and how many entries they have, ready for JSON."""
+        return {"allow": _told(self._allow, {"": "depositors"}), "deny": _told(self._deny, _DENIED_TOLD)}
 
     @property
     def _files(self) -> list[ListFile]:
@@ -184,6 +189,13 @@ class AccessLists:
         if removed:
             log.warning("removed %d chunks that the denylist forbids", removed)
         return removed
+
+
+def _told(file: ListFile | None, words: Mapping[str, str]) -> dict[str, object] | None:
+    if file is None:
+        return None
+    counts = {told: len(file.entries[word]) for word, told in words.items()}
+    return {"file": str(file.path), **counts, "shares": len(file.shares)}
 
 
 def _all_in(depositors: Collection[bytes], denied: Collection[bytes]) -> bool:

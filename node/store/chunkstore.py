@@ -65,6 +65,7 @@ class ChunkStore:
             soundness=self._soundness,
             wall=wall_clock,
         )
+        self.set_quota = self._puts.set_quota
 
     @classmethod
     def open(

@@ -39,6 +39,14 @@ class Puts:
     soundness: Soundness
     wall: Callable[[], float]
 
+    def set_quota(self, quota_bytes: int) -> None:
+        """Another quota from now on, 0 or more. One below what is used removes nothing. Never waits.
+
+        Shares are parts of the new one.
+        """
+        self.quota.set_limit(quota_bytes)
+        self.shares.set_quota(quota_bytes)
+
     @property
     def free_bytes(self) -> int:
         """What the quota, and the disk itself, have room for; 0 when the disk does not say. Never waits."""

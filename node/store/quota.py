@@ -42,6 +42,11 @@ class Quota:
         self._drafts = 0
         self._draft_ended = threading.Condition()
 
+    def set_limit(self, limit: int) -> None:
+        """Another limit from now on. One below what is used removes nothing; it only refuses what is new."""
+        with self._lock:
+            self.limit = limit
+
     @contextmanager
     def draft(self, size: int) -> Iterator[None]:
         """A lease file of ``size`` bytes is written beside the one it replaces: wait until there is room for both.

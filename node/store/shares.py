@@ -46,6 +46,11 @@ class Shares:
         for account, chunks, units in held:
             self._add(account, UNIT_BYTES * (chunks + units))
 
+    def set_quota(self, quota_bytes: int) -> None:
+        """Shares are of another quota from now on; what is more than that stays."""
+        with self._lock:
+            self.quota_bytes = quota_bytes
+
     def take(self, account: Account, amount: int) -> None:
         """Count ``amount`` more bytes. Raises Refusal (refused), and then counts nothing."""
         with self._lock:

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Self
 
 from node.client import Client
+from node.healing.leave import Leave
 from node.home import Home
 from node.serving.depositors import DepositorDesk
+from node.serving.limits import LimitsDesk
 from node.status import Status
 from node.web.accountdesk import AccountDesk
+from node.web.census.census import Census
 from node.web.drivedesk import DriveDesk
 from node.web.sealed.gather import SealedSegments
 from node.web.sealed.receiving import SealedUploads
@@ -25,6 +28,9 @@ class Parts:
     """Asks holders as anybody would: with connections of its own, under an identity that nobody knows."""
     status: Status
     desk: DepositorDesk
+    limits: LimitsDesk
+    leave: Leave
+    census: Census
     accounts: AccountDesk
     """The account of the home."""
     drive: DriveDesk
@@ -49,6 +55,8 @@ class Parts:
         client: Client,
         status: Status,
         desk: DepositorDesk,
+        limits: LimitsDesk,
+        leave: Leave,
         home: Home | None,
         tickets: Tickets,
         data: Path,
@@ -60,19 +68,24 @@ class Parts:
             client: As above; whoever calls runs its ``peers``.
             status: Of the node.
             desk: Of the node.
+            limits: Of the node.
+            leave: Of the node.
             home: As above.
             tickets: Of the node, which is asked by its control socket as well.
             data: As above.
             accounts: The account of the home; None: as it is kept there.
         """
         accounts = accounts or AccountDesk(home, client.world.blocking)
-        segments, told = SealedSegments(client), Told()
+        drive, segments, told = DriveDesk(accounts, client), SealedSegments(client), Told()
         return cls(
             client=client,
             status=status,
             desk=desk,
+            limits=limits,
+            leave=leave,
+            census=Census.of(client, status, desk, drive),
             accounts=accounts,
-            drive=DriveDesk(accounts, client),
+            drive=drive,
             home=home,
             tickets=tickets,
             segments=segments,

@@ -6,6 +6,7 @@ from being cancelled, without a deadline: so only its ``TCPServer``, one to a co
 """
 
 import ssl
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
@@ -65,10 +66,15 @@ async def run_page(
     files = await parts.client.world.blocking(read_files)
     room = Connections(total=MAX_CONNECTIONS)
     async with trio.open_nursery() as nursery:
-        for service in (parts.accounts.run, parts.drive.run, parts.transfers.run):
+        for service in services(parts):
             nursery.start_soon(service)
         await nursery.start(partial(serve_site, own_site(parts, files, address), listener, room))
         task_status.started()
+
+
+def services(parts: Parts) -> tuple[Callable[[], Awaitable[None]], ...]:
+    """What runs beside the server of the node's own page as long as it serves."""
+    return parts.accounts.run, parts.drive.run, parts.transfers.run, parts.census.run
 
 
 async def run_gateway(

@@ -22,6 +22,7 @@ _NAMES = {
     "array": "a list",
     "string": "text",
     "integer": "a whole number",
+    "number": "a number",
     "boolean": "true or false",
     "null": "null",
 }
@@ -94,7 +95,7 @@ def check(value: object, schema: Schema, where: str) -> None:
             check(item, schema.get("items", {}), f"{where}[{number}]")
     elif isinstance(value, str):
         _check_bounds(len(value), schema, "minLength", "maxLength", where, "characters")
-    elif isinstance(value, int) and not isinstance(value, bool):
+    elif isinstance(value, int | float) and not isinstance(value, bool):
         _check_bounds(value, schema, "minimum", "maximum", where, "")
 
 
@@ -112,7 +113,7 @@ def _check_object(value: dict[str, object], schema: Schema, where: str) -> None:
         check(item, known.get(name, others), told)
 
 
-def _check_bounds(size: int, schema: Schema, least: str, most: str, where: str, what: str) -> None:
+def _check_bounds(size: float, schema: Schema, least: str, most: str, where: str, what: str) -> None:
     low, high = schema.get(least), schema.get(most)
     unit = f" {what}" if what else ""
     if low is not None and size < low:
@@ -131,6 +132,8 @@ def _is(value: object, kind: str) -> bool:
             return isinstance(value, str)
         case "integer":
             return isinstance(value, int) and not isinstance(value, bool)
+        case "number":
+            return isinstance(value, int | float) and not isinstance(value, bool)
         case "boolean":
             return isinstance(value, bool)
         case _:

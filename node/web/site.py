@@ -21,7 +21,9 @@ from node.web.api import (
     drivechanges,
     events,
     names,
+    network,
     opened,
+    operator,
     segments,
     sharing,
     status,
@@ -33,13 +35,13 @@ from node.web.calls import Call, Check
 from node.web.dav.mount import Dav
 from node.web.files import Page, PageFile
 from node.web.guard import Guard
-from node.web.limits import Limits
+from node.web.limits import Limits, neighbour
 from node.web.openapi import document
 from node.web.parts import Parts
 from node.web.session import Session
 from protocol.ids import Address
 
-_OWN = (status, opened, account, drive, drivechanges, sharing, uploads, transfers, events)
+_OWN = (status, opened, account, drive, drivechanges, sharing, uploads, transfers, events, network, operator)
 """Groups of calls that the node's own page alone has."""
 
 
@@ -64,8 +66,8 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
     served = Served(parts.client, Shelf(parts.home or Home(parts.data)))
     groups = [group.calls(parts) for group in _OWN]
     groups += [
-        segments.calls(parts.segments),
-        segments.upload_calls(parts.uploads, segments.OWN_LEASE_SECONDS, private=True),
+        segments.calls(parts.segments, segments.nobody_else),
+        segments.upload_calls(parts.uploads, segments.OWN_LEASE_SECONDS, segments.nobody_else, private=True),
         names.calls(parts.client),
         plain.calls(served),
     ]
@@ -85,11 +87,11 @@ def gateway_site(parts: Parts, files: dict[str, PageFile], *, uploads: bool, sec
     """
     calls = [
         *status.gateway_calls(parts, uploads=uploads),
-        *segments.calls(parts.segments),
+        *segments.calls(parts.segments, neighbour),
         *names.calls(parts.client),
     ]
     if uploads:
-        calls += segments.upload_calls(parts.uploads, segments.GATEWAY_LEASE_SECONDS, private=False)
+        calls += segments.upload_calls(parts.uploads, segments.GATEWAY_LEASE_SECONDS, neighbour, private=False)
     app = _application(calls, _nobody, Page(files))
     schemes = ("https",) if secure else ("http", "https")  # a reverse proxy's, which we do not see
     return Limits(Guard(app, None, schemes))
@@ -112,8 +114,9 @@ def _application(calls: Sequence[Call], check: Check, page: Page, *more: Route) 
     async def openapi(_: Request) -> Response:
         return answer(described)
 
-    routes: list[BaseRoute] = [*(call.route(check) for call in calls), *more]
+    routes: list[BaseRoute] = [call.route(check) for call in calls]
     routes += [Route(path, _OtherMethods(allowed)) for path, allowed in _methods(calls).items()]
+    routes += more
     routes.append(Route("/openapi.json", openapi))
     routes.append(Route("/{path:path}", page.serve))
     return Starlette(routes=routes, exception_handlers={HTTPException: _no_such, HttpError: _failed})

@@ -26,6 +26,12 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
+def load_core(page: Page, site: Site) -> None:
+    """Put the modules of node/web/static/core into a page, as `core`."""
+    page.goto(f"{site.url}/tests/core.html")
+    page.evaluate("() => import('/tests/core.js').then(() => null)")
+
+
 @pytest.fixture(scope="session")
 def _site() -> Iterator[Site]:
     with Site() as served:
@@ -38,8 +44,7 @@ def _opened(chromium: Browser, _site: Site) -> Iterator[tuple[Page, list[str]]]:
         opened = context.new_page()
         errors: list[str] = []
         opened.on("pageerror", lambda error: errors.append(str(error)))
-        opened.goto(f"{_site.url}/tests/core.html")
-        opened.evaluate("() => import('/tests/core.js').then(() => null)")
+        load_core(opened, _site)
         yield opened, errors
 
 

@@ -232,6 +232,7 @@ class Archipelago:
         clock_error: float = 0.0,
         deny: Path | None = None,
         home: Home | None = None,
+        page: bool = False,
     ) -> Node:
         """One more node, joined through the first ones; ready when it returns.
 
@@ -242,6 +243,7 @@ class Archipelago:
             clock_error: Seconds by which its clock is ahead.
             deny: Its operator's denylist.
             home: Of whose account it keeps the drive.
+            page: Whether it serves one: see tests/network/pages.py.
         """
         number = self.started
         self.started += 1
@@ -258,6 +260,7 @@ class Archipelago:
             home=home,
             network=NETWORK.name,
             join=tuple(node.info.address for node in self.nodes[:WAYS_IN]),
+            http=Address("127.0.0.1", 0) if page else None,
             intervals=self.intervals,
         )
         node = await self._run(config, host, clock_error)

@@ -49,7 +49,6 @@ async def looked_at(path: Path) -> AsyncIterator[tuple[Bench, Status]]:
             it,
             Status(
                 network=NETWORK.name,
-                quota_bytes=10**9,
                 statements=it.statements,
                 store=it.store,
                 dht=dht,
@@ -131,7 +130,7 @@ async def test_a_full_node_says_so(autojump_clock: MockClock, tmp_path: Path) ->
             (used + HEADROOM_BYTES + SMALLEST_PUT_BYTES - 1, True, "storing     yes, but full: nothing more fits\n"),
             (used - 1, True, "storing     yes, but over its quota: takes nothing new\n"),
         ):
-            it.store._quota.limit = status.quota_bytes = quota
+            it.store.set_quota(quota)
             said = await status.look()
             assert (said["storing"], said["full"]) == (True, full)
             assert told in status_text(said)

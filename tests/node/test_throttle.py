@@ -361,11 +361,6 @@ async def test_the_system_receives_little_ahead_of_us() -> None:
         assert near._stream.getsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF) <= 65_536
 
 
-async def test_no_limits_no_wrapper() -> None:
-    transport = SystemTransport()
-    assert limited(transport, up=None, down=None) is transport
-
-
 @pytest.mark.parametrize("rate", [0, -1, MIN_BYTES_PER_SECOND - 1])
 @pytest.mark.parametrize("way", ["up_bytes_per_second", "down_bytes_per_second"])
 def test_a_limit_that_leaves_nothing(tmp_path: Path, way: str, rate: int) -> None:

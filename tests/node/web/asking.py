@@ -24,8 +24,10 @@ from starlette.types import ASGIApp, Message, Scope
 
 from node.blocking import InlineBlocking
 from node.client import Client, World
+from node.healing.leave import Leave
 from node.home import Home
 from node.serving.depositors import DepositorDesk
+from node.serving.limits import LimitsDesk
 from node.status import Status
 from node.web import peeruid
 from node.web.accountdesk import AccountDesk
@@ -50,6 +52,8 @@ def parts_of(
     data: Path = Path("/nowhere"),
     status: Status | None = None,
     desk: DepositorDesk | None = None,
+    limits: LimitsDesk | None = None,
+    leave: Leave | None = None,
 ) -> Parts:
     """Of a node that is there as far as the test needs it: what is left out must not be asked."""
     client = offline_client() if client is None else client
@@ -58,6 +62,8 @@ def parts_of(
         accounts=AccountDesk(home, client.world.blocking, CHEAP),
         status=cast(Status, status),
         desk=cast(DepositorDesk, desk),
+        limits=cast(LimitsDesk, limits),
+        leave=cast(Leave, leave),
         home=home,
         tickets=Tickets(client.world.random_bytes, ADDRESS),
         data=data,
