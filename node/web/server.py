@@ -155,7 +155,7 @@ async def serve_site(
             talked = (
                 stream if secure is None else trio.SSLStream(stream, secure, server_side=True, https_compatible=True)
             )
-            await TCPServer(wrapped, config, context, ConnectionState({}), talked)  # type: ignore[arg-type]  # duck-typed
+            await _Server(wrapped, config, context, ConnectionState({}), talked)  # type: ignore[arg-type]  # duck-typed
         finally:
             streams.discard(stream)
             room.leave(host)
@@ -178,6 +178,15 @@ def _config() -> Config:
     config.keep_alive_timeout = IDLE_SECONDS
     config.ssl_handshake_timeout = IDLE_SECONDS
     return config
+
+
+class _Server(TCPServer):
+    """Hypercorn's, which waits for the next request for IDLE_SECONDS even when the client has hung up: nobody else has
+    its place meanwhile."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
 
 
 class _Stream(Stream):
