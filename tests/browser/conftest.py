@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.islands import Islands, PageNode, open_islands
+from tests.browser.ownpage import MAKE_ACCOUNT, PASSPHRASE, Somebody, page_of
 from tests.browser.site import Site
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -75,3 +76,12 @@ def islands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Islands]:
 def gateway(islands: Islands) -> PageNode:
     """A node whose gateway takes uploads."""
     return islands.start("--gateway", "127.0.0.1:0", "--gateway-uploads")
+
+
+@pytest.fixture(scope="session")
+def ada(chromium: Browser, islands: Islands) -> Somebody:
+    """Tests leave different things in her drive."""
+    own = islands.start()
+    with page_of(chromium, own) as page:
+        words = page.evaluate(MAKE_ACCOUNT, [PASSPHRASE])
+    return Somebody(own, tuple(words))
