@@ -45,6 +45,7 @@ from node.store.datafolder import CONTACTS_FILE, load_identity, locked_folder
 from node.store.expiring import run_expiry
 from node.store.recordfile import RECORDS_FILE, RecordFile, persisting
 from node.traffic import Traffic
+from node.web.dav.access import Access
 from node.web.tickets import Tickets
 from protocol.identity import Identity, Network
 from protocol.ids import Address
@@ -265,7 +266,9 @@ class _Node:
                 status = self._status()
                 desk = DepositorDesk(self.store, self.lists, self.outside.blocking)
                 tickets = Tickets(self.outside.random_bytes)
-                handlers = {"status": status.answer, "leave": self._leave, "open": tickets.open, **desk.handlers}
+                access = Access(self.config.home, tickets, self.outside.blocking)
+                handlers = {"status": status.answer, "leave": self._leave, "open": tickets.open, "webdav": access.tell}
+                handlers |= desk.handlers
                 await services.start(Control(self.config.data, handlers).run)
                 if self.config.metrics is not None:
                     await services.start(partial(serve_metrics, self.config.metrics, status.look))

@@ -14,15 +14,16 @@ from node.cli.options import common_options
 from node.cli.output import note, show
 from node.cli.running import run_async
 from node.control import ask
-from node.errors import MachineError
+from node.errors import ConfigError, MachineError
 
 
 @click.command("open")
 @click.argument("link", required=False)
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option("--webdav", is_flag=True, help="Print how a file manager opens the drive: address, user, password.")
 @DATA_OPTION
 @common_options
-def open(link: str | None, no_browser: bool, data: str | None) -> None:
+def open(link: str | None, no_browser: bool, webdav: bool, data: str | None) -> None:
     """Open the page of the node that runs here; with LINK, what it leads to.
 
     The link reaches the page through the node: the browser is told a ticket, good once and for a minute.
@@ -31,7 +32,14 @@ def open(link: str | None, no_browser: bool, data: str | None) -> None:
     Examples:
       archipel open
       archipel open @link.txt
+      archipel open --webdav
     """
+    if webdav:
+        if link is not None:
+            raise ConfigError("--webdav opens the drive: leave out LINK", hint="a link is /dav/link/WORD/ there")
+        found = run_async(partial(_asked, node_folder(data), {"do": "webdav"}))
+        show("\n".join(f"{name + ':':9} {value}" for name, value in found.items()), found)
+        return
     word = None if link is None else str(read_any_link(link))
     url = run_async(partial(_address, node_folder(data), word))
     if not no_browser and not _shown(url):
@@ -41,9 +49,13 @@ def open(link: str | None, no_browser: bool, data: str | None) -> None:
 
 async def _address(folder: Path, link: str | None) -> str:
     request = {"do": "open"} if link is None else {"do": "open", "link": link}
+    return str((await _asked(folder, request))["url"])
+
+
+async def _asked(folder: Path, request: dict[str, str]) -> dict[str, str]:
     async with aclosing(ask(folder, request)) as replies:
         async for reply in replies:
-            return str(reply["url"])
+            return {str(name): str(value) for name, value in reply.items()}
     raise MachineError("the node has not said where its page is")
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import re
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
@@ -59,6 +60,14 @@ def error_answer(exc: NodeError) -> Response:
     elif isinstance(exc.__cause__, OSError) and exc.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
         status = 507
     return _json({"error": error_fields(exc)}, status, headers)
+
+
+def hex_parameter(request: Request, name: str, what: str) -> bytes:
+    """The 32 bytes that a part of the path is in hex. Raises ConfigError, about ``what``: it is something else."""
+    text = request.path_params[name]
+    if re.fullmatch("[0-9a-fA-F]{64}", text, re.ASCII) is None:
+        raise ConfigError(f"{what} has 64 hex digits")
+    return bytes.fromhex(text)
 
 
 async def read_body(request: Request, limit: int) -> bytes:

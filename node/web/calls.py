@@ -51,7 +51,7 @@ class Call:
             check: Whether a request may make a private call.
         """
         handler = _checked(self.handler, check) if self.private else self.handler
-        return Route(self.path, _telling(handler), methods=[self.method])
+        return Route(self.path, telling(handler), methods=[self.method])
 
 
 def _checked(handler: Handler, check: Check) -> Handler:
@@ -64,7 +64,7 @@ def _checked(handler: Handler, check: Check) -> Handler:
     return checked
 
 
-def _telling(handler: Handler) -> Handler:
+def telling(handler: Handler) -> Handler:
     """``handler``, whose errors become answers."""
 
     async def endpoint(request: Request) -> Response:

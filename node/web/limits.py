@@ -51,7 +51,7 @@ class Limits:
             await self._app(scope, receive, send)
             return
         try:
-            with self._entered(_neighbour(scope)):
+            with self._entered(neighbour(scope)):
                 await self._app(scope, receive, send)
         except _TooManyError as exc:
             await error_answer(exc)(scope, receive, send)
@@ -86,7 +86,7 @@ class _TooManyError(HttpError):
         super().__init__(429, "too many requests at once", hint="try again", headers={"Retry-After": str(seconds)})
 
 
-def _neighbour(scope: Scope) -> str:
+def neighbour(scope: Scope) -> str:
     """An IPv4 address, or an IPv6 /64, which is one customer's. Who asks a reverse proxy on this machine, that says."""
     address = ip_address(scope["client"][0].partition("%")[0])
     if address.is_loopback:

@@ -1,6 +1,8 @@
-"""One byte range of a body, as HTTP asks for it (RFC 9110 section 14)."""
+"""One byte range of a body, as HTTP asks for it (RFC 9110 section 14); and what a client has already (section 13)."""
 
 import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from starlette.requests import Request
 
@@ -9,7 +11,7 @@ from node.web.answers import HttpError
 _RANGE = re.compile(r"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*", re.IGNORECASE | re.ASCII)
 
 
-def asked_range(request: Request, size: int, tag: str) -> tuple[int, int] | None:
+def asked_range(request: Request, size: int, tag: str, changed: datetime | None = None) -> tuple[int, int] | None:
     """The bytes [start, stop) that are asked for; None: all.
 
     Several ranges, and what is none, count for nothing, as RFC 9110 has it; and so does the range of somebody who has
@@ -19,11 +21,13 @@ def asked_range(request: Request, size: int, tag: str) -> tuple[int, int] | None
         request: Maybe with a range.
         size: Bytes of the body.
         tag: Its entity tag, quoted.
+        changed: When it was changed last, in whole seconds; None: that is not told.
 
     Raises:
         HttpError: No byte of it is in the range.
     """
-    if request.headers.get("if-range", tag) != tag:
+    condition = request.headers.get("if-range", tag)
+    if condition != tag and (changed is None or _date(condition) != changed):
         return None
     match = _RANGE.fullmatch(request.headers.get("range", ""))
     if match is None or match.groups() == ("", ""):
@@ -40,7 +44,19 @@ def asked_range(request: Request, size: int, tag: str) -> tuple[int, int] | None
     return start, stop
 
 
-def has_it(request: Request, tag: str) -> bool:
-    """Whether the client says that it has the body already (`If-None-Match`)."""
-    told = [item.strip() for item in request.headers.get("if-none-match", "").split(",")]
+def has_it(request: Request, tag: str, changed: datetime | None = None) -> bool:
+    """Whether the client says that it has the body already (`If-None-Match`, else `If-Modified-Since`)."""
+    tags = request.headers.get("if-none-match")
+    if tags is None:
+        since = _date(request.headers.get("if-modified-since", ""))
+        return changed is not None and since is not None and changed <= since
+    told = [item.strip() for item in tags.split(",")]
     return "*" in told or tag in told or f"W/{tag}" in told
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):  # also a year of many digits
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

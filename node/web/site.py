@@ -10,6 +10,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from node.home import Home
+from node.reading.served import Served
+from node.reading.shelf import Shelf
 from node.serving.statements import software
 from node.web.answers import HttpError, answer, error_answer
 from node.web.api import (
@@ -27,10 +30,12 @@ from node.web.api import (
     transfers,
     uploads,
 )
+from node.web.api import files as plain
 from node.web.calls import Call, Check
+from node.web.dav.mount import Dav
 from node.web.files import Page, PageFile
 from node.web.guard import Guard
-from node.web.limits import Limits
+from node.web.limits import Limits, neighbour
 from node.web.openapi import document
 from node.web.parts import Parts
 from node.web.session import Session
@@ -58,13 +63,16 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         private=False,
         answers={200: _SESSION},
     )
+    served = Served(parts.client, Shelf(parts.home or Home(parts.data)))
     groups = [group.calls(parts) for group in _OWN]
     groups += [
-        segments.calls(parts.segments),
-        segments.upload_calls(parts.uploads, segments.OWN_LEASE_SECONDS, private=True),
+        segments.calls(parts.segments, segments.nobody_else),
+        segments.upload_calls(parts.uploads, segments.OWN_LEASE_SECONDS, segments.nobody_else, private=True),
         names.calls(parts.client),
+        plain.calls(served),
     ]
-    app = _application([give, *(call for group in groups for call in group)], session.check, Page(files))
+    calls = [give, *(call for group in groups for call in group)]
+    app = _application(calls, session.check, Page(files), Dav(served, parts.home).route())
     return Guard(app, _names(address))
 
 
@@ -79,11 +87,11 @@ def gateway_site(parts: Parts, files: dict[str, PageFile], *, uploads: bool, sec
     """
     calls = [
         *status.gateway_calls(parts, uploads=uploads),
-        *segments.calls(parts.segments),
+        *segments.calls(parts.segments, neighbour),
         *names.calls(parts.client),
     ]
     if uploads:
-        calls += segments.upload_calls(parts.uploads, segments.GATEWAY_LEASE_SECONDS, private=False)
+        calls += segments.upload_calls(parts.uploads, segments.GATEWAY_LEASE_SECONDS, neighbour, private=False)
     app = _application(calls, _nobody, Page(files))
     schemes = ("https",) if secure else ("http", "https")  # a reverse proxy's, which we do not see
     return Limits(Guard(app, None, schemes))
@@ -100,7 +108,7 @@ _SESSION = {
 }
 
 
-def _application(calls: Sequence[Call], check: Check, page: Page) -> Starlette:
+def _application(calls: Sequence[Call], check: Check, page: Page, *more: Route) -> Starlette:
     described = document(calls, software())
 
     async def openapi(_: Request) -> Response:
@@ -108,6 +116,7 @@ def _application(calls: Sequence[Call], check: Check, page: Page) -> Starlette:
 
     routes: list[BaseRoute] = [call.route(check) for call in calls]
     routes += [Route(path, _OtherMethods(allowed)) for path, allowed in _methods(calls).items()]
+    routes += more
     routes.append(Route("/openapi.json", openapi))
     routes.append(Route("/{path:path}", page.serve))
     return Starlette(routes=routes, exception_handlers={HTTPException: _no_such, HttpError: _failed})

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.islands import Islands, PageNode, open_islands
+from tests.browser.ownpage import MAKE_ACCOUNT, PASSPHRASE, Somebody, page_of
 from tests.browser.site import Site
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -26,6 +27,12 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
+def load_core(page: Page, site: Site) -> None:
+    """Put the modules of node/web/static/core into a page, as `core`."""
+    page.goto(f"{site.url}/tests/core.html")
+    page.evaluate("() => import('/tests/core.js').then(() => null)")
+
+
 @pytest.fixture(scope="session")
 def _site() -> Iterator[Site]:
     with Site() as served:
@@ -38,8 +45,7 @@ def _opened(chromium: Browser, _site: Site) -> Iterator[tuple[Page, list[str]]]:
         opened = context.new_page()
         errors: list[str] = []
         opened.on("pageerror", lambda error: errors.append(str(error)))
-        opened.goto(f"{_site.url}/tests/core.html")
-        opened.evaluate("() => import('/tests/core.js').then(() => null)")
+        load_core(opened, _site)
         yield opened, errors
 
 
@@ -70,3 +76,12 @@ def islands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Islands]:
 def gateway(islands: Islands) -> PageNode:
     """A node whose gateway takes uploads."""
     return islands.start("--gateway", "127.0.0.1:0", "--gateway-uploads")
+
+
+@pytest.fixture(scope="session")
+def ada(chromium: Browser, islands: Islands) -> Somebody:
+    """Tests leave different things in her drive."""
+    own = islands.start()
+    with page_of(chromium, own) as page:
+        words = page.evaluate(MAKE_ACCOUNT, [PASSPHRASE])
+    return Somebody(own, tuple(words))

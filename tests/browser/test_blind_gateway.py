@@ -61,7 +61,7 @@ def test_publishing_from_the_browser(chromium: Browser, islands: Islands, gatewa
         page = context.new_page()
         page.goto(f"{line.url}/")
         with page.expect_file_chooser() as chooser:
-            page.get_by_role("button", name="Choose files").click()
+            page.get_by_role("button", name="Upload files").click()
         chooser.value.set_files(tmp_path / NAME)
         expect(page.get_by_role("heading", name="Published")).to_be_visible(timeout=30_000)
         text = page.get_by_role("textbox", name="Link").last.input_value()

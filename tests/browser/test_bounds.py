@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
+from protocol.manifest import Entry, Kind
+from tests.vectors import make_storage
+
 SHAPES = {
     "flags": "core.struct({ all: core.list(2, core.flag) })",
     "number": "core.struct({ one: core.uint(300, 1) })",
@@ -23,6 +26,18 @@ READ = """([shape, data]) => {
     return error.name;
   }
 }""".replace("%s", ", ".join(f"{name}: {shape}" for name, shape in SHAPES.items()))
+
+
+def test_files_that_all_lie_in_all_segments_are_refused(page: Page) -> None:
+    size = sum(ref.length for ref in make_storage.REFS)
+    files = [Entry(path=name, kind=Kind.FILE, size=size) for name in (b"a", b"b", b"c")]
+
+    def told(count: int) -> Any:
+        manifest = make_storage._encode(tuple(files[:count]), segments=make_storage.REFS, inline=b"")
+        script = "(data) => { try { core.decodeManifest(core.unhex(data)); } catch (error) { return error.name; } }"
+        return page.evaluate(script, manifest.hex())
+
+    assert (told(2), told(3)) == (None, "Malformed")
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ OPEN = """async ([link, path, ranges, network]) => {
     const hashes = [];
     for (const [start, stop] of ranges) {
       const parts = [];
-      for await (const part of deposit.read(entry, start, stop ?? undefined)) parts.push(part);
+      for await (const part of deposit.read(entry, start, stop ?? undefined)) parts.push(part.slice());
       hashes.push(core.hex(core.plainDigest(core.concat(...parts))));
     }
     const listing = deposit.manifest.entries.map(({ path, kind, size }) => [path, kind, size]);

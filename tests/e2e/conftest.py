@@ -10,6 +10,14 @@ import pytest
 from tests.e2e.processes import processes_of
 from tests.e2e.world import Net, Nodes, Person, local_network
 
+_LONGEST = ("drive", "nodes", "interruptions", "losses", "full_disk", "session", "publishing", "names", "healing")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First the files that take longest: a file is one worker's, and at the end nobody should wait for one."""
+    order = {Path(__file__).with_name(f"test_{name}.py"): place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_is_heeded() -> None:

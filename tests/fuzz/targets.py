@@ -1,6 +1,6 @@
 """Every target by its name."""
 
-from tests.fuzz import accounts, channels, drives, files, names, receipts, sealed, storage, wire
+from tests.fuzz import accounts, channels, drives, files, names, receipts, sealed, storage, web, wire
 
 TARGETS = {
     target.name: target
@@ -14,5 +14,6 @@ TARGETS = {
         *drives.TARGETS,
         *names.TARGETS,
         *accounts.TARGETS,
+        *web.TARGETS,
     )
 }

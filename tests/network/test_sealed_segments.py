@@ -22,7 +22,7 @@ from protocol.segment import BLOCK_BYTES, SEALED_BLOCK_BYTES, SEGMENT_BYTES, Des
 from tests.network.archipelago import Archipelago, archipelago, failure
 from tests.network.holder import holder, holds_nothing
 from tests.network.sealing import Stored, published, read, reader
-from tests.network.test_liars import LIES, Liar, Lie, Truth, drips, liar_instead, wrong_bytes, wrong_hashes
+from tests.network.test_liars import LIES, Liar, Truth, drips, liar_instead, wrong_bytes, wrong_hashes
 
 BLOCKS = 32
 """Eight columns of four."""
@@ -100,6 +100,9 @@ async def test_short_segments_from_any_k(autojump_clock: MockClock, base: Path, 
             for index in range(layout.n - layout.k):
                 film.holders[index].kill()
             async with reader(islands, "carol") as (_, other):
+                async with other.whole(film.id) as (head, blocks):
+                    assert (head.hashes, [bytes(block) for block in blocks]) == (film.hashes, film.blocks)
+                assert other.room.free == room.ROOM_BYTES
                 assert (await other.head(film.id)).hashes == film.hashes
                 for service in (sealed, other):
                     assert await read(service, film.id, layout.blocks - 1, 1) == film.blocks[-1:]
@@ -151,17 +154,17 @@ async def test_too_few_are_left_and_nobody_knows_it(autojump_clock: MockClock, b
             assert "have 7 of 8 chunks" in str(error)
 
 
-@pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.__name__)
-async def test_no_lie_is_passed_on(autojump_clock: MockClock, base: Path, lie: Lie) -> None:
+async def test_no_lie_is_passed_on(autojump_clock: MockClock, base: Path) -> None:
     async with archipelago(base, 12) as islands:
-        film = await published(islands, SIZE)
-        async with liar_instead(islands, lie, film.id, 2) as liar, reader(islands) as (_, sealed):
-            began = trio.current_time()
-            assert (await sealed.head(film.id)).hashes == film.hashes
-            assert await read(sealed, film.id, 0, BLOCKS) == film.blocks
-            assert await read(sealed, film.id, 9, 2) == film.blocks[9:11]
-            assert trio.current_time() - began < (30 if lie is drips else 10)
-            assert liar.gets
+        for lie in LIES:
+            film = await published(islands, SIZE, lie.__name__)
+            async with liar_instead(islands, lie, film.id, 2) as liar, reader(islands, lie.__name__) as (_, sealed):
+                began = trio.current_time()
+                assert (await sealed.head(film.id)).hashes == film.hashes, lie
+                assert await read(sealed, film.id, 0, BLOCKS) == film.blocks, lie
+                assert await read(sealed, film.id, 9, 2) == film.blocks[9:11], lie
+                assert trio.current_time() - began < (30 if lie is drips else 10), lie
+                assert liar.gets, lie
 
 
 async def test_only_liars_are_left(autojump_clock: MockClock, base: Path) -> None:
@@ -268,3 +271,26 @@ async def test_whoever_wants_much_is_not_passed_over(autojump_clock: MockClock) 
             await trio.testing.wait_all_tasks_blocked()
     assert order == ["some", "all", "little"]
     assert bounded.free == 10
+
+
+async def test_one_client_has_half_of_it_at_most(autojump_clock: MockClock) -> None:
+    """And whoever waits for its own share keeps nobody else waiting."""
+    bounded, having = Room(10), []
+
+    async def want(client: str, size: int) -> None:
+        async with bounded.take(size, client):
+            having.append(client)
+            await trio.sleep(100)
+
+    async with trio.open_nursery() as nursery:
+        for client in ("greedy", "greedy", "greedy", "modest"):
+            nursery.start_soon(want, client, 2 if client == "modest" else 3)
+            await trio.testing.wait_all_tasks_blocked()
+        assert having == ["greedy", "modest"]
+        assert bounded.free == 5
+        with pytest.raises(NetworkError):
+            async with bounded.take(4, "greedy"):
+                pass
+        nursery.cancel_scope.cancel()
+    assert bounded.free == 10
+    assert not bounded._shares

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
@@ -83,25 +82,28 @@ async def fetched(islands: Archipelago, page: Page) -> bool:
         return bytes(await Downloader(user.client, Progress()).blocks(page.ref, 0, blocks)) == page.plaintext
 
 
-@pytest.mark.parametrize("size", [1, 70_000, BLOCK_BYTES + 1, 11 * BLOCK_BYTES + 5, SEGMENT_BYTES])
-async def test_what_comes_in_can_be_read(autojump_clock: MockClock, base: Path, size: int) -> None:
+async def test_what_comes_in_can_be_read(autojump_clock: MockClock, base: Path) -> None:
     async with archipelago(base, 14) as islands:
-        page = Page(size)
-        layout = page.sealed.descriptor.layout
-        async with islands.user() as user:
-            service = uploads(user)
-            stored = await service.receive(parts(page.body()), len(page.body()), LONGEST)
-            assert service.room.free == ROOM_BYTES
-        held = islands.holders()[page.sealed.id.hex()]
-        assert set(held) == set(range(layout.n))
-        where = Counter(nodes[0].country for nodes in held.values())
-        assert (stored.placed, stored.n, stored.k, stored.nodes) == (layout.n, layout.n, layout.k, layout.n)
-        assert stored.countries == dict(where)
-        assert max(where.values()) <= layout.n - layout.k
-        assert all(nodes[0].lease((page.sealed.id.hex(), index)) == page.lease for index, nodes in held.items())
-        assert await fetched(islands, page)
-        async with reader(islands) as (_, sealed):
-            assert b"".join(await read(sealed, page.sealed.id, 0, layout.blocks)) == page.blocks
+        for size in (1, 70_000, BLOCK_BYTES + 1, 11 * BLOCK_BYTES + 5, SEGMENT_BYTES):
+            await _comes_in_and_can_be_read(islands, Page(size))
+
+
+async def _comes_in_and_can_be_read(islands: Archipelago, page: Page) -> None:
+    layout = page.sealed.descriptor.layout
+    async with islands.user() as user:
+        service = uploads(user)
+        stored = await service.receive(parts(page.body()), len(page.body()), LONGEST)
+        assert service.room.free == ROOM_BYTES
+    held = islands.holders()[page.sealed.id.hex()]
+    assert set(held) == set(range(layout.n))
+    where = Counter(nodes[0].country for nodes in held.values())
+    assert (stored.placed, stored.n, stored.k, stored.nodes) == (layout.n, layout.n, layout.k, layout.n)
+    assert stored.countries == dict(where)
+    assert max(where.values()) <= layout.n - layout.k
+    assert all(nodes[0].lease((page.sealed.id.hex(), index)) == page.lease for index, nodes in held.items())
+    assert await fetched(islands, page)
+    async with reader(islands) as (_, sealed):
+        assert b"".join(await read(sealed, page.sealed.id, 0, layout.blocks)) == page.blocks
 
 
 async def test_once_more_sends_nothing(autojump_clock: MockClock, base: Path) -> None:

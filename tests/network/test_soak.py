@@ -22,7 +22,7 @@ def told(report: Report) -> str:
     return "\n".join([report.faults, *map(str, report.outcomes), *report.problems])
 
 
-@pytest.mark.parametrize(("seed", "nodes"), [(3, MANY), *((seed, FEW) for seed in (0, 3, 10, 36))])
+@pytest.mark.parametrize(("seed", "nodes"), [(3, MANY), *((seed, FEW) for seed in (0, 36))])
 def test_whole_or_the_right_error(base: Path, seed: int, nodes: int) -> None:
     report = run_seed(base, seed, nodes)
     assert not report.problems, told(report)

@@ -1,5 +1,6 @@
 """What an operator sees and changes by the page's API, on whole nodes."""
 
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.network.healing import KIB, MIB, QUICK, remove, until
 from tests.network.pages import Pages
 from tests.network.test_healing_handover import publish
 from tests.network.test_healing_leaving import has_stopped
+from tests.network.webtransfers import events
 from tests.node.web.asking import Browser
 
 
@@ -118,10 +120,20 @@ async def test_a_node_leaves_and_the_page_hears_of_it(
         for wrong in ({}, {"node_id": "00" * 32}):
             assert (await browser.ask("POST", "/v1/operator/leave", json=wrong)).status == 400
         assert mine
+        heard: list[str] = []
+
+        async def hear() -> None:
+            async with browser.open("GET", "/v1/events") as opened, aclosing(events(opened)) as found:
+                async for kind, fields in found:
+                    if kind == "leaving":
+                        heard.append(fields["state"])
+
+        islands.nursery.start_soon(hear)
         begun = await browser.ask("POST", "/v1/operator/leave", json={"node_id": node.node_id.hex()})
         assert (begun.status, begun.json()["state"]) == (202, "leaving")
         left = await once(browser, "left")
         assert left["progress"]["moved"] == len(mine)
+        assert heard[-1] == "left"
         await until(lambda: has_stopped(node), 10)
         assert not node.chunks()
 

@@ -31,8 +31,8 @@ def sites(user: User, days: int = 400) -> tuple[Browser, SealedSegments]:
     sealed = SealedSegments(user.client)
     uploads = SealedUploads(user.client, sealed.room)
     calls = [
-        *segments.calls(sealed),
-        *segments.upload_calls(uploads, days * DAY, private=False),
+        *segments.calls(sealed, lambda scope: str(scope["client"][0])),
+        *segments.upload_calls(uploads, days * DAY, segments.nobody_else, private=False),
         *names.calls(user.client),
     ]
     return Browser(application(calls)), sealed

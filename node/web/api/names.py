@@ -1,13 +1,11 @@
 """The records of a name, for whoever opens them elsewhere."""
 
-import re
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from node.client import Client
-from node.errors import ConfigError, NetworkError
-from node.web.answers import answer
+from node.errors import NetworkError
+from node.web.answers import answer, hex_parameter
 from node.web.calls import Call
 from protocol.ids import PublicKey
 from protocol.names import name_id
@@ -30,10 +28,8 @@ def calls(client: Client) -> list[Call]:
     """The calls of this group."""
 
     async def records(request: Request) -> Response:
-        text = request.path_params["key"]
-        if re.fullmatch("[0-9a-fA-F]{64}", text, re.ASCII) is None:
-            raise ConfigError("the key of a name has 64 hex digits")
-        found = await client.dht.get_records(name_id(PublicKey(bytes.fromhex(text))))
+        key = PublicKey(hex_parameter(request, "key", "the key of a name"))
+        found = await client.dht.get_records(name_id(key))
         if not found.nodes and not found.holders:
             raise NetworkError("no node near the name answers", hint="is the node online?")
         return answer({"records": [signed.data.hex() for signed in found.newest]})

@@ -4,12 +4,14 @@ from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
+import trio
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from node.control import Handler
 from node.errors import ConfigError
+from node.healing.leave import TOLD_SECONDS, Leave
 from node.net.throttle import MIN_BYTES_PER_SECOND
 from node.serving.depositors import joined
 from node.serving.limits import MOST_BYTES
@@ -166,6 +168,27 @@ def calls(parts: Parts) -> list[Call]:
     ]
 
 
+async def tell_leaving(parts: Parts) -> None:
+    """Say to all pages how far leaving has come, as long as it is under way; until cancelled."""
+    while True:
+        await parts.leave.begun()
+        before = None
+        while (now := standing_fields(parts.leave)) != before or now["state"] == "leaving":
+            if now != before:
+                parts.told.say("leaving", now)
+            before = now
+            await trio.sleep(TOLD_SECONDS)
+        if parts.leave.done.is_set():
+            return
+
+
+def standing_fields(leave: Leave) -> dict[str, Any]:
+    """How leaving stands, ready for JSON."""
+    standing = leave.standing()
+    progress = None if standing.progress is None else standing.progress.fields()
+    return {"state": standing.state, "progress": progress, "trouble": standing.trouble or None}
+
+
 class _Desk:
     """Answers them."""
 
@@ -203,21 +226,16 @@ class _Desk:
         if asked.lower() != own:
             raise ConfigError("this is another node than the one that is to leave", hint=f"this one is {own}")
         self._parts.leave.begin()
-        return answer(self._standing(), 202)
+        return answer(standing_fields(self._parts.leave), 202)
 
     async def leaving(self, _: Request) -> Response:
         """Whoever has been told that it has left holds up the node's end no longer."""
-        standing = self._standing()
+        standing = standing_fields(self._parts.leave)
         told = BackgroundTask(self._told) if standing["state"] == "left" else None
         return JSONResponse(standing, background=told)
 
     async def _told(self) -> None:
         self._parts.leave.told.set()
-
-    def _standing(self) -> dict[str, Any]:
-        standing = self._parts.leave.standing()
-        progress = None if standing.progress is None else standing.progress.fields()
-        return {"state": standing.state, "progress": progress, "trouble": standing.trouble or None}
 
 
 async def _said(handler: Handler, request: Request) -> Response:

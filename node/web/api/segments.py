@@ -1,7 +1,7 @@
 """Sealed segments, for whoever opens and seals them elsewhere (docs/spec/web.md)."""
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict
 
@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from node.errors import ConfigError, NodeError, one_error
-from node.web.answers import HttpError, answer
+from node.errors import NodeError, one_error
+from node.web.answers import HttpError, answer, hex_parameter
 from node.web.calls import Call
 from node.web.ranges import asked_range, has_it
 from node.web.sealed.counting import count_holders
@@ -33,6 +33,13 @@ _SEGMENT = {
     "in": "path",
     "required": True,
     "schema": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"},
+}
+_RANGE = {
+    "name": "Range",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "One range of bytes. What ends before byte 6,146 may be answered with the head alone.",
 }
 _COUNTRIES = {"type": "object", "additionalProperties": {"type": "integer"}}
 _STORED = {
@@ -65,8 +72,13 @@ _HOLDERS = {
 }
 
 
-def calls(sealed: SealedSegments) -> list[Call]:
-    """What can be read."""
+def calls(sealed: SealedSegments, client_of: Callable[[Scope], str]) -> list[Call]:
+    """What can be read.
+
+    Args:
+        sealed: Who gathers it.
+        client_of: Who of many asks; empty: the user of the node.
+    """
 
     async def read(request: Request) -> Response:
         segment = _segment(request)
@@ -74,7 +86,7 @@ def calls(sealed: SealedSegments) -> list[Call]:
             return Response(status_code=304, headers=_headers(segment))
         release = AsyncExitStack()
         try:
-            return await _while_there(request, _answered(request, sealed, segment, release))
+            return await _while_there(request, _answered(request, sealed, segment, client_of(request.scope), release))
         except BaseException:
             await release.aclose()
             raise
@@ -95,7 +107,7 @@ def calls(sealed: SealedSegments) -> list[Call]:
             handler=read,
             summary="A sealed segment: descriptor, block hashes, blocks; with Range.",
             private=False,
-            parameters=(_SEGMENT,),
+            parameters=(_SEGMENT, _RANGE),
             answers={200: _BYTES, 206: _BYTES, 304: None},
         ),
         Call(
@@ -110,19 +122,22 @@ def calls(sealed: SealedSegments) -> list[Call]:
     ]
 
 
-def upload_calls(uploads: SealedUploads, most_seconds: int, *, private: bool) -> list[Call]:
+def upload_calls(
+    uploads: SealedUploads, most_seconds: int, client_of: Callable[[Scope], str], *, private: bool
+) -> list[Call]:
     """What can be stored.
 
     Args:
         uploads: Who takes it in.
         most_seconds: For so long, from now, a lease may run.
+        client_of: As for :func:`calls`.
         private: Whether only the node's own page may.
     """
 
     async def store(request: Request) -> Response:
         size, body = _length(request), _Incoming(request)
         try:
-            stored = await uploads.receive(body.parts(), size, most_seconds)
+            stored = await uploads.receive(body.parts(), size, most_seconds, client_of(request.scope))
         except (NodeError, ExceptionGroup):
             await body.drain()
             raise
@@ -141,11 +156,13 @@ def upload_calls(uploads: SealedUploads, most_seconds: int, *, private: bool) ->
     ]
 
 
+def nobody_else(_: Scope) -> str:
+    """On the node's own page: whoever asks is its user."""
+    return ""
+
+
 def _segment(request: Request) -> SegmentId:
-    text = request.path_params["segment"]
-    if re.fullmatch("[0-9a-fA-F]{64}", text, re.ASCII) is None:
-        raise ConfigError("a segment id has 64 hex digits")
-    return SegmentId(bytes.fromhex(text))
+    return SegmentId(hex_parameter(request, "segment", "a segment id"))
 
 
 def _tag(segment: SegmentId) -> str:
@@ -163,11 +180,16 @@ def _headers(segment: SegmentId) -> dict[str, str]:
 
 
 async def _answered(
-    request: Request, sealed: SealedSegments, segment: SegmentId, release: AsyncExitStack
+    request: Request, sealed: SealedSegments, segment: SegmentId, client: str, release: AsyncExitStack
 ) -> "_PiecesResponse":
     """The segment or a range of it. The memory of its blocks goes with ``release``."""
-    head = await sealed.head(segment)
-    whole, headers = head.whole_bytes, _headers(segment)
+    headers = _headers(segment)
+    if request.method == "GET" and "range" not in request.headers:
+        head, blocks = await release.enter_async_context(sealed.whole(segment, client))
+        headers["Content-Length"] = str(head.whole_bytes)
+        return _PiecesResponse([memoryview(head.encode()), *blocks], 200, headers, release)
+    head = await sealed.head(segment, client)
+    whole = head.whole_bytes
     wanted = asked_range(request, whole, _tag(segment))
     start, stop = (0, whole) if wanted is None else _without_a_block(head, *wanted)
     if wanted is not None:
@@ -178,7 +200,7 @@ async def _answered(
         pieces.append(memoryview(head.encode())[start:stop])
         first, end = head.blocks_of(start, stop)
         if first < end:
-            blocks = await release.enter_async_context(sealed.blocks(segment, first, end - first))
+            blocks = await release.enter_async_context(sealed.blocks(segment, first, end - first, client))
             begin = head.offset(first)
             pieces += _cut(blocks, start - begin, stop - begin)
     return _PiecesResponse(pieces, 200 if wanted is None else 206, headers, release)

@@ -6,10 +6,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from node.errors import ConfigError
-from node.web.answers import answer, read_object
+from node.web.answers import answer
 from node.web.calls import Call
 from node.web.parts import Parts
+from node.web.shapes import read_shape, shape
 from node.web.transfers.live import Live
 from node.web.transfers.row import Kind, State
 from protocol.links import MAX_TEXT
@@ -72,20 +72,16 @@ _LIST = {
     "required": ["transfers"],
     "properties": {"transfers": {"type": "array", "items": TRANSFER}},
 }
-_DOWNLOAD = {
-    "type": "object",
-    "description": "Either a link or a path in the drive.",
-    "properties": {
-        "link": {"type": ["string", "null"], "maxLength": MAX_TEXT},
-        "path": {"type": ["string", "null"], "maxLength": 4096},
-        "inside": {"type": ["string", "null"], "maxLength": 4096, "description": "Path in the deposit; null: all."},
-        "to": {
-            "type": ["string", "null"],
-            "maxLength": 4096,
-            "description": "A folder of this machine; null: where this user's downloads go.",
-        },
+_PATH = {"type": ["string", "null"], "maxLength": 4096}
+_DOWNLOAD = shape(
+    {
+        "link": {"type": ["string", "null"], "maxLength": MAX_TEXT, "description": "Either this, or a path."},
+        "path": {**_PATH, "description": "In the drive."},
+        "inside": {**_PATH, "description": "In the deposit; null: all of it."},
+        "to": {**_PATH, "description": "A folder of this machine; null: where this user's downloads go."},
     },
-}
+    optional=("link", "path", "inside", "to"),
+)
 _DOES = {
     "pause": "Stop a transfer: what is confirmed stays so.",
     "resume": "Have a transfer go on that was paused or has failed.",
@@ -107,10 +103,7 @@ def calls(parts: Parts) -> list[Call]:
         return answer({"transfers": [live.fields() for live in await transfers.all()]})
 
     async def download(request: Request) -> Response:
-        asked = {name: _text(name, value) for name, value in (await read_object(request)).items()}
-        if unknown := sorted(set(asked) - set(_DOWNLOAD["properties"])):
-            raise ConfigError(f"a download has no {unknown[0]!r}")
-        wanted = {name: asked.get(name) for name in ("link", "path", "inside", "to")}
+        wanted = await read_shape(request, _DOWNLOAD)
         return told(await transfers.download(**wanted), 201)
 
     def doing(act: Callable[[str], Awaitable[Live]]) -> Callable[[Request], Awaitable[Response]]:
@@ -153,9 +146,3 @@ def calls(parts: Parts) -> list[Call]:
             for act, summary in _DOES.items()
         ),
     ]
-
-
-def _text(name: str, value: object) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise ConfigError(f"{name!r} is to be text, got {type(value).__name__}")
-    return value

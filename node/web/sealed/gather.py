@@ -57,32 +57,39 @@ class SealedSegments:
     _known: OrderedDict[SegmentId, _Known] = field(default_factory=OrderedDict)
     """By last use."""
 
-    async def head(self, segment: SegmentId) -> Head:
+    async def head(self, segment: SegmentId, client: str = "") -> Head:
         """The descriptor and the hashes of all data blocks, verified.
+
+        Args:
+            segment: Which.
+            client: Who asks, one of many; empty: the user of this node.
 
         Raises:
             NotFoundError: Nobody has announced it, or too few chunks can be had.
             NetworkError: No node answers, or this one is busy.
             IntegrityFailure: Holders send what does not match, or the publisher coded it wrongly.
         """
-        return (await self._look(segment)).head
+        return (await self._look(segment, client)).head
 
     @asynccontextmanager
-    async def blocks(self, segment: SegmentId, first: int, count: int) -> AsyncIterator[list[memoryview]]:
+    async def blocks(
+        self, segment: SegmentId, first: int, count: int, client: str = ""
+    ) -> AsyncIterator[list[memoryview]]:
         """Sealed blocks ``first`` to ``first + count - 1``, verified, each by itself, until the end of the ``with``.
 
         Args:
             segment: Which.
             first: 0 <= first.
             count: 1 or more; the segment has ``first + count`` blocks at least.
+            client: As for :meth:`head`.
 
         Raises:
             NodeError: As :meth:`head`.
         """
-        known = await self._look(segment)
+        known = await self._look(segment, client)
         layout = known.head.descriptor.layout
         runs = _runs(layout, first, count)
-        async with self.room.take(sum(_cost(layout, *run) for run in runs)):
+        async with self.room.take(sum(_cost(layout, *run) for run in runs), client):
             gathered = [self._columns(known, *run) for run in runs]
             try:
                 async with one_error(), trio.open_nursery() as nursery:
@@ -92,6 +99,17 @@ class SealedSegments:
             finally:
                 for columns in gathered:
                     columns.release()
+
+    @asynccontextmanager
+    async def whole(self, segment: SegmentId, client: str = "") -> AsyncIterator[tuple[Head, list[memoryview]]]:
+        """The head and all blocks, as :meth:`head` and :meth:`blocks`; without asking for the head first."""
+        known = self._remembered(segment)
+        if known is None:
+            async with self._gathered(segment, {}, client) as found:
+                yield found
+        else:
+            async with self.blocks(segment, 0, known.head.descriptor.layout.blocks, client) as blocks:
+                yield known.head, blocks
 
     def _gatherer(self) -> Gatherer:
         """Each gathering has a clock of its own; they share the line."""
@@ -103,23 +121,29 @@ class SealedSegments:
         part = Part(descriptor.id, layout.length, first, count, Shares(layout.k, layout.n), shares_known=True)
         return Columns(part, self._buffers, descriptor)
 
-    async def _look(self, segment: SegmentId) -> _Known:
+    def _remembered(self, segment: SegmentId) -> _Known | None:
         known = self._known.get(segment)
-        if known is not None and known.until > trio.current_time():
-            self._known.move_to_end(segment)
-            return known
-        holders: Holders = {}
-        head = await self._proved(segment, holders) if known is None else known.head
-        known = _Known(head, holders, trio.current_time() + HOLDERS_SECONDS)
-        self._known[segment] = known
+        if known is None:
+            return None
         self._known.move_to_end(segment)
+        if known.until > trio.current_time():
+            return known
+        return self._remember(known.head, {})
+
+    def _remember(self, head: Head, holders: Holders) -> _Known:
+        known = _Known(head, holders, trio.current_time() + HOLDERS_SECONDS)
+        self._known[head.descriptor.id] = known
+        self._known.move_to_end(head.descriptor.id)
         while len(self._known) > HEADS:
             self._known.popitem(last=False)
         return known
 
-    async def _proved(self, segment: SegmentId, holders: Holders) -> Head:
+    async def _look(self, segment: SegmentId, client: str) -> _Known:
         """The head, of what the holders of the data columns show, else of the blocks."""
-        proofs = Proofs(segment)
+        known = self._remembered(segment)
+        if known is not None:
+            return known
+        proofs, holders = Proofs(segment), Holders()
         with trio.move_on_after(PROOF_SECONDS):
             try:
                 await self._gatherer().gather(proofs, holders)
@@ -127,16 +151,22 @@ class SealedSegments:
                 if proofs.descriptor is None:
                     raise  # nobody shows as much as that: nor do they send blocks
         if proofs.complete:
-            return _shown_head(proofs)
-        return await self._counted(segment, holders)
+            return self._remember(_shown_head(proofs), holders)
+        async with self._gathered(segment, holders, client) as (head, _):
+            return self._remember(head, holders)
 
-    async def _counted(self, segment: SegmentId, holders: Holders) -> Head:
-        """The head, of the whole segment."""
-        async with self.room.take(WHOLE_BYTES):
+    @asynccontextmanager
+    async def _gathered(
+        self, segment: SegmentId, holders: Holders, client: str
+    ) -> AsyncIterator[tuple[Head, list[memoryview]]]:
+        """All blocks of a segment of which nothing is known, and the head that they give."""
+        async with self.room.take(WHOLE_BYTES, client):
             columns = Columns(Part(segment, None), self._buffers)
             try:
                 await self._gatherer().gather(columns, holders)
-                return await self.client.world.blocking(_rebuilt_head, columns)
+                head, blocks = await self.client.world.blocking(_counted, columns)
+                self._remember(head, holders)
+                yield head, blocks
             finally:
                 columns.release()
 
@@ -174,8 +204,8 @@ def _shown_head(proofs: Proofs) -> Head:
     return _checked_head(proofs.descriptor, proofs.joined())
 
 
-def _rebuilt_head(columns: Columns) -> Head:
-    """Of a whole segment that was gathered: the hashes of what was rebuilt follow from it."""
+def _counted(columns: Columns) -> tuple[Head, list[memoryview]]:
+    """The head and the blocks of a whole segment: the hashes of what was rebuilt follow from it."""
     assert columns.descriptor is not None
     layout = columns.descriptor.layout
     rebuilt: dict[int, bytearray] = {}
@@ -184,9 +214,9 @@ def _rebuilt_head(columns: Columns) -> Head:
         index, _ = layout.locate(block)
         rebuilt.setdefault(index, bytearray()).extend(block_hash(sealed))
 
-    columns.sealed(count)
+    blocks = columns.sealed(count)
     hashes = [bytes(rebuilt[index]) if index in rebuilt else columns.hashes[index] for index in range(layout.k)]
-    return _checked_head(columns.descriptor, b"".join(hashes))
+    return _checked_head(columns.descriptor, b"".join(hashes)), blocks
 
 
 def _checked_head(descriptor: Descriptor, hashes: bytes) -> Head:

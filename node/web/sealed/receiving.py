@@ -70,13 +70,16 @@ class SealedUploads:
     """Holders look somebody up before they read: that silence is no stall."""
     _questions: Questions = field(default_factory=Questions)
 
-    async def receive(self, body: AsyncGenerator[bytes, None], body_bytes: int, most_seconds: int) -> Stored:
+    async def receive(
+        self, body: AsyncGenerator[bytes, None], body_bytes: int, most_seconds: int, client: str = ""
+    ) -> Stored:
         """Take a segment in, and have its chunks stored and announced.
 
         Args:
             body: The upload as it comes (docs/spec/web.md section 2); closed in the end.
             body_bytes: How long it is.
             most_seconds: For so long, from now, a lease may run.
+            client: Who sends, one of many; empty: the user of this node.
 
         Raises:
             ConfigError: It is not what it should be: nothing was stored.
@@ -84,14 +87,14 @@ class SealedUploads:
             NetworkError: This node is busy, too few nodes can be reached, the body does not come, or nothing moved for
                 15 seconds. What is stored is not sent again if the same body comes again.
         """
-        async with aclosing(body), self._places.take():
+        async with aclosing(body), self._places.take(client=client):
             if body_bytes > MAX_UPLOAD_BYTES:
                 raise ConfigError(f"a sealed segment is sent in at most {MAX_UPLOAD_BYTES} bytes, not {body_bytes}")
             coming = _Body(body)
             upload = self._checked(await coming.first(min(body_bytes, MAX_UPLOAD_HEAD_BYTES)), body_bytes)
             self._check_time(upload.lease, most_seconds)
             layout = upload.descriptor.layout
-            async with self.room.take(layout.sealed_bytes + _parity_bytes(layout)):
+            async with self.room.take(layout.sealed_bytes + _parity_bytes(layout), client):
                 sealed = await coming.rest(upload.head_bytes, layout.sealed_bytes)
                 coded = await self.client.world.blocking(_coded, upload.descriptor, sealed)
                 return await self._place(upload, coded)

@@ -17,7 +17,7 @@ WAIT_SECONDS = 30.0
 
 
 class Room:
-    """Grants memory, or places, first come, first served."""
+    """Grants memory, or places, first come, first served; to one client no more than half of it."""
 
     def __init__(self, most: int = ROOM_BYTES) -> None:
         """Args:
@@ -27,14 +27,36 @@ class Room:
         self.free = most
         self._turn = trio.Lock()
         self._freed = trio.Event()
+        self._shares: dict[str, Room] = {}
+        self._users = 0
 
     @asynccontextmanager
-    async def take(self, size: int = 1) -> AsyncIterator[None]:
+    async def take(self, size: int = 1, client: str = "") -> AsyncIterator[None]:
         """Have ``size`` of it, at most all there is, until the end of the ``with``.
+
+        Args:
+            size: How much.
+            client: Who else has to wait when this one has much already; empty: it may have all.
 
         Raises:
             NetworkError: Others had it for 30 seconds.
         """
+        if not client:
+            async with self._grant(size):
+                yield
+            return
+        share = self._shares.setdefault(client, Room(max(1, self.most // 2)))
+        share._users += 1
+        try:
+            async with share._grant(size), self._grant(size):  # whoever waits for its own does not keep others waiting
+                yield
+        finally:
+            share._users -= 1
+            if not share._users:
+                del self._shares[client]
+
+    @asynccontextmanager
+    async def _grant(self, size: int) -> AsyncIterator[None]:
         size = min(size, self.most)
         with trio.move_on_after(WAIT_SECONDS) as scope:
             async with self._turn:

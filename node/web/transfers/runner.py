@@ -68,7 +68,7 @@ class Runner:
         waiting = [live for live in self.book.lives.values() if live.row.state is State.WAITING]
         account, error = await self.keys() if any(live.private for live in waiting) else (None, None)
         for live in waiting:
-            if live.row.state is not State.WAITING:  # somebody was quicker
+            if live.row.state is not State.WAITING or live.changing.locked():  # somebody was quicker
                 continue
             reason = self._reason(live, account)
             if reason == "account" and error is not None:
@@ -119,7 +119,6 @@ class Runner:
                     row = live.row.failed(_told(exc), self.book.now())
             if row is None:
                 row = live.row.at(run.then or State.WAITING)
-            live.run = None
             await self._end(live, replace(row, counts=Counts.of(run.progress, run.sent_before)))
         finally:
             live.run = None
@@ -133,6 +132,7 @@ class Runner:
             await self.book.become(live, row)
         except NodeError as exc:
             log.warning("what became of a transfer cannot be noted: %s", exc)
+            live.row = row  # as long as the node runs
 
     async def _work(self, live: Live, run: Run, account: AccountKeys | None) -> Row:
         """What it is when it has come to its end. Raises NodeError."""

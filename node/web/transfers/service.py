@@ -158,8 +158,8 @@ class Transfers:
         number = live.receiving.spool.pack if number is None else number
         received = await live.receiving.take(number, offset, parts, announced)
         self._book.say(live)
-        if live.row.state is State.RECEIVING and not live.receiving.spool.missing:
-            await self._book.become(live, live.row.at(State.WAITING))
+        if live.receiving is not None and not live.receiving.spool.missing:  # it may have been cancelled meanwhile
+            await self._book.become(live, live.row.at(State.WAITING), only_from=State.RECEIVING)
         return received
 
     async def pause(self, identifier: str) -> Live:

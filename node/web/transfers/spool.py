@@ -116,9 +116,9 @@ class Spool:
     def make(self) -> None:
         """Make the folder. Raises MachineError."""
         try:
-            self.folder.mkdir(mode=0o700, parents=True)
-            sync_folder(self.folder.parent)
-            sync_folder(self.folder.parent.parent)
+            for folder in (self.folder.parent.parent, self.folder.parent, self.folder):
+                folder.mkdir(mode=0o700, exist_ok=True)
+                sync_folder(folder.parent)
         except OSError as exc:
             raise machine_error("make room for an upload", exc) from exc
 

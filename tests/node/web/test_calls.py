@@ -35,7 +35,8 @@ def serving(handler: Handler) -> Browser:
     """A page with one call, POST /v1/try."""
     world = offline_client().world
     call = Call(method="POST", path="/v1/try", handler=handler, summary="A try.", private=False, answers={200: {}})
-    app = _application([call], Session.begin(world.random_bytes, "test", world.blocking).check, Page({}))
+    session = Session.begin(world.random_bytes, "test", world.blocking)
+    app = _application([call], session.check, Page({}))
     return Browser(Guard(app, frozenset({str(ADDRESS)})))
 
 

@@ -12,19 +12,20 @@ const PLAIN = { cache: "no-store", credentials: "omit", referrerPolicy: "no-refe
 /**
  * @param {typeof fetch} fetch
  * @param {{base?: string, onBytes?: (count: number) => void}} [options] what stands before paths; who hears of bytes
- * @returns {(path: string, options: {range?: [number, number], limit: number, signal?: AbortSignal}) => Promise<Uint8Array>}
- *   range: first and last byte, both included; limit: bytes there may be at most. Throws Network (also after 60 s
+ * @returns {(path: string, options: {range?: [number, number], limit: number, into?: ArrayBuffer, signal?: AbortSignal})
+ *   => Promise<Uint8Array>} range: first and last byte, both included; limit: bytes there may be at most; into: memory
+ *   of that size to use, which is given away. Throws Network (also after 60 s
  *   without a byte), NotFound, Integrity, Refused, or the signal's reason
  */
 export function httpGet(fetch, { base = "", onBytes } = {}) {
-  return async (path, { range, limit, signal }) => {
+  return async (path, { range, limit, into, signal }) => {
     const watch = new Watch(IDLE_SECONDS, signal);
     try {
       const headers = range ? { Range: `bytes=${range[0]}-${range[1]}` } : {};
       const answer = await fetch(base + path, { ...PLAIN, headers, signal: watch.signal });
       if (!answer.ok) throw await failure(answer, watch);
       if (range?.[0] && answer.status !== 206) throw new Integrity("the node sends all where a part was asked for");
-      return await body(answer, limit, watch, onBytes);
+      return await body(answer, limit, watch, { into, onBytes });
     } catch (error) {
       throw watch.translated(error);
     } finally {
@@ -88,21 +89,53 @@ class Watch {
   }
 }
 
-async function body(answer, limit, watch, onBytes = () => {}) {
-  const promised = Number(answer.headers.get("Content-Length") ?? limit);
+async function body(answer, limit, watch, { into, onBytes = () => {} } = {}) {
+  const promised = lengthOf(answer) ?? limit;
   if (promised > limit) throw new Integrity(`the node sends ${promised} bytes where ${limit} are the most`);
-  const data = new Uint8Array(promised);
+  let data = new Uint8Array(into?.byteLength >= promised ? into : new ArrayBuffer(promised));
   let size = 0;
-  for (const reader = answer.body.getReader(); ; ) {
-    const { done, value } = await reader.read();
+  const read = reading(answer.body);
+  while (size < promised) {
+    const { done, memory, count } = await read(data, size, promised);
+    data = memory;
     if (done) break;
     watch.moved();
-    if (size + value.length > data.length) throw new Integrity(`the node sends more than ${data.length} bytes`);
-    data.set(value, size);
-    size += value.length;
-    onBytes(value.length);
+    size += count;
+    onBytes(count);
   }
+  if (size === limit && lengthOf(answer) === null) throw new Integrity(`the node sends ${limit} bytes or more`);
   return data.subarray(0, size);
+}
+
+/** Bytes that the answer says it has; null when it does not, or says it of their compressed form. */
+function lengthOf({ headers }) {
+  const length = headers.get("Content-Length");
+  return length === null || headers.has("Content-Encoding") ? null : Number(length);
+}
+
+/**
+ * Reads on into the memory that is there, where the browser can: the pieces that a plain reader makes pile up until they
+ * are collected. Either way memory changes hands: go on with the one that is returned.
+ */
+function reading(stream) {
+  let reader;
+  try {
+    reader = stream.getReader({ mode: "byob" });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    reader = stream.getReader();
+    return async (data, size, promised) => {
+      const { done, value } = await reader.read();
+      if (done) return { done, memory: data };
+      if (size + value.length > promised) throw new Integrity(`the node sends more than ${promised} bytes`);
+      data.set(value, size);
+      return { done, memory: data, count: value.length };
+    };
+  }
+  return async (data, size, promised) => {
+    const { done, value } = await reader.read(data.subarray(size, promised));
+    return { done, memory: new Uint8Array(value.buffer), count: value.length };
+  };
 }
 
 async function failure(answer, watch) {

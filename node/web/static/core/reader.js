@@ -103,8 +103,8 @@ export class Deposit {
   }
 
   /**
-   * Bytes `start` to `stop` (excluded) of a file, verified, in order: at most one step at a time, at most three steps in
-   * memory. Whatever has been yielded belongs to the caller.
+   * Bytes `start` to `stop` (excluded) of a file, verified, in order: a step at a time, at most three steps in memory.
+   * What is yielded is good until more is asked for, or is the caller's who transfers it before that.
    *
    * @param {Entry} entry of this deposit's manifest
    * @param {number} [start]
@@ -118,7 +118,7 @@ export class Deposit {
 
   /**
    * Runs of bytes of many files, as `read` does for one. What lies side by side is fetched at once: so a folder of small
-   * files is read in the order of the manifest.
+   * files is read in the order of the manifest. What is yielded is good until more is asked for.
    *
    * @param {Iterable<{entry: Entry, start?: number, stop?: number}>} runs
    * @param {object} [options]
@@ -138,7 +138,9 @@ export class Deposit {
           under.at(-1).catch(() => {}); // whoever waits for it hears of it
         }
         if (!under.length) return;
-        yield* await under.shift();
+        const slices = await under.shift();
+        yield* slices;
+        this.#segments.memory.give(slices[0].data.buffer);
       }
     } finally {
       left.abort();
@@ -164,8 +166,8 @@ export class Deposit {
   async readSmall(entry, start, stop, signal) {
     const end = Math.min(stop, entry.size, start + MAX_SMALL_BYTES);
     const parts = [];
-    for await (const part of this.read(entry, start, end, { stepBytes: MAX_SMALL_BYTES, signal })) parts.push(part);
-    return parts.length === 1 ? parts[0] : concat(...parts);
+    for await (const part of this.read(entry, start, end, { stepBytes: MAX_SMALL_BYTES, signal })) parts.push(part.slice());
+    return concat(...parts);
   }
 }
 
@@ -198,6 +200,24 @@ function* stepsOf({ segments, inline }, runs, blocks) {
   if (step !== null) yield step;
 }
 
+/** Memory for steps, used again and again: what is only let go of piles up by the hundred MB until it is collected. */
+class Memory {
+  #kept = [];
+
+  /** @returns {ArrayBuffer} `size` bytes or more, with anything in them */
+  take(size) {
+    const at = this.#kept.findIndex(({ byteLength }) => byteLength >= size && byteLength < 2 * size);
+    return at < 0 ? new ArrayBuffer(size) : this.#kept.splice(at, 1)[0];
+  }
+
+  /** Takes memory back, unless it is somebody else's by now. */
+  give(buffer) {
+    if (buffer.detached || buffer.byteLength < BLOCK_BYTES) return;
+    this.#kept.push(buffer);
+    if (this.#kept.length > SEGMENTS_AHEAD) this.#kept.shift();
+  }
+}
+
 /** Segments of one node, opened. */
 class Segments {
   /** Promises of the heads, by id. */
@@ -207,6 +227,7 @@ class Segments {
     this.get = get;
     this.pool = pool;
     this.waiting = { onWait };
+    this.memory = new Memory();
   }
 
   /** The plaintext of a root segment, whose length nobody knows beforehand. */
@@ -267,7 +288,8 @@ class Segments {
   /** Bytes of a sealed segment; what `isWhole` calls too short is asked for again, as if the connection broke. */
   #fetch(id, signal, limit, range, isWhole) {
     const attempt = async () => {
-      const data = await this.get(`/v1/segments/${hex(id)}`, { range, limit, signal });
+      const into = this.memory.take(limit);
+      const data = await this.get(`/v1/segments/${hex(id)}`, { range, limit, into, signal });
       if (!isWhole(data)) throw new Network("the node's answer is cut short");
       return data;
     };

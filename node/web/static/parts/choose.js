@@ -45,8 +45,8 @@ export function takeDrops(signal, act, failed) {
 
 /** The entries have to be asked for at once: the browser forgets them after the event. */
 function dropped(data) {
-  const entries = [...data.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  return Promise.all(entries.map(gift));
+  const given = [...data.items].filter((item) => item.kind === "file").map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile());
+  return Promise.all(given.filter(Boolean).map((one) => (one instanceof File ? single(one) : gift(one))));
 }
 
 async function gift(entry) {

@@ -33,6 +33,12 @@ export function choose(tag) {
   }
 }
 
+/** What printers of a language do and people who type do not. */
+const SET = {
+  en: (text) => text,
+  fr: (text) => text.replace(/ ([:;!?»])/g, "\u00a0$1").replace(/« /g, "«\u00a0").replace(/(\p{L})'(?=\p{L})/gu, "$1’"),
+};
+
 /**
  * A function that says texts in the page's language.
  * @param {{en: Object, fr: Object}} texts
@@ -43,7 +49,7 @@ export function teller(texts) {
   return (key, values = {}) => {
     const text = texts[language()][key] ?? texts.en[key];
     if (text === undefined) throw new Error(`no text for ${key}`);
-    return fitting(text, values.count).replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+    return SET[language()](fitting(text, values.count)).replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
   };
 }
 

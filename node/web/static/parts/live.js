@@ -10,6 +10,9 @@ export const node = { state: "starting", error: null, account: null };
 
 const told = new EventTarget();
 const HIDDEN_MS = 60000;
+const LONGEST_MS = 2 ** 31 - 2000; // of a timer
+
+let locking = null; // the account locks itself when its time is over
 
 /** Call `act` with the data of each event of a kind ("transfer", "gone", "status", "account", "open", "change") until the signal. */
 export function on(kind, signal, act) {
@@ -20,12 +23,25 @@ const tell = (kind, detail = null) => told.dispatchEvent(new CustomEvent(kind, {
 
 function become(changes) {
   Object.assign(node, changes);
+  clearTimeout(locking);
+  const left = (node.account?.until ?? Infinity) * 1000 - Date.now();
+  if (node.account?.unlocked && left < LONGEST_MS) locking = setTimeout(refresh, Math.max(left, 0) + 1000);
   tell("change");
 }
 
 /** Take over what a call answered about the account. */
 export function accountIs(account) {
   become({ account });
+}
+
+/** Find out what became of the account elsewhere: in another page, or on the command line. */
+export async function refresh() {
+  if (node.state !== "ready") return;
+  try {
+    become({ account: await get("/v1/account") });
+  } catch (error) {
+    lost(error);
+  }
 }
 
 /** Listen to the node from now on, as long as somebody looks: a browser has but six connections for all its pages of one node. */
@@ -37,7 +53,10 @@ export function listen() {
     clearTimeout(hiding);
     if (document.hidden) {
       hiding = setTimeout(() => listening.abort(), HIDDEN_MS);
-    } else if (listening.signal.aborted) {
+      return;
+    }
+    refresh();
+    if (listening.signal.aborted) {
       listening = new AbortController();
       events(listening.signal, heard);
     }

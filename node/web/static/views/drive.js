@@ -6,7 +6,7 @@ import { fill, h } from "../parts/dom.js";
 import { changed, isGoing, transfers } from "../parts/following.js";
 import { teller } from "../parts/i18n.js";
 import { icon } from "../parts/icons.js";
-import { node, on } from "../parts/live.js";
+import { node, on, refresh } from "../parts/live.js";
 import { menu } from "../parts/menu.js";
 import { problem } from "../parts/problem.js";
 import { style } from "../parts/style.js";
@@ -33,6 +33,7 @@ export async function view(main, { signal, go, rest }) {
   if (signal.aborted) return;
   if (node.account && !node.account.unlocked) {
     main.append(closed(node.account.exists));
+    refresh();
     on("change", signal, () => { if (node.account?.unlocked) go(address(rest)); });
     return;
   }

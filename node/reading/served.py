@@ -1,0 +1,55 @@
+"""Files by link for a server's requests: they share what is open, and only so many read at once."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import trio
+
+from node.client import Client
+from node.errors import ConfigError
+from node.reading.opened import Opened
+from node.reading.shelf import Shelf
+from node.reading.slots import Slots
+from protocol.errors import LinkError
+from protocol.links import SealedLink, parse_link
+
+STREAMS = 8
+"""Files that are read at once; each takes up to 10 MB of memory."""
+
+
+@dataclass(slots=True)
+class Served:
+    """Of one server."""
+
+    client: Client
+    shelf: Shelf
+    _room: Slots = field(default_factory=partial(Slots, STREAMS, "reading files"))
+
+    async def open(self, text: str) -> Opened:
+        """What a link leads to, given as its word, with or without ``archipel:``.
+
+        Raises:
+            ConfigError: It is no link, or a verify link, or a sealed one: whoever asks need not be the account's owner.
+            NodeError: As :meth:`Shelf.open`.
+        """
+        try:
+            link = parse_link(text)
+        except LinkError as exc:
+            raise ConfigError(str(exc), hint="copy the whole link, to its last character") from exc
+        if isinstance(link, SealedLink):
+            raise ConfigError("this link is sealed for one account", hint="archipel fetch opens it with that account")
+        return await self.shelf.open(self.client, link)
+
+    @asynccontextmanager
+    async def stream(
+        self, opened: Opened, index: int, start: int, stop: int
+    ) -> AsyncIterator[trio.abc.ReceiveChannel[memoryview]]:
+        """As :meth:`Opened.stream`, as soon as there is room for one more.
+
+        Raises:
+            NetworkError: There is none for 30 seconds.
+        """
+        async with self._room.taken(), opened.stream(self.client, index, start, stop) as parts:
+            yield parts

@@ -1,0 +1,79 @@
+"""The drive in the page: uploads that arrive, what is done with things, by mouse and by keyboard alone."""
+
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect
+
+from tests.browser.ownpage import Somebody, drop, finished, page_of, press, row, upload
+
+
+def test_an_upload(chromium: Browser, ada: Somebody, tmp_path: Path) -> None:
+    """Its figures are the network's: it ends confirmed by nodes, and stands in the drive with its health."""
+    (tmp_path / "film.bin").write_bytes(bytes(range(256)) * 60_000)
+    with page_of(chromium, ada, "drive") as page:
+        upload(page, tmp_path / "film.bin")
+        done = finished(page, "film.bin")
+        bars = done.get_by_role("progressbar")
+        assert [bars.nth(n).get_attribute("aria-valuenow") for n in range(3)] == ["100", "100", "100"]
+        expect(done.get_by_text("In claimed countries:").or_(done.get_by_text("in claimed countries:"))).to_be_visible()
+        done.get_by_role("link", name="Show in the drive").click()
+        expect(row(page, "film.bin")).to_contain_text("15.4 MB")
+        expect(row(page, "film.bin").locator(".health .badge.good")).to_be_visible(timeout=15_000)
+
+
+def test_by_keyboard(chromium: Browser, ada: Somebody) -> None:
+    """A thing is dropped, renamed, moved, found and deleted without a mouse."""
+    with page_of(chromium, ada, "drive") as page:
+        expect(page.get_by_role("button", name="Add")).to_be_visible()
+        drop(page, "letter.txt", "written on an island")
+        finished(page, "letter.txt")
+        page.goto(f"{ada.url}/#/drive")
+        press(page, "Add")
+        page.get_by_role("menuitem", name="New folder").focus()
+        page.keyboard.press("Enter")
+        page.keyboard.type("Letters")
+        page.keyboard.press("Enter")
+        expect(row(page, "Letters")).to_be_focused()
+        page.keyboard.press("End")
+        while "letter.txt" not in (page.evaluate("document.activeElement.dataset.path") or ""):
+            page.keyboard.press("ArrowUp")
+        page.keyboard.press("F2")
+        page.keyboard.type("first")
+        page.keyboard.press("Enter")
+        expect(row(page, "first.txt")).to_be_focused()
+        page.keyboard.press("m")
+        page.get_by_role("menuitem", name="Move").focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog").get_by_role("button", name="Letters").press("Enter")
+        page.get_by_role("button", name="Move to Letters").press("Enter")
+        expect(row(page, "first.txt")).to_have_count(0)
+        page.get_by_role("searchbox").fill("FIRST")
+        row(page, "first.txt").press("Delete")
+        expect(page.get_by_role("dialog")).to_contain_text("that copy stays")
+        page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
+        expect(page.get_by_text("Nothing is called")).to_be_visible(timeout=15_000)
+
+
+def test_sharing(chromium: Browser, ada: Somebody) -> None:
+    """A link is a secret: it shows when it is asked for, and only then; only an account's key takes a sealed one."""
+    with page_of(chromium, ada, "drive") as page:
+        expect(page.get_by_role("button", name="Add")).to_be_visible()
+        drop(page, "gift.txt", "for you")
+        finished(page, "gift.txt")
+        page.goto(f"{ada.url}/#/drive")
+        row(page, "gift.txt").press("s")
+        dialog = page.get_by_role("dialog")
+        press(page, "Make the link")
+        links = dialog.locator("code")
+        expect(links).to_have_count(2)
+        expect(links.first).to_be_hidden()
+        dialog.get_by_role("button", name="Show").first.click()
+        expect(links.first).to_have_text(f"{ada.url}/#{(links.nth(1).text_content() or '').removeprefix('archipel:')}")
+        dialog.get_by_role("button", name="QR code").first.click()
+        expect(dialog.get_by_role("img", name="QR code: For a browser")).to_be_visible()
+        press(page, "To one account")
+        page.get_by_label("The account’s key").fill("nobody")
+        press(page, "Seal the link")
+        expect(dialog.locator(".notice.bad")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(dialog).to_have_count(0)
