@@ -99,6 +99,8 @@ async def test_limits_are_seen_and_changed(
         }
         answer = await browser.ask("PATCH", "/v1/operator/limits", json={"quota_bytes": 7 * MIB})
         assert answer.status == 200
+        same = await browser.ask("PATCH", "/v1/operator/limits", body=b'{"quota_bytes": %d.0}' % (7 * MIB))
+        assert same.json() == answer.json(), "to JSON that is the same number"
         assert answer.json() == {**before, "quota_bytes": 7 * MIB} == await get(browser, "/v1/operator/limits")
         status = await get(browser, "/v1/status")
         assert status["quota"]["limit_bytes"] == 7 * MIB
