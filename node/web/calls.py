@@ -41,9 +41,8 @@ class Call:
     """Of the JSON object that it takes."""
     binary: bool = False
     """Whether it takes bytes instead."""
-    answers: Mapping[int, Schema | str | tuple[Schema | str, ...] | None] = field(default_factory=dict)
-    """Status -> schema of its JSON, or a media type, or either of several, or None for nothing. Errors are the same
-    everywhere."""
+    answers: Mapping[int, Schema | str | None] = field(default_factory=dict)
+    """Status -> schema of its JSON, or a media type, or None for nothing. Errors are the same everywhere."""
 
     def route(self, check: Check) -> Route:
         """As Starlette serves it.

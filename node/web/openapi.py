@@ -86,10 +86,9 @@ def _operation(call: Call) -> dict[str, Any]:
 def _response(what: Any) -> dict[str, Any]:
     if what is None:
         return {"description": "Done."}
-    content: dict[str, Any] = {}
-    for one in what if isinstance(what, tuple) else (what,):
-        content |= {one: {}} if isinstance(one, str) else _json(dict(one))
-    return {"description": "What was asked for.", "content": content}
+    if isinstance(what, str):
+        return {"description": "What was asked for.", "content": {what: {}}}
+    return {"description": "What was asked for.", "content": _json(dict(what))}
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def tried(
         known: Parameters that are always so; with some, only calls with a part of the path to choose.
     """
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config(apart, headers, known))
-    made, wrong = 0, list[str]()
+    made = 0
+    wrong: list[str] = []
     for event in from_schema(schema).execute():
         if isinstance(event, events.ScenarioFinished):
             made += len(event.recorder.cases)
