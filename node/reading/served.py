@@ -9,11 +9,11 @@ import trio
 
 from node.client import Client
 from node.errors import ConfigError
+from node.linktext import read_link_text
 from node.reading.opened import Opened
 from node.reading.shelf import Shelf
 from node.reading.slots import Slots
-from protocol.errors import LinkError
-from protocol.links import SealedLink, parse_link
+from protocol.links import SealedLink
 
 STREAMS = 8
 """Files that are read at once; each takes up to 10 MB of memory."""
@@ -34,10 +34,7 @@ class Served:
             ConfigError: It is no link, or a verify link, or a sealed one: whoever asks need not be the account's owner.
             NodeError: As :meth:`Shelf.open`.
         """
-        try:
-            link = parse_link(text)
-        except LinkError as exc:
-            raise ConfigError(str(exc), hint="copy the whole link, to its last character") from exc
+        link = read_link_text(text)
         if isinstance(link, SealedLink):
             raise ConfigError("this link is sealed for one account", hint="archipel fetch opens it with that account")
         return await self.shelf.open(self.client, link)

@@ -4,6 +4,7 @@ import gzip
 import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,16 +19,20 @@ _TYPES = {".js": "text/javascript", ".json": "application/json", ".svg": "image/
 _MIN_GZIP_BYTES = 512
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PageFile:
     """One file of the page."""
 
     content: bytes
-    packed: bytes | None
-    """Compressed, where that is shorter."""
     media_type: str
 
-    @property
+    @cached_property
+    def packed(self) -> bytes | None:
+        """Compressed, where that is shorter. Made when it is first asked for: most pages are seldom seen."""
+        packed = gzip.compress(self.content, 9, mtime=0) if len(self.content) >= _MIN_GZIP_BYTES else self.content
+        return packed if len(packed) < len(self.content) else None
+
+    @cached_property
     def hash(self) -> str:
         """SHA-256 in hex, as `sha256sum` prints it."""
         return sha256(self.content).hexdigest()
@@ -44,8 +49,7 @@ def _read(path: Path) -> PageFile:
     media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     if media_type.startswith("text/") or path.suffix in _TYPES:
         media_type += "; charset=utf-8"
-    packed = gzip.compress(content, 9, mtime=0) if len(content) >= _MIN_GZIP_BYTES else content
-    return PageFile(content, packed if len(packed) < len(content) else None, media_type)
+    return PageFile(content, media_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,8 @@ class Page:
         found = self.files.get(request.path_params.get("path") or _INDEX)
         if found is None:
             raise HttpError(404, "there is nothing here")
-        headers = {"ETag": f'"{found.hash[:32]}"', "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
-        if headers["ETag"] in request.headers.get("if-none-match", ""):
+        headers = {"ETag": f'W/"{found.hash[:32]}"', "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        if f'"{found.hash[:32]}"' in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         content = found.content
         if found.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):

@@ -24,6 +24,7 @@ from node.net.throttle import ThrottledStream
 from node.net.transport import Transport, peer_address
 from node.nodeconfig import GatewayConfig
 from node.serving.admission import Connections
+from node.web.api.operator import tell_leaving
 from node.web.files import read_files
 from node.web.parts import Parts
 from node.web.site import gateway_site, own_site
@@ -74,7 +75,7 @@ async def run_page(
 
 def services(parts: Parts) -> tuple[Callable[[], Awaitable[None]], ...]:
     """What runs beside the server of the node's own page as long as it serves."""
-    return parts.accounts.run, parts.drive.run, parts.transfers.run, parts.census.run
+    return parts.accounts.run, parts.drive.run, parts.transfers.run, parts.census.run, partial(tell_leaving, parts)
 
 
 async def run_gateway(
@@ -155,7 +156,7 @@ async def serve_site(
             talked = (
                 stream if secure is None else trio.SSLStream(stream, secure, server_side=True, https_compatible=True)
             )
-            await TCPServer(wrapped, config, context, ConnectionState({}), talked)  # type: ignore[arg-type]  # duck-typed
+            await _Server(wrapped, config, context, ConnectionState({}), talked)  # type: ignore[arg-type]  # duck-typed
         finally:
             streams.discard(stream)
             room.leave(host)
@@ -178,6 +179,15 @@ def _config() -> Config:
     config.keep_alive_timeout = IDLE_SECONDS
     config.ssl_handshake_timeout = IDLE_SECONDS
     return config
+
+
+class _Server(TCPServer):
+    """Hypercorn's, which waits for the next request for IDLE_SECONDS even when the client has hung up: nobody else has
+    its place meanwhile."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
 
 
 class _Stream(Stream):

@@ -72,7 +72,7 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         plain.calls(served),
     ]
     calls = [give, *(call for group in groups for call in group)]
-    app = _application(calls, session.check, Page(files), Dav(served, parts.home).route())
+    app = _application(calls, session.check, Page(files), Dav(served, parts.home, parts.drive).route())
     return Guard(app, _names(address))
 
 

@@ -17,12 +17,25 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import trio
 
+from node.account.agent import end_agent, start_agent
+from node.account.vault import Vault
+from node.client import open_client
+from node.config import Config
+from node.home import Home
+from node.names.seen import Seen
+from node.names.writing import publish_version
 from node.reading.background import background
 from node.reading.filesystem import ArchipelFileSystem
+from protocol.account import AccountKeys
+from protocol.links import Link, NameLink, parse_link, seal_link
+from protocol.names import NameKeys
+from tests.e2e.test_accounts import CHEAP, PASSPHRASE
 from tests.e2e.trees import random_bytes, write
 from tests.e2e.world import Net, Person, check_no_secrets, learn_secret
 
+KEYS = AccountKeys(bytes(range(100, 132)))
 ROWS = 150_000
 COLUMNS = "abcdefgh"
 COLUMN_BYTES = 8 * ROWS
@@ -182,6 +195,33 @@ def test_the_link_is_told_nowhere(deposit: Deposit, fs: ArchipelFileSystem, capl
     check_no_secrets("\n".join([*told, caplog.text]), "what is told of a file")
 
 
+def test_names_and_sealed_links(deposit: Deposit, calm: Net, tmp_path: Path) -> None:
+    link = parse_link(deposit.word)
+    assert isinstance(link, Link)
+    home, name = Home(tmp_path / "owner"), NameKeys(KEYS.name_secret("data"))
+    home.create()
+    Vault.of(home).create(KEYS, PASSPHRASE, CHEAP)
+    start_agent(home, KEYS, 600)
+
+    async def publish() -> None:
+        async with open_client(Config(home.path, calm.network, calm.join)) as client:
+            seen = Seen(home.names, client.network.id)
+            await publish_version(client, name, seen, link, int(client.world.clock.wall()) + 86_400)
+
+    trio.run(publish)
+    fs = fsspec.filesystem("archipel", **deposit.options | {"home": str(home.path)})
+    sealed = seal_link(link, KEYS.identity.key, os.urandom(32))
+    for leads in (sealed, NameLink(name.reader.key, name.reader.read_key)):
+        word = str(leads).removeprefix("archipel:")
+        assert fs.cat_file(f"archipel://{word}/data/notes/readme.txt") == b"one\ntwo\n"
+    end_agent(home)
+    with pytest.raises(PermissionError, match="locked"):
+        fs.cat_file(f"archipel://{str(sealed).removeprefix('archipel:')}/data/notes/readme.txt")
+    for other in (fs, fsspec.filesystem("archipel", **deposit.options)):
+        with pytest.raises(PermissionError):
+            other.exists(f"archipel://{str(sealed).removeprefix('archipel:')}/data")
+
+
 def test_threads_read_at_the_same_time(deposit: Deposit) -> None:
     read: list[bytes] = []
 
@@ -228,8 +268,6 @@ def test_a_process_of_its_own_and_its_child(deposit: Deposit, bob: Person) -> No
 
 def test_an_interrupted_read_ends(deposit: Deposit, fs: ArchipelFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C comes to whoever waits; the work in the other thread is cancelled, and the next read goes on."""
-    import trio
-
     cancelled = threading.Event()
 
     async def forever(_: object) -> None:

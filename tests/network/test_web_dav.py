@@ -53,7 +53,7 @@ class Mount:
 
 @asynccontextmanager
 async def mount(base: Path) -> AsyncIterator[Mount]:
-    async with archipelago(base, 12) as islands, islands.user("alice") as alice, islands.user("bob") as bob:
+    async with archipelago(base, 5) as islands, islands.user("alice") as alice, islands.user("bob") as bob:
         top = base / "top"
         write(top / "film.mp4", film := random_bytes(1, SIZE))
         write(top / "été" / "x.txt", b"x")
@@ -61,7 +61,7 @@ async def mount(base: Path) -> AsyncIterator[Mount]:
         (top / "astray").symlink_to("été")
         link = (await alice.publish(top)).link
         served = Served(bob.client, Shelf(Home(base / "home-bob")))
-        app = Guard(Starlette(routes=[Dav(served, None).route()]), {"127.0.0.1:8420"})
+        app = Guard(Starlette(routes=[Dav(served, None, None).route()]), {"127.0.0.1:8420"})
         yield Mount(app, served, link, film)
 
 

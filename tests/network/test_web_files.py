@@ -61,7 +61,7 @@ class Site:
 
 @asynccontextmanager
 async def site(base: Path) -> AsyncIterator[Site]:
-    async with archipelago(base, 12) as islands, islands.user("alice") as alice, islands.user("bob") as bob:
+    async with archipelago(base, 5) as islands, islands.user("alice") as alice, islands.user("bob") as bob:
         film = islands.file("film.mp4", SIZE)
         top = base / "top"
         write(top / "page.html", b"<script>alert(1)</script>", mtime_ns=MTIME * 10**9 + 5)

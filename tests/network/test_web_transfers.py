@@ -108,12 +108,30 @@ async def test_a_node_killed_in_mid_receipt_knows_what_came(autojump_clock: Mock
             await alice.kill()
         async with islands.user() as user, page(islands, user) as alice:
             answer = await alice.browser.ask("GET", f"/v1/uploads/{upload['id']}")
-            assert answer.json()["files"] == [{"received": MIB + 17}]
+            assert [file["received"] for file in answer.json()["files"]] == [MIB + 17]
             assert answer.json()["transfer"]["state"] == "receiving"
             assert await alice.send(upload, 0, data[MIB + 17 :], MIB + 17) == len(data)
             await alice.done(upload)
             await alice.done(await alice.download(path="films"))
         assert (downloads(islands) / "films").read_bytes() == data
+
+
+async def test_a_node_killed_in_mid_fetch_goes_on(autojump_clock: MockClock, base: Path, lock: Lock) -> None:
+    async with archipelago(base, 12, delay=uneven) as islands:
+        wanted = files(20 * MIB)
+        async with islands.user() as user, page(islands, user) as alice:
+            await alice.done(await alice.upload(wanted))
+            download = await alice.download(path="films")
+            before = (await alice.until(download, "running", when=lambda found: found["confirmed_bytes"] > 0))[-1]
+            assert before["name"] == "films"
+            await alice.kill()
+            assert sorted(os.listdir(downloads(islands))) == ["films.part"]
+        async with islands.user() as user, page(islands, user) as alice:
+            found = await alice.done(download)
+            assert found["confirmed_bytes"] == found["total_bytes"] == before["total_bytes"]
+            assert found["sent_bytes"] < found["total_bytes"], "what had come was not fetched again"
+        assert sorted(os.listdir(downloads(islands))) == ["films"]
+        assert (downloads(islands) / "films/one").read_bytes() == wanted["films/one"]
 
 
 async def test_paused_and_resumed_and_cancelled(autojump_clock: MockClock, base: Path, lock: Lock) -> None:

@@ -20,23 +20,6 @@ from node.web.content import file_answer
 from protocol.manifest import Kind
 
 _LINES = 500
-_ENTRY = {
-    "type": "object",
-    "required": ["name", "kind", "size", "mtime", "executable"],
-    "properties": {
-        "name": {"type": "string"},
-        "kind": {"enum": ["file", "folder", "symlink"]},
-        "size": {"type": "integer"},
-        "mtime": {"type": "number"},
-        "executable": {"type": "boolean"},
-        "target": {"type": "string", "description": "Of a symbolic link."},
-    },
-}
-_FOLDER = {
-    "type": "object",
-    "required": ["entries"],
-    "properties": {"entries": {"type": "array", "items": _ENTRY}},
-}
 _LINK = {
     "name": "link",
     "in": "path",
@@ -64,14 +47,13 @@ def calls(served: Served) -> list[Call]:
             raise NotFoundError("this is a symbolic link that leads to no file of the deposit")
         return StreamingResponse(_listing(opened, path.strip(b"/")), media_type="application/json")
 
-    answers: dict[int, Any] = {200: _FOLDER, 206: "application/octet-stream", 304: None}
-    summary = "A file's bytes; what is in a folder."
+    answers = {200: "*/*", 206: "*/*", 304: None}
     return [
         Call(
             method="GET",
             path="/v1/files/{link}",
             handler=file,
-            summary="The one file of a deposit, or what is in it.",
+            summary="The same, of the one file of a deposit; of more than one, of its top.",
             private=False,
             parameters=(_LINK, _RANGE),
             answers=answers,
@@ -80,7 +62,7 @@ def calls(served: Served) -> list[Call]:
             method="GET",
             path="/v1/files/{link}/{path:path}",
             handler=file,
-            summary=summary,
+            summary="The bytes of a file, of whatever type it is; of a folder JSON, `entries` (docs/operations.md).",
             private=False,
             parameters=(_LINK, _PATH, _RANGE),
             answers=answers,

@@ -20,6 +20,7 @@ from node.web.content import file_answer
 from node.web.dav.access import is_shown, password
 from node.web.dav.drive import DriveView
 from node.web.dav.places import Place, Thing, in_deposit
+from node.web.drivedesk import DriveDesk
 
 METHODS = ("OPTIONS", "GET", "HEAD", "PROPFIND")
 _OPTIONS = {"Allow": ", ".join(METHODS), "DAV": "1", "MS-Author-Via": "DAV"}
@@ -36,11 +37,9 @@ class Dav:
     served: Served
     home: Home | None
     """Whose drive it shows; None: nobody's."""
-    drive: DriveView | None = field(init=False)
+    desk: DriveDesk | None
+    """Its drive."""
     _room: Slots = field(default_factory=partial(Slots, _AT_ONCE, "listing folders"))
-
-    def __post_init__(self) -> None:
-        self.drive = None if self.home is None else DriveView(self.served, self.home)
 
     def route(self) -> Route:
         """For a site."""
@@ -68,9 +67,9 @@ class Dav:
         if kind == b"link" and steps:
             opened = await self.served.open(steps[0].decode("ascii", "replace"))
             return in_deposit(opened, b"/".join(steps[1:]), Thing(name=b"deposit"))
-        if kind == b"drive" and self.drive is not None and self.home is not None:
+        if kind == b"drive" and self.home is not None and self.desk is not None:
             await self._check_password(request, self.home)
-            return await self.drive.place(b"/".join(steps))
+            return await DriveView(self.served, self.desk).place(b"/".join(steps))
         raise NotFoundError("there is nothing here", hint="/dav/link/LINK/ and /dav/drive/ can be opened")
 
     async def _check_password(self, request: Request, home: Home) -> None:

@@ -123,21 +123,30 @@ class Book:
         """Tell who listens."""
         self.told.say("transfer", live.fields, live.row.id)
 
-    async def become(self, live: Live, row: Row) -> None:
-        """Another state: on the disk, then told."""
-        if row.state in ENDED and row.finished is None:
-            row = replace(row, finished=self.now())
-        if live.receiving is not None:
-            row = replace(row, received_bytes=live.receiving.spool.received_bytes)
-        live.row = row
-        try:
-            await self.stored(Table.save, row)
-            if row.state in OVER:
-                await self.clean(live)
-                await self._trim()
-        finally:
-            self.say(live)
-            self.news.set()
+    async def become(self, live: Live, row: Row, *, only_from: State | None = None) -> None:
+        """Another state: on the disk, then told.
+
+        Args:
+            live: The transfer.
+            row: What it is to be.
+            only_from: The state it has to be in; in any other, nothing is done.
+        """
+        async with live.changing:
+            if only_from is not None and live.row.state is not only_from:
+                return
+            if row.state in ENDED and row.finished is None:
+                row = replace(row, finished=self.now())
+            if live.receiving is not None:
+                row = replace(row, received_bytes=live.receiving.spool.received_bytes)
+            try:
+                await self.stored(Table.save, row)
+                live.row = row
+                if row.state in OVER:
+                    await self.clean(live)
+                    await self._trim()
+            finally:
+                self.say(live)
+                self.news.set()
 
     async def clean(self, live: Live) -> None:
         """Keep nothing any more of one that does not go on."""

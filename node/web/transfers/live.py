@@ -34,6 +34,8 @@ class Live:
     waits_for: str | None = None
     """While it waits: ``turn``, ``network``, or ``account``, which is locked."""
     run: Run | None = None
+    changing: trio.Lock = field(default_factory=trio.Lock)
+    """Held while another state is brought to the disk."""
 
     @property
     def now(self) -> Row:

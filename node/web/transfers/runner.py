@@ -68,7 +68,7 @@ class Runner:
         waiting = [live for live in self.book.lives.values() if live.row.state is State.WAITING]
         account, error = await self.keys() if any(live.private for live in waiting) else (None, None)
         for live in waiting:
-            if live.row.state is not State.WAITING:  # somebody was quicker
+            if live.row.state is not State.WAITING or live.changing.locked():  # somebody was quicker
                 continue
             reason = self._reason(live, account)
             if reason == "account" and error is not None:
@@ -119,7 +119,6 @@ class Runner:
                     row = live.row.failed(_told(exc), self.book.now())
             if row is None:
                 row = live.row.at(run.then or State.WAITING)
-            live.run = None
             await self._end(live, replace(row, counts=Counts.of(run.progress, run.sent_before)))
         finally:
             live.run = None
@@ -133,6 +132,7 @@ class Runner:
             await self.book.become(live, row)
         except NodeError as exc:
             log.warning("what became of a transfer cannot be noted: %s", exc)
+            live.row = row  # as long as the node runs
 
     async def _work(self, live: Live, run: Run, account: AccountKeys | None) -> Row:
         """What it is when it has come to its end. Raises NodeError."""
@@ -147,7 +147,7 @@ class Runner:
         stored = await publish_upload(around, live.row.id, upload, live.receiving.spool, progress)
         path, notes = None, list(stored.published.notes)
         if stored.recorded is not None:
-            path = None if stored.recorded.path is None else shown(stored.recorded.path)
+            path = None if stored.recorded.path is None else os.fsdecode(stored.recorded.path)
             if stored.recorded.why is not None:
                 notes.append(f"the drive could not be updated: {stored.recorded.why}")
         return replace(live.row, state=State.DONE, link_path=path, notes=tuple(notes))
@@ -155,8 +155,7 @@ class Runner:
     async def _settled(self, live: Live, progress: Progress, download: Download, files: int) -> None:
         """A download knows what it is, and where it goes."""
         assert download.place is not None
-        name = shown(os.fsencode(Path(download.place).name))
-        live.row = replace(live.row, name=name, files=files, total_bytes=progress.total)
+        live.row = replace(live.row, name=Path(download.place).name, files=files, total_bytes=progress.total)
         await self.book.stored(Table.want, live.row.id, download.kept())
         await self.book.stored(Table.save, live.row)
         self.book.say(live)
@@ -177,8 +176,3 @@ def log_bug(exc: Exception) -> None:
     first = next(leaves(exc))
     trace = RuntimeError(type(first).__name__).with_traceback(first.__traceback__)
     log.error("a bug in a transfer: %s", kinds, exc_info=trace)
-
-
-def shown(path: bytes) -> str:
-    """For JSON, which has no bytes: what is no UTF-8 is not to be told from something else."""
-    return path.decode("utf-8", "replace")

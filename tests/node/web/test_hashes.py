@@ -71,7 +71,7 @@ def test_a_missing_file() -> None:
 
 
 def test_the_list_is_that_of_sha256sum() -> None:
-    one = {"b": PageFile(b"", None, ""), "a": PageFile(b"x", None, "")}
+    one = {"b": PageFile(b"", ""), "a": PageFile(b"x", "")}
     lines = listing(one).splitlines()
     assert lines[0] == "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881  a"
     assert lines[1].endswith("  b")

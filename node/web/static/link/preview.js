@@ -45,7 +45,7 @@ async function text({ deposit, entry, name, signal, t }) {
 async function image({ deposit, entry, name, type, signal, t }) {
   if (entry.size > IMAGE_BYTES) return h("p.muted", {}, t("tooLarge"));
   const parts = [];
-  for await (const part of deposit.read(entry, 0, entry.size, { signal })) parts.push(part);
+  for await (const part of deposit.read(entry, 0, entry.size, { signal })) parts.push(new Blob([part])); // a copy: its memory is used again
   const url = URL.createObjectURL(new Blob(parts, { type }));
   signal.addEventListener("abort", () => URL.revokeObjectURL(url));
   return h("img.shown", { src: url, alt: name });

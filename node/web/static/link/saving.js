@@ -1,7 +1,6 @@
 // Downloads of this page: files and folders, opened on their way to the browser's own download folder.
 
 import { bytesOf } from "../core/bytes.js";
-import { readMany } from "./reading.js";
 import { canStream, offer } from "./streams.js";
 import { zip, zipSize } from "./zip.js";
 
@@ -51,7 +50,7 @@ export class Saving {
   async #throughMemory(type) {
     if (this.size > MAX_MEMORY_BYTES) throw new Error("this browser can save no file as large as this from a page");
     const parts = [];
-    for await (const part of this.#parts(0, this.size, this.#controller.signal)) parts.push(part);
+    for await (const part of this.#parts(0, this.size, this.#controller.signal)) parts.push(new Blob([part])); // a copy
     const url = URL.createObjectURL(new Blob(parts, { type }));
     const link = document.createElement("a");
     link.href = url;
@@ -168,17 +167,17 @@ export function savingFolder(deposit, entries, cut, name, changed) {
 
 /** Reads members one after another; small files that lie side by side are fetched together. */
 function contents(deposit, members, signal) {
-  const files = readMany(deposit, members.filter(({ kind, size }) => kind === "file" && size).map(({ entry }) => entry), { signal });
+  const runs = deposit.readRuns(members.filter(({ kind, size }) => kind === "file" && size), { signal });
   return async function* read(member) {
     if (member.kind === "symlink") {
       yield bytesOf(member.entry.target).slice();
       return;
     }
     for (let left = member.size; left > 0; ) {
-      const { value, done } = await files.next();
+      const { value, done } = await runs.next();
       if (done) return;
-      left -= value.length;
-      yield value;
+      left -= value.data.length;
+      yield value.data.slice(); // whoever takes it keeps it, and its memory has other files in it
     }
   };
 }

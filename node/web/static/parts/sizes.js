@@ -14,9 +14,19 @@ export function parseSize(text) {
   return Math.round(Number(found[1].replace(",", ".")) * (found[3] ? 1024 : 1000) ** power);
 }
 
-/** A size in the unit that tells it exactly, as it can be typed again. */
+/**
+ * A size as it can be typed again: exactly, in the unit that takes the fewest digits.
+ * @param {number} bytes
+ * @param {string[]} units of powers of 1000, from bytes on, such as "B", "kB"; those of 1024 are made of them: "KiB"
+ */
 export function typedSize(bytes, units) {
-  let power = 0;
-  while (power < 5 && bytes >= 1000 ** (power + 1) && (bytes * 1000) % 1000 ** (power + 1) === 0) power += 1;
-  return `${bytes / 1000 ** power} ${units[power]}`;
+  const found = [`${bytes} ${units[0]}`];
+  for (const base of [1000, 1024]) {
+    for (let power = units.length - 1; power > 0; power -= 1) {
+      const shown = bytes / base ** power;
+      const unit = base === 1000 ? units[power] : `${units[power][0].toUpperCase()}i${units[power].slice(1)}`;
+      if (shown >= 1 && Number.isInteger(shown * 1000)) found.push(`${shown} ${unit}`);
+    }
+  }
+  return found.reduce((best, text) => (text.length < best.length ? text : best));
 }

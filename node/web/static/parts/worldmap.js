@@ -1,7 +1,5 @@
 // A map of the world by country codes, drawn from what ships with the page (map/SOURCE.txt says where that is from).
 
-import { country } from "./format.js";
-
 const SVG = "http://www.w3.org/2000/svg";
 let world = null;
 
@@ -94,8 +92,7 @@ export async function worldMap({ label, choose, point }) {
 
   function newMark(code) {
     const mark = draw("g", { class: "mark", role: "button", tabindex: 0 },
-      draw("g", { class: "size" }, draw("circle", { r: 10 }), draw("text", { "text-anchor": "middle", dy: ".35em" })));
-    mark.append(draw("title", {}, country(code)));
+      draw("g", { class: "size" }, draw("circle", { r: 10 }), draw("text", { "text-anchor": "middle", dy: ".35em", "aria-hidden": "true" })));
     for (const kind of ["pointerenter", "focus"]) mark.addEventListener(kind, () => point(code));
     for (const kind of ["pointerleave", "blur"]) mark.addEventListener(kind, () => point(null));
     mark.addEventListener("click", () => choose(code));

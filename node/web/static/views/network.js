@@ -159,7 +159,7 @@ function fates(mine, code) {
     : there ? h("p.notice.good", {}, icon("check"), h("strong", {}, t("allStay"))) : h("p.notice", {}, icon("info"), t("noneThere"));
   const shares = [["good", found.untouched], ["part", found.degraded], ["bad", found.lost]].map(([kind, some]) => [kind, some.length / all]);
   const legend = ["untouched", "degraded", "lost", "unsure"].filter((fate) => found[fate].length)
-    .map((fate) => h("li.row", {}, h(`span.key.${fate}`, {}), `${t(fate)}: ${count(found[fate].length)}`));
+    .map((fate) => h("li.row", {}, h(`span.key.${fate}`, {}), t("legend", { what: t(fate), count: count(found[fate].length) })));
   return [verdict, bar(t("vanished", { country: country(code) }), shares), h("ul.row.small", {}, legend),
     [...found.lost, ...found.degraded].length ? casualties([...found.lost, ...found.degraded], code, found.lost) : null,
     there ? h("p.muted.small", {}, t("repaired")) : null];

@@ -37,14 +37,14 @@ export function traffic() {
     before = sample;
     fill(now, ["up", "down"].map((way) => h("div.rate", {}, h("span.muted.small", {}, t(way)),
       h("strong", {}, rates.length ? speed(Math.max(0, rates.at(-1)[way])) : "–"), line(way))));
-    fill(open, `${t("open")}: ${t("connections", connections)}`);
+    fill(open, t("connections", connections));
     fill(table, totals(counted));
   }
 
   function line(way) {
     const most = Math.max(1000, ...rates.map((rate) => rate[way]));
     const points = rates.map((rate, at) => `${(((SAMPLES - rates.length + at) * WIDTH) / (SAMPLES - 1)).toFixed(1)},${(HEIGHT - 2 - ((HEIGHT - 4) * Math.max(0, rate[way])) / most).toFixed(1)}`);
-    return draw("svg", { class: "line", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${t(way)}: ${t("lastMinutes")}` },
+    return draw("svg", { class: "line", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${t(way)} (${t("lastMinutes")})` },
       draw("polyline", { points: points.join(" ") }));
   }
 
