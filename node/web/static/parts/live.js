@@ -83,6 +83,6 @@ async function opened() {
 }
 
 function lost(error) {
-  const state = error.session && [404, 405].includes(error.status) ? "gateway" : error.session && error.status === 403 ? "refused" : "lost";
+  const state = error.session && error.status === 404 ? "gateway" : error.session && error.status === 403 ? "refused" : "lost";
   if (node.state !== state || node.error?.message !== error.message) become({ state, error });
 }
