@@ -128,6 +128,10 @@ class Leave:
         """Begin to leave, or go on if it has begun."""
         self._attempt.wanted.set()
 
+    async def begun(self) -> None:
+        """Until somebody wants it."""
+        await self._attempt.wanted.wait()
+
     def standing(self) -> LeaveStanding:
         """How it stands, for those who look now and then."""
         if self._attempt.wanted.is_set() and not self.done.is_set():

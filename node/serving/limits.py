@@ -64,10 +64,9 @@ def _checked(wanted: Mapping[str, object]) -> dict[str, int | None]:
 
 def _bytes(name: str, value: object) -> int:
     """Raises ConfigError: it is no number of bytes."""
-    number = int(value) if isinstance(value, float) and value.is_integer() else value  # to JSON 1.0 is 1
-    if not isinstance(number, int) or isinstance(number, bool) or number > MOST_BYTES:
+    if not isinstance(value, int) or isinstance(value, bool) or value > MOST_BYTES:
         raise ConfigError(f"{name} must be a whole number of bytes, at most {MOST_BYTES}")
-    return number
+    return value
 
 
 def read_kept(folder: Path) -> Kept:

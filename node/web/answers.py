@@ -91,6 +91,12 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
+def _number(digits: str) -> float:
+    """To JSON 1.0 and 1 are the same, and a schema takes either for a whole number."""
+    found = float(digits)
+    return int(found) if found.is_integer() else found
+
+
 async def read_object(request: Request, limit: int = 64 * 1024) -> dict[str, Any]:
     """The JSON object in the body; without a body an empty one.
 
@@ -102,7 +108,7 @@ async def read_object(request: Request, limit: int = 64 * 1024) -> dict[str, Any
     if not body:
         return {}
     try:
-        found = json.loads(body)
+        found = json.loads(body, parse_float=_number)
     except (ValueError, RecursionError) as exc:
         raise ConfigError("the body is not JSON") from exc
     if not isinstance(found, dict):

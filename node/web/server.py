@@ -24,6 +24,7 @@ from node.net.throttle import ThrottledStream
 from node.net.transport import Transport, peer_address
 from node.nodeconfig import GatewayConfig
 from node.serving.admission import Connections
+from node.web.api.operator import tell_leaving
 from node.web.files import read_files
 from node.web.parts import Parts
 from node.web.site import gateway_site, own_site
@@ -74,7 +75,7 @@ async def run_page(
 
 def services(parts: Parts) -> tuple[Callable[[], Awaitable[None]], ...]:
     """What runs beside the server of the node's own page as long as it serves."""
-    return parts.accounts.run, parts.drive.run, parts.transfers.run, parts.census.run
+    return parts.accounts.run, parts.drive.run, parts.transfers.run, parts.census.run, partial(tell_leaving, parts)
 
 
 async def run_gateway(

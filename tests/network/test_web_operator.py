@@ -1,5 +1,6 @@
 """What an operator sees and changes by the page's API, on whole nodes."""
 
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.network.healing import KIB, MIB, QUICK, remove, until
 from tests.network.pages import Pages
 from tests.network.test_healing_handover import publish
 from tests.network.test_healing_leaving import has_stopped
+from tests.network.webtransfers import events
 from tests.node.web.asking import Browser
 
 
@@ -97,13 +99,14 @@ async def test_limits_are_seen_and_changed(
         }
         answer = await browser.ask("PATCH", "/v1/operator/limits", json={"quota_bytes": 7 * MIB})
         assert answer.status == 200
+        same = await browser.ask("PATCH", "/v1/operator/limits", body=b'{"quota_bytes": %d.0}' % (7 * MIB))
+        assert same.json() == answer.json(), "to JSON that is the same number"
         assert answer.json() == {**before, "quota_bytes": 7 * MIB} == await get(browser, "/v1/operator/limits")
         status = await get(browser, "/v1/status")
         assert status["quota"]["limit_bytes"] == 7 * MIB
-        for wrong in ({"quota_bytes": -1}, {"up_bytes_per_second": 1}, {"rate": 5}):
+        for wrong in ({"quota_bytes": -1}, {"up_bytes_per_second": 1}, {"rate": 5}, {}):
             refused = await browser.ask("PATCH", "/v1/operator/limits", json=wrong)
             assert (refused.status, refused.error["exit"]) == (400, 2)
-        assert (await browser.ask("PATCH", "/v1/operator/limits", json={})).status == 200
         assert (node.data / LIMITS_FILE).read_text() == f'{{"version": 1, "quota_bytes": {7 * MIB}}}\n'
 
 
@@ -115,13 +118,23 @@ async def test_a_node_leaves_and_the_page_hears_of_it(
         assert (await get(browser, "/v1/operator/leave")) == {"state": "not leaving", "progress": None, "trouble": None}
         await publish(islands, MIB, Options(shares=Shares(2, 5)))
         mine = node.chunks()
-        for wrong in ({}, {"node_id": "00" * 32}):
-            assert (await browser.ask("POST", "/v1/operator/leave", json=wrong)).status == 400
+        for wrong, status in (({}, 400), ({"node_id": "00" * 32}, 403)):
+            assert (await browser.ask("POST", "/v1/operator/leave", json=wrong)).status == status
         assert mine
+        heard: list[str] = []
+
+        async def hear() -> None:
+            async with browser.open("GET", "/v1/events") as opened, aclosing(events(opened)) as found:
+                async for kind, fields in found:
+                    if kind == "leaving":
+                        heard.append(fields["state"])
+
+        islands.nursery.start_soon(hear)
         begun = await browser.ask("POST", "/v1/operator/leave", json={"node_id": node.node_id.hex()})
         assert (begun.status, begun.json()["state"]) == (202, "leaving")
         left = await once(browser, "left")
         assert left["progress"]["moved"] == len(mine)
+        assert heard[-1] == "left"
         await until(lambda: has_stopped(node), 10)
         assert not node.chunks()
 

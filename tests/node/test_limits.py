@@ -59,7 +59,7 @@ async def test_shares_are_of_the_new_quota(tmp_path: Path) -> None:
 async def test_what_was_changed_is_kept_and_nothing_else(tmp_path: Path) -> None:
     limits = desk(tmp_path)
     assert read_kept(tmp_path) == {}
-    await limits.change({"up_bytes_per_second": 2.0 * MB})
+    await limits.change({"up_bytes_per_second": 2 * MB})
     await limits.change({"quota_bytes": 0})
     assert limits.limits == Limits(quota_bytes=0, up_bytes_per_second=2 * MB)
     path = tmp_path / LIMITS_FILE

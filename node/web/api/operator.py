@@ -4,12 +4,14 @@ from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
+import trio
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from node.control import Handler
-from node.errors import ConfigError
+from node.errors import RefusedError
+from node.healing.leave import TOLD_SECONDS, Leave
 from node.net.throttle import MIN_BYTES_PER_SECOND
 from node.serving.depositors import joined
 from node.serving.limits import MOST_BYTES
@@ -17,7 +19,7 @@ from node.web.answers import answer, read_object
 from node.web.api.driveshapes import COUNT, FLAG, TEXT, TEXT_OR_NULL
 from node.web.calls import Call
 from node.web.parts import Parts
-from node.web.shapes import Schema, read_shape, shape
+from node.web.shapes import Schema, check, read_shape, shape
 
 _PART: Schema = {"type": "number", "minimum": 0}
 _ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
@@ -41,7 +43,12 @@ _DEPOSITOR = shape(
 _DEPOSITORS = shape(
     {"total": COUNT, "more": COUNT, "quota_bytes": COUNT, "depositors": {"type": "array", "items": _DEPOSITOR}}
 )
-_WHOM = shape({"depositor": {**TEXT, "description": "A public key: 64 hexadecimal digits, or archipel-key:..."}})
+_KEY: Schema = {
+    "type": "string",
+    "pattern": r"^\s*([0-9a-fA-F]{64}|[Aa]rchipel-key:[a-zA-Z2-7]{50,200})\s*$",
+    "description": "A public key: 64 hexadecimal digits, or archipel-key:..., as a person copies it.",
+}
+_WHOM = shape({"depositor": _KEY})
 _SAID = shape(
     {
         "key": _ID,
@@ -56,7 +63,7 @@ _RATE: Schema = {"type": ["integer", "null"], "minimum": MIN_BYTES_PER_SECOND, "
 _CHANGES = shape(
     {"quota_bytes": {**COUNT, "maximum": MOST_BYTES}, "up_bytes_per_second": _RATE, "down_bytes_per_second": _RATE},
     optional=("quota_bytes", "up_bytes_per_second", "down_bytes_per_second"),
-)
+) | {"minProperties": 1}
 _GIVEN: Schema = {
     "type": "array",
     "items": TEXT,
@@ -96,7 +103,7 @@ _STANDING = shape(
         "trouble": TEXT_OR_NULL,
     }
 )
-_WHICH = shape({"node_id": {**TEXT, "description": "Of this node, so that nobody makes another one leave."}})
+_WHICH = shape({"node_id": {**_ID, "description": "Of this node, so that nobody makes another one leave."}})
 
 
 def calls(parts: Parts) -> list[Call]:
@@ -166,6 +173,27 @@ def calls(parts: Parts) -> list[Call]:
     ]
 
 
+async def tell_leaving(parts: Parts) -> None:
+    """Say to all pages how far leaving has come, as long as it is under way; until cancelled."""
+    while True:
+        await parts.leave.begun()
+        before = None
+        while (now := standing_fields(parts.leave)) != before or now["state"] == "leaving":
+            if now != before:
+                parts.told.say("leaving", now)
+            before = now
+            await trio.sleep(TOLD_SECONDS)
+        if parts.leave.done.is_set():
+            return
+
+
+def standing_fields(leave: Leave) -> dict[str, Any]:
+    """How leaving stands, ready for JSON."""
+    standing = leave.standing()
+    progress = None if standing.progress is None else standing.progress.fields()
+    return {"state": standing.state, "progress": progress, "trouble": standing.trouble or None}
+
+
 class _Desk:
     """Answers them."""
 
@@ -189,7 +217,9 @@ class _Desk:
         return answer(self._limits())
 
     async def change(self, request: Request) -> Response:
-        await self._parts.limits.change(await read_object(request))
+        wanted = await read_object(request)
+        check(wanted, _CHANGES, "")
+        await self._parts.limits.change(wanted)
         return answer(self._limits())
 
     def _limits(self) -> dict[str, Any]:
@@ -200,24 +230,19 @@ class _Desk:
     async def leave(self, request: Request) -> Response:
         asked = str((await read_shape(request, _WHICH))["node_id"])
         own = self._parts.status.statements.identity.node_id.hex()
-        if asked.lower() != own:
-            raise ConfigError("this is another node than the one that is to leave", hint=f"this one is {own}")
+        if asked != own:
+            raise RefusedError("this is another node than the one that is to leave", hint=f"this one is {own}")
         self._parts.leave.begin()
-        return answer(self._standing(), 202)
+        return answer(standing_fields(self._parts.leave), 202)
 
     async def leaving(self, _: Request) -> Response:
         """Whoever has been told that it has left holds up the node's end no longer."""
-        standing = self._standing()
+        standing = standing_fields(self._parts.leave)
         told = BackgroundTask(self._told) if standing["state"] == "left" else None
         return JSONResponse(standing, background=told)
 
     async def _told(self) -> None:
         self._parts.leave.told.set()
-
-    def _standing(self) -> dict[str, Any]:
-        standing = self._parts.leave.standing()
-        progress = None if standing.progress is None else standing.progress.fields()
-        return {"state": standing.state, "progress": progress, "trouble": standing.trouble or None}
 
 
 async def _said(handler: Handler, request: Request) -> Response:

@@ -6,6 +6,7 @@ import { fill, h } from "../parts/dom.js";
 import { bar, count, size } from "../parts/format.js";
 import { teller } from "../parts/i18n.js";
 import { icon } from "../parts/icons.js";
+import { on } from "../parts/live.js";
 import { repeat } from "../parts/repeat.js";
 import texts from "../text/operator.js";
 
@@ -32,6 +33,8 @@ export function leaving(signal, own) {
       return RARELY_MS / 5; // the view tells that the node does not answer
     }
   });
+
+  on("leaving", signal, show);
 
   function show({ state, progress, trouble }) {
     if (signal.aborted) return RARELY_MS;
