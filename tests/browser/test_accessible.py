@@ -1,22 +1,11 @@
 """What axe-core finds in the views: nothing serious, in light and in dark."""
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
-from tests.browser.islands import Islands
-from tests.browser.ownpage import Somebody, drop, finished, page_of, press, row
+from tests.browser.ownpage import Somebody, drop, finished, page_of, press, row, serious
 
 VIEWS = ("", "drive", "transfers", "network", "operator")
-
-
-def serious(page: Page) -> list[tuple[str, list[str]]]:
-    found = Axe().run(page).response["violations"]
-    return [
-        (issue["id"], [node["html"] for node in issue["nodes"]])
-        for issue in found
-        if issue["impact"] in ("serious", "critical")
-    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -34,12 +23,4 @@ def test_views(chromium: Browser, ada: Somebody, scheme: str) -> None:
         row(page, f"{scheme}.txt").press("s")
         press(page, "Make the link")
         expect(page.get_by_role("dialog").locator("code")).to_have_count(2)
-        assert serious(page) == []
-
-
-def test_the_forms_of_an_account(chromium: Browser, islands: Islands) -> None:
-    with page_of(chromium, islands.start()) as page:
-        page.get_by_label("Passphrase", exact=True).fill("weak")
-        assert serious(page) == []
-        press(page, "Restore from 24 words")
         assert serious(page) == []

@@ -27,7 +27,11 @@ let shown = "home";
 /** The link view, of what stands at a path of the drive: its link shows nowhere. */
 async function openedFromDrive() {
   const { view } = await import("./views/link.js");
-  return { view: async (main, context) => view(main, { ...context, link: (await post("/v1/drive/link", { path: context.rest }, { signal: context.signal })).link }) };
+  const opened = async (main, context) => {
+    const { link } = await post("/v1/drive/link", { path: context.rest }, { signal: context.signal });
+    await view(main, { ...context, link, called: context.rest.split("/").pop() });
+  };
+  return { view: opened };
 }
 
 /**

@@ -27,9 +27,10 @@ const MOST_ROWS = 1000;
 /**
  * Show what `link` leads to; without one, a form to open one, and on a gateway that takes them, uploads.
  * @param {HTMLElement} main
- * @param {{signal: AbortSignal, link: string|null}} context
+ * @param {{signal: AbortSignal, link: string|null, called?: string}} context called: what it is called in the drive that it
+ *   was opened from
  */
-export async function view(main, { signal, link, go }) {
+export async function view(main, { signal, link, go, called }) {
   await style("/views/link.css");
   if (signal.aborted) return;
   if (link === null) {
@@ -43,7 +44,7 @@ export async function view(main, { signal, link, go }) {
   main.append(h("div.view", {}, head, saved, body));
   const pool = workerPool();
   signal.addEventListener("abort", () => pool.close());
-  await new Opened({ head, body, saved, signal, link, pool }).begin();
+  await new Opened({ head, body, saved, signal, link, called, pool }).begin();
 }
 
 class Opened {
@@ -81,7 +82,7 @@ class Opened {
   }
 
   get canKeep() {
-    return node.account?.unlocked === true;
+    return node.account?.unlocked === true && this.called === undefined;
   }
 
   keepButton() {
@@ -102,7 +103,7 @@ class Opened {
   show() {
     this.listing = new Listing(this.deposit.manifest.entries);
     const start = this.listing.start;
-    this.name = start?.name ?? t("deposit");
+    this.name = start?.name ?? this.called ?? t("deposit");
     document.title = `${this.name} · Archipel`;
     if (start && !start.isFolder) this.showFile(start, null);
     else this.showFolder(start?.path ?? "");
