@@ -51,7 +51,7 @@ def _operation(call: Call) -> dict[str, Any]:
     if call.parameters:
         found["parameters"] = list(call.parameters)
     if call.body is not None:
-        found["requestBody"] = {"required": True, "content": _json(dict(call.body))}
+        found["requestBody"] = {"required": bool(call.body.get("required")), "content": _json(dict(call.body))}
     elif call.binary:
         content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
         found["requestBody"] = {"required": True, "content": content}

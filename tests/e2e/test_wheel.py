@@ -30,7 +30,10 @@ def test_the_top_level_names(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"node", "dht", "protocol"}
     assert {f"{package}/py.typed" for package in ("node", "dht", "protocol")} <= set(names)
-    assert not [name for name in names if "test" in name.lower() or name.endswith((".pyc", ".json", ".log"))]
+    page = "node/web/static/"
+    left = [name for name in names if not name.startswith(page)]
+    assert not [name for name in left if "test" in name.lower() or name.endswith((".pyc", ".json", ".log"))]
+    assert not [name for name in names if name.startswith(page) and name.endswith((".pyc", ".log", ".py"))]
 
 
 def test_everything_is_in_it(wheel: Path) -> None:
@@ -47,6 +50,7 @@ def test_the_command(wheel: Path) -> None:
         points = configparser.ConfigParser()
         points.read_string(archive.read(name).decode())
     assert dict(points["console_scripts"]) == {"archipel": "node.cli:main"}
+    assert dict(points["fsspec.specs"]) == {"archipel": "node.reading.filesystem:ArchipelFileSystem"}
 
     script = "import node, sys; print(node.__file__); from node.cli import main; main()"
     environment = os.environ | {"PYTHONPATH": str(wheel)}

@@ -150,6 +150,7 @@ async def test_renewed(autojump_clock: MockClock, islands: Archipelago) -> None:
         assert done["failed"] == []
         assert (await one.get("/v1/drive?path=photo"))["items"][0]["expiry"] >= before + 1000
         assert (await one.post("renew", path="nothing")).status == 404
+        assert (await one.post("renew")).status == 400, "all of it is renewed when that is said"
         answer = await one.post("renew", path="blog")
         assert "a name that leads nowhere yet" in answer.error["text"]
 

@@ -27,7 +27,7 @@ DESCRIBE_SECONDS = 60.0
 _HERE = shape({"path": PATH})
 _MOVE = shape({"from": PATH, "to": PATH})
 _REMOVE = shape({"path": PATH, "recursive": FLAG, "forget": FLAG}, optional=("recursive", "forget"))
-_RENEW = shape({"path": {**PATH, "type": ["string", "null"]}}, optional=("path",))
+_RENEW = shape({"path": {**PATH, "type": ["string", "null"], "description": "null: all of the drive."}})
 _LINK = shape({"link": LINK, "path": {**PATH, "type": ["string", "null"]}}, optional=("path",))
 
 

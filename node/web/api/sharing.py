@@ -23,7 +23,7 @@ _ITEM = shape({"path": PATH})
 _LINKS = shape({"link": TEXT, "verify_link": TEXT_OR_NULL})
 _ORDER = shape(
     {
-        "path": PATH,
+        "path": {**PATH, "minLength": 1},
         "inside": {**PATH, "type": ["string", "null"], "description": "In what stands there; null: all of it."},
         "to": {**LINK, "type": ["string", "null"], "description": "An account key: useless to anybody else."},
         "verify": {**FLAG, "description": "Whether it is for checking only."},

@@ -147,7 +147,7 @@ class Runner:
         stored = await publish_upload(around, live.row.id, upload, live.receiving.spool, progress)
         path, notes = None, list(stored.published.notes)
         if stored.recorded is not None:
-            path = None if stored.recorded.path is None else shown(stored.recorded.path)
+            path = None if stored.recorded.path is None else os.fsdecode(stored.recorded.path)
             if stored.recorded.why is not None:
                 notes.append(f"the drive could not be updated: {stored.recorded.why}")
         return replace(live.row, state=State.DONE, link_path=path, notes=tuple(notes))
@@ -155,8 +155,7 @@ class Runner:
     async def _settled(self, live: Live, progress: Progress, download: Download, files: int) -> None:
         """A download knows what it is, and where it goes."""
         assert download.place is not None
-        name = shown(os.fsencode(Path(download.place).name))
-        live.row = replace(live.row, name=name, files=files, total_bytes=progress.total)
+        live.row = replace(live.row, name=Path(download.place).name, files=files, total_bytes=progress.total)
         await self.book.stored(Table.want, live.row.id, download.kept())
         await self.book.stored(Table.save, live.row)
         self.book.say(live)
@@ -177,8 +176,3 @@ def log_bug(exc: Exception) -> None:
     first = next(leaves(exc))
     trace = RuntimeError(type(first).__name__).with_traceback(first.__traceback__)
     log.error("a bug in a transfer: %s", kinds, exc_info=trace)
-
-
-def shown(path: bytes) -> str:
-    """For JSON, which has no bytes: what is no UTF-8 is not to be told from something else."""
-    return path.decode("utf-8", "replace")

@@ -14,7 +14,7 @@ import trio
 from node.client import Client
 from node.config import downloads_folder
 from node.drive.service import open_cache
-from node.drive.tree import Tree
+from node.drive.tree import Tree, drive_path
 from node.errors import ConfigError, NotFoundError, RefusedError
 from node.home import Home
 from node.linktext import read_link_text
@@ -25,11 +25,11 @@ from node.web.transfers.live import Live
 from node.web.transfers.places import check_folder
 from node.web.transfers.receiving import Body, Receiving
 from node.web.transfers.row import ENDED, OVER, Kind, State
-from node.web.transfers.runner import Runner, shown
+from node.web.transfers.runner import Runner
 from node.web.transfers.running import Around, Download, find_in_drive
 from node.web.transfers.spool import Spool, check_room
 from node.web.transfers.table import Table
-from node.web.transfers.wanted import Upload, path_bytes
+from node.web.transfers.wanted import Upload
 from protocol.account import AccountKeys
 from protocol.drive import parents
 
@@ -113,10 +113,7 @@ class Transfers:
         """
         if (link is None) == (path is None):
             raise ConfigError("want either a link or a path in the drive")
-        for text in (path, inside):
-            if text is not None and text.strip("/"):
-                path_bytes(text.strip("/"), "a path")
-        inside = None if inside is None else inside.strip("/") or None
+        inside = None if inside is None else os.fsdecode(drive_path(inside)) or None
         home = self._book.owner_home()
         folder = self.downloads() if to is None else await self._book.blocking(check_folder, to)
         entry, name = None, None
@@ -125,16 +122,15 @@ class Transfers:
         else:
             _, account = await self._owner()
             found, rest = await find_in_drive(Around(self.client, home, account), path or "")
-            entry, name = found.id.hex(), os.fsdecode(_last(os.fsencode((path or "").strip("/"))))
+            entry, name = found.id.hex(), _last(path or "")
             inside = "/".join(filter(None, (os.fsdecode(rest), inside))) or None
-        name = name if inside is None else os.fsdecode(_last(os.fsencode(inside)))
+        name = name if inside is None else _last(inside)
         wanted = Download(link=link, entry=entry, inside=inside, name=name, to=str(folder))
         if wanted.private:
             await self._owner()
         async with self._creating:
             self._book.check_open()
-            title, place = shown(os.fsencode(name or "")), shown(os.fsencode(folder))
-            row = self._book.new_row(Kind.DOWNLOAD, title, place, 0, None).at(State.WAITING)
+            row = self._book.new_row(Kind.DOWNLOAD, name or "", str(folder), 0, None).at(State.WAITING)
             row = replace(row, link_path=None if path is None else path.strip("/"))
             await self._book.stored(Table.add, row, wanted.kept())
             return self._book.begin(Live(row, wanted.private))
@@ -226,10 +222,10 @@ class Transfers:
             tree = Tree(open_cache(home, account, self.client.network.id, self.client.world.random_bytes).load().drive)
             for folder in parents(upload.drive_path):
                 if folder in tree.shown:
-                    raise RefusedError(f"{shown(folder)!r} is no folder of the drive", hint="choose another one")
+                    raise RefusedError(f"{os.fsdecode(folder)!r} is no folder of the drive", hint="choose another one")
 
         await self._book.blocking(check)
 
 
-def _last(path: bytes) -> bytes:
-    return path.rpartition(b"/")[2]
+def _last(path: str) -> str:
+    return path.strip("/").rpartition("/")[2]

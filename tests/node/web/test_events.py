@@ -17,7 +17,7 @@ from tests.node.web.asking import ADDRESS, Browser, parts_of
 
 
 @pytest.fixture
-def parts() -> Parts:
+async def parts() -> Parts:
     return parts_of()
 
 

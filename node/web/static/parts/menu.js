@@ -28,7 +28,7 @@ export function menu(button, items) {
   open = { button, close };
   button.setAttribute("aria-haspopup", "menu");
   button.setAttribute("aria-expanded", "true");
-  document.body.append(box);
+  (button.closest("main") ?? document.body).append(box);
   place(box, button);
   box.addEventListener("keydown", (event) => moved(event, box, close));
   const options = { signal: controller.signal, capture: true };

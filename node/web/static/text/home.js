@@ -40,7 +40,7 @@ export default {
     title: "Vos fichiers, scellés ici et gardés par beaucoup.",
     what: "Aucun pays, aucune entreprise, aucun serveur ne les détient : votre nœud scelle chaque fichier sur cette machine et le répartit sur celles des autres. Vous seul avez la clé.",
     fact1: "Scellés d’abord", fact1Text: "Rien ne quitte cette machine en clair.",
-    fact2: "Répartis", fact2Text: "8 morceaux sur 12, n’importe lesquels, suffisent ; le réseau se répare lui-même.",
+    fact2: "Répartis", fact2Text: "8 fragments sur 12, n’importe lesquels, suffisent ; le réseau se répare lui-même.",
     fact3: "À vous seul", fact3Text: "Un compte, c’est 24 mots. Aucun serveur ne le connaît.",
     asking: "Le nœud est interrogé…",
     create: "Créer un compte", restore: "Restaurer avec 24 mots", unlock: "Déverrouiller",

@@ -16,7 +16,7 @@ export default {
     toDrive: "Aller à vos fichiers", toHome: "Commencer", clear: "Effacer les terminés", drive: "vos fichiers", into: "Envoi vers {folder}", to: "Téléchargement vers {to}",
     "state-receiving": "Remise au nœud", "state-stalled": "Fichiers requis", "state-waiting": "En attente", "waits-turn": "Attend son tour", "waits-network": "Attend le réseau", "waits-account": "Attend le déverrouillage du compte", "state-running": "En cours", "state-paused": "En pause", "state-done": "Terminé", "state-failed": "Échoué", "state-cancelled": "Annulé",
     received: "Reçu par le nœud", sealed: "Scellé", confirmed: "Confirmé par les détenteurs", fetched: "Récupéré et vérifié",
-    of: "{done} sur {total}", chunks: "{placed} morceaux placés sur {chunks}", left: "encore {time}",
+    of: "{done} sur {total}", chunks: "{placed} fragments placés sur {chunks}", left: "encore {time}",
     holders: "Sur le disque de {count} nœud.|Sur les disques de {count} nœuds.", holdersIn: "Sur le disque de {count} nœud, dans les pays déclarés : {countries}.|Sur les disques de {count} nœuds, dans les pays déclarés : {countries}.",
     againIn: "La page réessaie dans {time}.", stalledOne: "Cette page a été rechargée et n’a plus le fichier. Choisissez de nouveau {name} : l’envoi reprend à partir de ce que le nœud possède.", stalledMany: "Cette page a été rechargée et n’a plus les fichiers. Choisissez de nouveau le dossier {name} : l’envoi reprend à partir de ce que le nœud possède.",
     chooseAgain: "Choisir de nouveau", tryAgain: "Essayer maintenant", pause: "Pause", resume: "Reprendre", cancel: "Annuler", forget: "Retirer de la liste", show: "Montrer dans les fichiers",

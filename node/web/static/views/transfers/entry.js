@@ -52,7 +52,7 @@ export class Entry {
 
   head(one) {
     const where = one.kind === "upload" ? t("into", { folder: one.folder || t("drive") }) : t("to", { to: one.to });
-    return [icon(one.kind === "upload" ? "upload" : "download", 24), h("div", {}, h("h3.clip", { title: one.name }, one.name), h("p.small.muted.clip", {}, where)),
+    return [icon(one.kind === "upload" ? "upload" : "download", 24), h("div", {}, h("h2.clip", { title: one.name }, one.name), h("p.small.muted.clip", {}, where)),
       h(TONES[one.state] ? `span.badge.${this.stalled(one) ? "warn" : TONES[one.state]}` : "span.badge", {}, t(this.stateOf(one)))];
   }
 
