@@ -24,6 +24,25 @@ ERROR = {
     },
 }
 
+FAILURES = {
+    400: "The request cannot be: it does not fit what is written here, or means nothing.",
+    401: "The session token is missing or old.",
+    403: "Refused, by the node or by whom it asked: another site's request, a locked account, a wrong passphrase.",
+    404: "There is no such thing, or no node has it.",
+    408: "The body did not come in time.",
+    409: "What is to be made exists already.",
+    411: "The length of the body is needed.",
+    413: "The body is too large.",
+    416: "The range is not in it.",
+    421: "Asked by a name that is not this node's.",
+    429: "Too many: again after the time in `Retry-After`.",
+    500: "This machine cannot, or a bug of the node.",
+    502: "What nodes gave is damaged or not what was asked for.",
+    503: "Too few nodes answer, or the node has no room for it now.",
+    507: "The disk is full.",
+}
+"""HTTP status of an error -> what it means. Any call may end with any of them."""
+
 
 def document(calls: Iterable[Call], version: str) -> dict[str, Any]:
     """The description of ``calls``, ready for JSON."""
@@ -36,7 +55,10 @@ def document(calls: Iterable[Call], version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": {"Error": ERROR},
-            "responses": {"Error": {"description": "What went wrong.", "content": _json(_ref("schemas/Error"))}},
+            "responses": {
+                str(status): {"description": what, "content": _json(_ref("schemas/Error"))}
+                for status, what in FAILURES.items()
+            },
             "securitySchemes": {
                 "session": {"type": "http", "scheme": "bearer", "description": "The token that POST /v1/session gives."}
             },
@@ -55,9 +77,9 @@ def _operation(call: Call) -> dict[str, Any]:
     elif call.binary:
         content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
         found["requestBody"] = {"required": True, "content": content}
+    found["responses"] = {str(status): _ref(f"responses/{status}") for status in FAILURES}
     for status, what in (call.answers or {200: {}}).items():
         found["responses"][str(status)] = _response(what)
-    found["responses"]["default"] = _ref("responses/Error")
     return found
 
 

@@ -118,6 +118,7 @@ def _application(calls: Sequence[Call], check: Check, page: Page, *more: Route) 
     routes += [Route(path, _OtherMethods(allowed)) for path, allowed in _methods(calls).items()]
     routes += more
     routes.append(Route("/openapi.json", openapi))
+    routes.append(Route("/v1/{path:path}", _NoCall()))
     routes.append(Route("/{path:path}", page.serve))
     return Starlette(routes=routes, exception_handlers={HTTPException: _no_such, HttpError: _failed})
 
@@ -141,13 +142,20 @@ class _OtherMethods:
         await error_answer(exc)(scope, receive, send)
 
 
-_NOT_THERE = "this is not to be done there"
+class _NoCall:
+    """An ASGI application for where no call is, whatever is to be done there: it is not for a page to be read only."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await error_answer(HttpError(404, _NOTHING))(scope, receive, send)
+
+
+_NOT_THERE, _NOTHING = "this is not to be done there", "there is nothing here"
 
 
 async def _no_such(_: Request, exc: Exception) -> Response:
     """No such path, or no such method there."""
     assert isinstance(exc, HTTPException)
-    text = {404: "there is nothing here", 405: _NOT_THERE}.get(exc.status_code, exc.detail)
+    text = {404: _NOTHING, 405: _NOT_THERE}.get(exc.status_code, exc.detail)
     return error_answer(HttpError(exc.status_code, text, headers=exc.headers))
 
 

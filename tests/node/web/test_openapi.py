@@ -26,9 +26,11 @@ async def test_every_call_is_there() -> None:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             assert operation["summary"], (method, path)
-            assert operation["responses"]["default"] == {"$ref": "#/components/responses/Error"}
+            assert operation["responses"]["500"] == {"$ref": "#/components/responses/500"}
     assert document["paths"]["/v1/account"]["get"]["security"] == [{"session": []}]
     assert "security" not in document["paths"]["/healthz"]["get"]
+    assert document["paths"]["/v1/account/unlock"]["post"]["requestBody"]["required"]
+    assert not document["paths"]["/v1/account/lock"]["post"]["requestBody"]["required"]
     assert document["paths"]["/v1/drive/search"]["get"]["parameters"][0]["required"]
 
 
