@@ -219,8 +219,9 @@ class ThrottledStream(Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         if self._down.none:
             return await self._stream.receive_some(max_bytes)
-        if isinstance(self._stream, trio.SocketStream):
-            await _readable(self._stream.socket)  # as in send_some; no other stream can be asked
+        below = _system_stream(self._stream)
+        if below is not None:
+            await _readable(below.socket)  # as in send_some; no other stream can be asked
         granted = self._down.piece_bytes if max_bytes is None else min(max_bytes, self._down.piece_bytes)
         began = trio.current_time()
         await self._down.take(granted)
@@ -234,6 +235,13 @@ class ThrottledStream(Stream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+def _system_stream(stream: Stream) -> trio.SocketStream | None:
+    """The system's stream below any limits; None: there is another one, such as a test's."""
+    while isinstance(stream, ThrottledStream):
+        stream = stream._stream
+    return stream if isinstance(stream, trio.SocketStream) else None
 
 
 async def _readable(socket: trio.socket.SocketType) -> None:
@@ -288,9 +296,10 @@ class _ThrottledTransport:
         self._down = down
 
     def _wrap(self, stream: Stream) -> ThrottledStream:
-        if isinstance(stream, trio.SocketStream) and self._down.window_bytes is not None:
+        below = _system_stream(stream)
+        if below is not None and self._down.window_bytes is not None:
             with suppress(OSError):  # the connection is lost, which receiving will tell
-                stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, self._down.window_bytes)
+                below.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, self._down.window_bytes)
         return ThrottledStream(stream, self._up, self._down)
 
     async def dial(self, address: Address) -> ThrottledStream:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.islands import PageNode
@@ -84,3 +85,13 @@ def finished(page: Page, name: str) -> Locator:
     found = transfer(page, name)
     expect(found.get_by_text("Done", exact=True)).to_be_visible(timeout=30_000)
     return found
+
+
+def serious(page: Page) -> list[tuple[str, list[str]]]:
+    """What axe-core finds that keeps somebody from using the page: which rule, and where."""
+    found = Axe().run(page).response["violations"]
+    return [
+        (issue["id"], [node["html"] for node in issue["nodes"]])
+        for issue in found
+        if issue["impact"] in ("serious", "critical")
+    ]

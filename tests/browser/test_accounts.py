@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.islands import Islands
-from tests.browser.ownpage import PASSPHRASE, Somebody, page_of, press
+from tests.browser.ownpage import PASSPHRASE, Somebody, page_of, press, serious
 
 AT_HOME = "Everything in one place"
 
@@ -21,6 +21,7 @@ def test_an_account_is_made(chromium: Browser, islands: Islands) -> None:
         expect(page.get_by_text("Strength: Good.")).to_be_visible()
         press(page, "Continue")
         expect(page.get_by_text("The two passphrases differ")).to_be_visible()
+        assert serious(page) == []
         give_passphrase(page)
         press(page, "Continue")
         expect(page.locator(".words li")).to_have_count(24)
@@ -57,6 +58,7 @@ def test_it_comes_back_elsewhere(chromium: Browser, islands: Islands, ada: Someb
     other = islands.start()
     with page_of(chromium, other) as page:
         press(page, "Restore from 24 words")
+        assert serious(page) == []
         page.get_by_label("The 24 words, in order").fill(" ".join(reversed(words)))
         page.get_by_label("Name of this device").fill("Other")
         give_passphrase(page)

@@ -21,6 +21,32 @@ def test_an_upload(chromium: Browser, ada: Somebody, tmp_path: Path) -> None:
         expect(row(page, "film.bin").locator(".health .badge.good")).to_be_visible(timeout=15_000)
 
 
+def test_a_folder(chromium: Browser, ada: Somebody, tmp_path: Path) -> None:
+    """Small files go as one; each is what it was, and the folder is opened under its name in the drive."""
+    shells = {f"{'deep/' * (number % 2)}shell-{number:02}": bytes([number]) * (number * 997) for number in range(24)}
+    for path, content in shells.items():
+        place = tmp_path / "Shells" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    with page_of(chromium, ada, "drive") as page:
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.url) if request.method == "PUT" else None)
+        press(page, "Add")
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("menuitem", name="Upload a folder").click()
+        chooser.value.set_files(tmp_path / "Shells")
+        finished(page, "Shells")
+        assert len(sent) == 1
+        page.goto(f"{ada.url}/#/drive")
+        row(page, "Shells").press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Shells")
+        assert "archipel" not in page.url and page.title() == "Shells · Archipel"
+        page.get_by_role("button", name="deep", exact=True).click()
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name="Download shell-07").click()
+        assert waiting.value.path().read_bytes() == shells["deep/shell-07"]
+
+
 def test_by_keyboard(chromium: Browser, ada: Somebody) -> None:
     """A thing is dropped, renamed, moved, found and deleted without a mouse."""
     with page_of(chromium, ada, "drive") as page:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from node.blocking import InlineBlocking
 from node.errors import ConfigError, MachineError
 from node.net.intake import Intake
-from node.net.throttle import MIN_BYTES_PER_SECOND, Throttle, ThrottledStream
+from node.net.throttle import MIN_BYTES_PER_SECOND, Throttle, ThrottledStream, limited
 from node.net.transport import SystemTransport
 from node.serving.limits import LIMITS_FILE, MOST_BYTES, Limits, LimitsDesk, read_kept
 from node.store.refusal import Refusal
@@ -163,6 +163,24 @@ async def test_without_limits_the_system_is_used_directly() -> None:
     async with listener, await SystemTransport().dial(address), await listener.accept() as near:
         assert isinstance(near, ThrottledStream)
         assert near.sender is near.receiver is near._stream
+
+
+async def test_limits_within_others_that_are_none(mock_clock: MockClock) -> None:
+    """As a caretaker's, in a node without: who waits for bytes takes none of the rate, and little comes ahead of us."""
+    ours = limited(Throttle().around(SystemTransport()), up=None, down=RATE)
+    listener, address = await ours.listen(Address("127.0.0.1", 0))
+    async with listener:
+        far = await SystemTransport().dial(address)
+        near = await listener.accept()
+    async with near, far, trio.open_nursery() as nursery:
+        nursery.start_soon(near.receive_some)
+        await wait_all_tasks_blocked(0.01)
+        assert isinstance(near, ThrottledStream)
+        assert near._down._all.level() == 0.15 * RATE
+        assert isinstance(near._stream, ThrottledStream)
+        assert isinstance(near._stream._stream, trio.SocketStream)
+        assert near._stream._stream.getsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF) <= 65_536
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("up", [True, False])

@@ -1,8 +1,10 @@
 """Uploads: begun with the list of their files, which are then sent one by one, each from where it was left."""
 
 import os
+from contextlib import aclosing, suppress
 
-from starlette.requests import Request
+import trio
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from node.errors import ConfigError
@@ -18,6 +20,8 @@ MAX_BODY_BYTES = 8 << 20
 """Of the list of files."""
 _OFFSET = "Upload-Offset"
 _MAX_DIGITS = 19
+_SILENT = 408
+_DISCARDED_BYTES, _DISCARD_SECONDS = 128 << 20, 2.0
 
 _UPLOAD = {
     "type": "object",
@@ -107,8 +111,12 @@ def calls(parts: Parts) -> list[Call]:
         body = request.stream()
         try:
             received = await transfers.receive(request.path_params["id"], number, offset, body, announced)
-        except OffsetError as exc:
-            return answer({"received": exc.received, "error": error_fields(exc)}, 409)
+        except HttpError as exc:
+            if exc.status != _SILENT:
+                await _discard(request)
+            if isinstance(exc, OffsetError):
+                return answer({"received": exc.received, "error": error_fields(exc)}, 409)
+            raise
         return answer({"received": received})
 
     async def send_file(request: Request) -> Response:
@@ -170,6 +178,17 @@ def calls(parts: Parts) -> list[Call]:
             answers={200: _ALL},
         ),
     ]
+
+
+async def _discard(request: Request) -> None:
+    """Take in what is left of a body that is not wanted: a client that still sends would not see the answer."""
+    left = _DISCARDED_BYTES
+    with trio.move_on_after(_DISCARD_SECONDS), suppress(ClientDisconnect, RuntimeError):  # RuntimeError: it has ended
+        async with aclosing(request.stream()) as parts:
+            async for part in parts:
+                left -= len(part)
+                if left < 0:
+                    return
 
 
 def _number(text: str | None, name: str) -> int:

@@ -3,7 +3,7 @@
 import { post } from "./parts/api.js";
 import { fill, h } from "./parts/dom.js";
 import { teller } from "./parts/i18n.js";
-import { listen, node, on } from "./parts/live.js";
+import { begin, node, on } from "./parts/live.js";
 import { problem } from "./parts/problem.js";
 import { shell } from "./parts/shell.js";
 import { following, underWay } from "./parts/following.js";
@@ -102,14 +102,11 @@ function frame() {
 }
 
 const forever = new AbortController().signal;
-let was = node.state;
+await begin();
 addEventListener("hashchange", route);
-on("change", forever, () => {
-  frame();
-  if (node.state === "gateway" && was !== "gateway" && shown !== "link") route();
-  was = node.state;
-});
-following(forever, frame);
-sendUploads(forever);
-listen();
+on("change", forever, frame);
+if (node.state !== "gateway") {
+  following(forever, frame);
+  sendUploads(forever);
+}
 route();

@@ -130,6 +130,20 @@ async def test_only_what_follows_is_taken(home: Home, browser: Browser) -> None:
     assert lying(home) == {"0": b"0123"}
 
 
+async def test_who_still_sends_sees_why_it_is_refused(home: Home, browser: Browser) -> None:
+    taken: list[int] = []
+
+    async def long() -> AsyncIterator[bytes]:
+        for number in range(50):
+            taken.append(number)
+            yield b"x" * 1000
+
+    transfer = await begin(browser, ("a", 50_000))
+    assert (await put(browser, transfer, "files/0", long(), 7)).status == 409
+    assert len(taken) == 50, "all of it was read, and none of it kept"
+    assert lying(home) == {}
+
+
 async def test_a_body_without_length_ends_where_the_file_does(home: Home, browser: Browser) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(1000):

@@ -29,7 +29,7 @@ export function dialog(title, content, { signal, wide = false } = {}) {
     const sheet = h(
       wide ? "dialog.sheet.wide" : "dialog.sheet",
       { "aria-labelledby": id, oncancel: (event) => { event.preventDefault(); close(); } },
-      h("div.body", {}, h("div.spread", {}, h("h2", { id }, title), cross), content(close)),
+      h("div.body", {}, h("div.title", {}, h("h2", { id }, title), cross), content(close)),
     );
     signal?.addEventListener("abort", () => close(), { once: true });
     document.body.append(sheet);

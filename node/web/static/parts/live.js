@@ -10,6 +10,7 @@ export const node = { state: "starting", error: null, account: null };
 
 const told = new EventTarget();
 const HIDDEN_MS = 60000;
+const HEALTH_MS = 5000;
 const LONGEST_MS = 2 ** 31 - 2000; // of a timer
 
 let locking = null; // the account locks itself when its time is over
@@ -44,8 +45,22 @@ export async function refresh() {
   }
 }
 
+/** Find out whose page this is. A gateway's opens links and has nothing to tell; to one's own node the page listens from now on. */
+export async function begin() {
+  try {
+    const health = await fetch("/healthz", { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(HEALTH_MS) }).then((answer) => answer.json());
+    if (health.page === "gateway") {
+      become({ state: "gateway" });
+      return;
+    }
+  } catch {
+    // it does not answer: whoever listens hears why
+  }
+  listen();
+}
+
 /** Listen to the node from now on, as long as somebody looks: a browser has but six connections for all its pages of one node. */
-export function listen() {
+function listen() {
   let listening = new AbortController();
   let hiding = null;
   events(listening.signal, heard);
@@ -61,7 +76,6 @@ export function listen() {
       events(listening.signal, heard);
     }
   });
-  return () => listening.abort();
 }
 
 async function heard({ kind, data }) {
@@ -83,6 +97,6 @@ async function opened() {
 }
 
 function lost(error) {
-  const state = error.session && error.status === 404 ? "gateway" : error.session && error.status === 403 ? "refused" : "lost";
+  const state = error.session && error.status === 403 ? "refused" : "lost";
   if (node.state !== state || node.error?.message !== error.message) become({ state, error });
 }

@@ -38,7 +38,7 @@ export async function view(main, { signal }) {
   place.losing.setAttribute("aria-live", "polite");
   main.append(h("div.view.network", {}, h("div.stack", {}, h("h1", {}, t("title")), h("p.lead", {}, t("lead"))), place.head, place.facts,
     h("section.card.atlas", { "aria-label": t("map") }, h("div.spread", {}, place.readout, tabs), map.element, place.losing),
-    place.drive, h("section.card", {}, h("h2", {}, t("tableTitle")), place.table)));
+    place.drive, h("section.card.stack", {}, h("h2", {}, t("tableTitle")), place.table)));
 
   function choose(code) {
     state.chosen = code;
@@ -53,7 +53,7 @@ export async function view(main, { signal }) {
     fill(place.readout, readout(state));
     map.show({
       figures: new Map([...claims].map(([code, claim]) => [code, state.by === "nodes" ? claim.nodes : claim.chunks])),
-      told: (code) => said(code, claims.get(code)),
+      told: (code) => said(code, claims.get(code), state),
       chosen: state.chosen,
       own: state.network.own.country,
     });
@@ -114,18 +114,17 @@ function without(mine, code) {
   return found;
 }
 
-const said = (code, claim) => t("said", {
-  country: country(code),
-  nodes: t("nodeCount", { count: claim?.nodes ?? 0 }),
-  room: size(claim?.free_bytes ?? 0),
-  chunks: t("chunkCount", { count: claim?.chunks ?? 0 }),
-});
+/** The figures of a country in one line; those of my chunks where they are known. */
+function said(code, claim, { mine }) {
+  const there = t("said", { country: country(code), nodes: t("nodeCount", { count: claim.nodes }), room: size(claim.free_bytes) });
+  return mine === null ? there : there + t("mineThere", { chunks: t("chunkCount", { count: claim.chunks }) });
+}
 
 function readout(state) {
   const code = state.pointed ?? state.chosen;
   if (code === null || state.network === null) return t("pick");
   const claim = byCountry(state).get(code);
-  return claim === undefined ? t("nobody", { country: country(code) }) : said(code, claim);
+  return claim === undefined ? t("nobody", { country: country(code) }) : said(code, claim, state);
 }
 
 function facts(network) {

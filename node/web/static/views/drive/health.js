@@ -12,15 +12,15 @@ const t = teller(texts);
 
 /**
  * @param {Object} found of GET /v1/drive/health
- * @returns {{tone: "good"|"warn"|"bad"|"", text: string}}
+ * @returns {{tone: "good"|"warn"|"bad"|"", text: string, survives: boolean}} survives: whether the text says the loss of what
  */
 export function verdict(found) {
-  if (found.state === "lost" || found.survives?.nodes < 0) return { tone: "bad", text: t("lost") };
-  if (found.state === "unknown" || !found.survives) return { tone: "", text: t("notKnown") };
+  if (found.state === "lost" || found.survives?.nodes < 0) return { tone: "bad", text: t("lost"), survives: false };
+  if (found.state === "unknown" || !found.survives) return { tone: "", text: t("notKnown"), survives: false };
   const { nodes, country: some, not_country: none } = found.survives;
   const countries = some.length > 0 && none.length === 0;
   const text = nodes === 0 ? t("noLoss") : countries ? t("nodesAndCountry", { count: nodes }) : t("nodesOnly", { count: nodes });
-  return { tone: found.healthy && nodes > 0 ? "good" : "warn", text };
+  return { tone: found.healthy && nodes > 0 ? "good" : "warn", text, survives: true };
 }
 
 /** A badge that opens the details. */
@@ -33,8 +33,8 @@ const toned = (tag, tone) => (tone ? `${tag}.${tone}` : tag);
 
 /** What is known of a thing's health. */
 export function healthDialog(item, found, signal) {
-  const { text, tone } = verdict(found);
-  const lead = h(toned("div.notice", tone), {}, icon(tone === "good" ? "check" : tone ? "warning" : "info"), h("div", {}, h("strong", {}, text), found.error ? h("div", {}, sentence(found.error)) : null));
+  const { text, tone, survives } = verdict(found);
+  const lead = h(toned("div.notice", tone), {}, icon(tone === "good" ? "check" : tone ? "warning" : "info"), h("div", {}, survives ? h("div.small", {}, t("health")) : null, h("strong", {}, text), found.error ? h("div", {}, sentence(found.error)) : null));
   return dialog(t("healthOf", { name: item.name }), () => [lead, found.survives ? details(found) : null, h("p.small.muted", {}, t("claims"))].filter(Boolean), { signal });
 }
 

@@ -20,7 +20,7 @@ export function table(items, { actions, searching, focus }) {
   const sorted = [...items].sort((a, b) => (b.kind === "folder") - (a.kind === "folder") || a.name.localeCompare(b.name, undefined, { numeric: true }));
   const rows = sorted.map((item) => row(item, actions, searching));
   const body = h("tbody", {}, rows);
-  const heads = ["name", "size", "date", searching ? null : "health", "expiry"].filter(Boolean).map((name) => h(name === "size" ? "th.number" : "th", { scope: "col" }, t(name)));
+  const heads = ["name", "size", "date", searching ? null : "health", "expiry"].filter(Boolean).map((name) => h(name === "size" ? "th.number" : `th.${name}`, { scope: "col" }, t(name)));
   reach(rows, body);
   const at = focus === undefined ? -1 : sorted.findIndex((item) => item.path === focus);
   if (at >= 0) queueMicrotask(() => rows[at].focus());
