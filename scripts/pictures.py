@@ -19,9 +19,11 @@ from tests.e2e.world import Net, Nodes, local_network
 SCREEN, PHONE = ViewportSize(width=1180, height=760), ViewportSize(width=360, height=720)
 LOOKS = (("", SCREEN, "light"), ("-dark", SCREEN, "dark"), ("-phone", PHONE, "light"))
 MOST_BYTES = 60_000
+TRAFFIC_MS = 7_000
+"""For a curve to be seen."""
 QUALITY = 62
 COUNTRIES = "FR,DE,NZ,IS,BR,CA"
-SMALL = ("Letters to the harbour.txt", "Tide table.csv", "Recipes.md")
+SMALL = ("Letters.txt", "Tide table.csv", "Recipes.md")
 FILM_BYTES, PIECE_BYTES = 256 << 20, 1 << 20
 FOLDERS = """async () => {
   const { post } = await import("/parts/api.js");
@@ -97,12 +99,12 @@ class _Camera:
         page.goto(f"{own.url}/#/network")
         page.locator("main table").get_by_role("button", name="Iceland").click(timeout=30_000)
         expect(page.get_by_text("asking").or_(page.locator("main .spinner"))).to_have_count(0, timeout=60_000)
-        page.evaluate("() => scrollTo(0, 0)")
-        self._take("network")
+        self._take("network", "scrollTo(0, innerWidth < 600 ? document.querySelector('.atlas').offsetTop - 70 : 0)")
+        self._transfers(own, place)
         page.goto(f"{own.url}/#/operator")
         expect(page.locator("main .rate strong").first).not_to_have_text("–", timeout=30_000)
+        page.wait_for_timeout(TRAFFIC_MS)
         self._take("operator")
-        self._transfers(own, place)
 
     def _transfers(self, own: PageNode, place: Path) -> None:
         """One that is done, and one under way."""
@@ -118,11 +120,12 @@ class _Camera:
         page.wait_for_function("(bar) => Number(bar.ariaValueNow) >= 20", arg=bar, timeout=120_000)
         self._take("transfers")
 
-    def _take(self, name: str) -> None:
-        """In every look. Raises SystemExit: a picture is too large for the repository."""
+    def _take(self, name: str, scroll: str = "scrollTo(0, 0)") -> None:
+        """In every look, scrolled by a script. Raises SystemExit: a picture is too large for the repository."""
         for suffix, size, scheme in LOOKS:
             self._page.set_viewport_size(size)
             self._page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
+            self._page.evaluate(scroll)
             self._page.wait_for_timeout(300)  # the map, and what follows the window's size
             taken = self._wire.send("Page.captureScreenshot", {"format": "webp", "quality": QUALITY})
             data = base64.b64decode(taken["data"])
