@@ -158,8 +158,9 @@ def test_apart(own: PageNode, call: Caller) -> None:
     limits = call("GET", "/v1/operator/limits").json()
     changed = call("PATCH", "/v1/operator/limits", {"up_bytes_per_second": 10**9}).json()
     assert changed == limits | {"up_bytes_per_second": 10**9}
-    for refused in ({"up_bytes_per_second": 1}, {"quota_bytes": "all"}, {"quota_bytes": -1}, {"speed": 1}, []):
-        assert call("PATCH", "/v1/operator/limits", refused).status == 400
+    refused: list[object] = [{"up_bytes_per_second": 1}, {"quota_bytes": "all"}, {"quota_bytes": -1}, {"speed": 1}, []]
+    for body in refused:
+        assert call("PATCH", "/v1/operator/limits", body).status == 400
     assert call("PATCH", "/v1/operator/limits", {"up_bytes_per_second": None}).json() == limits
     assert call("POST", "/v1/drive/renew", {"path": 1}).status == 400
     assert call("POST", "/v1/drive/renew", {"path": "not there"}).status == 404

@@ -99,8 +99,9 @@ def _transfers(page: Page, scene: Scene) -> None:
 
 def _network(page: Page, scene: Scene) -> None:
     page.goto(f"{scene.own}/#/network")
-    expect(page.locator("main svg path").first).to_be_visible()
-    expect(page.get_by_text("film.bin").first).to_be_visible(timeout=20_000)
+    page.locator("main table").get_by_role("button", name="Iceland").click(timeout=20_000)
+    expect(page.get_by_role("heading", name="What if Iceland vanished?")).to_be_visible()
+    expect(page.locator("main .spinner")).to_have_count(0, timeout=20_000)
 
 
 def _operator(page: Page, scene: Scene) -> None:

@@ -34,6 +34,7 @@ export function menu(button, items) {
   const options = { signal: controller.signal, capture: true };
   addEventListener("pointerdown", (event) => { if (!box.contains(event.target) && !button.contains(event.target)) close(); }, options);
   addEventListener("hashchange", close, options);
+  addEventListener("resize", () => place(box, button), options);
   box.firstElementChild.focus();
 }
 

@@ -16,7 +16,7 @@ const percent = (part) => `${(100 * part).toLocaleString(undefined, { maximumFra
 
 /** Two cards, kept true until the signal. */
 export function depositors(signal) {
-  const table = h("div.scroll", {});
+  const table = h("div.scroll", { role: "region", tabindex: 0, "aria-label": t("whose") });
   const lists = h("div.halves.tight", {});
   const other = h("button.button.small", { type: "button", onclick: () => somebody() }, t("refuseOther"));
   const element = h("section.card.stack", {}, h("div.spread", {}, h("h2", {}, t("whose")), other), table, h("h3", {}, t("lists")), lists);

@@ -209,7 +209,7 @@ function table(state, claims, choose) {
       h("td.number", {}, mine === null ? "–" : count(mine.deposits.reduce((sum, deposit) => sum + deposit.unclaimed, 0))), h("td", {})));
   }
   const heads = [["country", ""], ["nodes", "number"], ["storing", "number.wide"], ["free", "number.wide"], ["mine", "number"], ["loss", ""]];
-  return h("div.scroll", {}, h("table.table", {}, h("thead", {}, h("tr", {}, heads.map(([key, kind]) =>
+  return h("div.scroll", { role: "region", tabindex: 0, "aria-label": t("tableTitle") }, h("table.table", {}, h("thead", {}, h("tr", {}, heads.map(([key, kind]) =>
     h(kind ? `th.${kind}` : "th", { scope: "col" }, t(key))))), h("tbody", {}, rows)));
 }
 

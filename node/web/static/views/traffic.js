@@ -23,7 +23,7 @@ export function traffic() {
   const rates = [];
   let before = null;
   const now = h("div.halves.tight", {});
-  const table = h("div.scroll", {});
+  const table = h("div.scroll", { role: "region", tabindex: 0, "aria-label": t("totals") });
   const open = h("p.muted.small", {});
   const element = h("section.card.stack", {}, h("h2", {}, t("traffic")), now, open, h("details", {}, h("summary", {}, t("totals")), table));
 
