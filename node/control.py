@@ -18,6 +18,7 @@ import trio
 
 from node.errors import (
     ConfigError,
+    IntegrityFailure,
     MachineError,
     NetworkError,
     NodeError,
@@ -48,7 +49,10 @@ Handler = Callable[[Mapping[str, object]], AsyncGenerator[Mapping[str, object], 
 When the client goes away, the generator is closed."""
 
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
-_ERRORS: dict[int, type[NodeError]] = {error.exit_code: error for error in NodeError.__subclasses__()}
+_ERRORS: dict[int, type[NodeError]] = {
+    error.exit_code: error
+    for error in (ConfigError, NotFoundError, RefusedError, NetworkError, IntegrityFailure, MachineError)
+}
 
 
 class Control:

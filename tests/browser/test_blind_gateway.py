@@ -73,3 +73,21 @@ def test_publishing_from_the_browser(chromium: Browser, islands: Islands, gatewa
     bob = islands.person(tmp_path / "bob")
     bob.run("fetch", str(link), "-o", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == content
+
+
+def test_the_newest_version_of_a_name(chromium: Browser, islands: Islands, gateway: PageNode, tmp_path: Path) -> None:
+    """The link of a name leads to what was published under it last."""
+    owner = islands.person(tmp_path / "owner")
+    (tmp_path / "passphrase").write_text("a passphrase of some length\n")
+    owner.run("account", "new", "--passphrase-file", tmp_path / "passphrase")
+    owner.run("account", "unlock", "--passphrase-file", tmp_path / "passphrase")
+    name = owner.json("name", "new", "blog")["link"]
+    for text in ("the first", "the second"):
+        (tmp_path / "post.txt").write_text(text)
+        owner.run("publish", tmp_path / "post.txt", "--as", "blog")
+    with chromium.new_context(locale="en") as context:
+        page = context.new_page()
+        page.goto(f"{gateway.gateway}/#{name}")
+        expect(page.locator("pre")).to_have_text("the second")
+        expect(page.get_by_text("version 2")).to_be_visible()
+    owner.run("account", "lock")

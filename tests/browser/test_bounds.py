@@ -1,4 +1,4 @@
-"""The page's msgpack reader is bounded by what its shapes say, however much the bytes announce."""
+"""The page's msgpack: what it writes can be read; its reader is bounded by what shapes say, whatever bytes announce."""
 
 from typing import Any
 
@@ -26,6 +26,23 @@ READ = """([shape, data]) => {
     return error.name;
   }
 }""".replace("%s", ", ".join(f"{name}: {shape}" for name, shape in SHAPES.items()))
+
+
+def test_lists_of_every_length_come_back(page: Page) -> None:
+    """Whatever falls on the place at which the writer takes more memory."""
+    lost = page.evaluate(
+        """() => {
+          const shape = core.struct({ all: core.list(4000, core.uint(300)) });
+          const lost = [];
+          for (let length = 0; length < 2200; length += 1) {
+            const all = Array.from({ length }, (_, at) => (7 * at + length) % 300);
+            const read = core.decode(shape, core.encode(shape, { all })).all;
+            if (read.length !== length || read.some((one, at) => one !== all[at])) lost.push(length);
+          }
+          return lost;
+        }"""
+    )
+    assert lost == []
 
 
 def test_files_that_all_lie_in_all_segments_are_refused(page: Page) -> None:

@@ -223,7 +223,7 @@ async def test_the_records_of_a_name(autojump_clock: MockClock, base: Path) -> N
     async with archipelago(base, 8) as islands, islands.user() as user:
         browser, _ = sites(user)
         path = f"/v1/names/{KEYS.identity.key.hex()}"
-        assert told(await browser.ask(path)) == {"records": []}
+        assert told(await browser.ask(path)) == {"records": [], "network": NETWORK.id.hex()}
         await Machine.of(islands, user, "alice").publish(5)
         (record,) = told(await browser.ask(path))["records"]
         value = KEYS.reader.open(open_record(bytes.fromhex(record), NETWORK.id))

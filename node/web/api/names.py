@@ -13,13 +13,14 @@ from protocol.names import name_id
 _KEY = {"name": "key", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"}}
 _RECORDS = {
     "type": "object",
-    "required": ["records"],
+    "required": ["records", "network"],
     "properties": {
+        "network": {"type": "string", "description": "The id of the network, which records are signed for, in hex."},
         "records": {
             "type": "array",
             "items": {"type": "string"},
             "description": "In hex, all of the highest sequence that nodes have; none: nobody has one.",
-        }
+        },
     },
 }
 
@@ -32,7 +33,7 @@ def calls(client: Client) -> list[Call]:
         found = await client.dht.get_records(name_id(key))
         if not found.nodes and not found.holders:
             raise NetworkError("no node near the name answers", hint="is the node online?")
-        return answer({"records": [signed.data.hex() for signed in found.newest]})
+        return answer({"records": [signed.data.hex() for signed in found.newest], "network": client.network.id.hex()})
 
     return [
         Call(

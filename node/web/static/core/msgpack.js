@@ -87,6 +87,11 @@ class Writer {
     return at;
   }
 
+  byte(value) {
+    const at = this.skip(1); // first: it may put other memory in the place of `data`
+    this.data[at] = value;
+  }
+
   marked(marker, bytes, value) {
     const at = this.skip(1 + bytes);
     this.data[at] = marker;
@@ -99,12 +104,12 @@ class Writer {
 
   integer(value) {
     if (value >= 0) {
-      if (value < 0x80) this.data[this.skip(1)] = Number(value);
+      if (value < 0x80) this.byte(Number(value));
       else if (value < 0x100) this.marked(0xcc, 1, Number(value));
       else if (value < 0x10000) this.marked(0xcd, 2, Number(value));
       else if (value < 0x100000000) this.marked(0xce, 4, Number(value));
       else this.marked(0xcf, 8, value);
-    } else if (value >= -0x20) this.data[this.skip(1)] = Number(value) + 0x100;
+    } else if (value >= -0x20) this.byte(Number(value) + 0x100);
     else if (value >= -0x80) this.marked(0xd0, 1, Number(value));
     else if (value >= -0x8000) this.marked(0xd1, 2, Number(value));
     else if (value >= -0x80000000) this.marked(0xd2, 4, Number(value));
@@ -112,7 +117,7 @@ class Writer {
   }
 
   length(markers, short, size) {
-    if (short && size < short[1]) this.data[this.skip(1)] = short[0] + size;
+    if (short && size < short[1]) this.byte(short[0] + size);
     else if (markers.length === 3 && size < 0x100) this.marked(markers[0], 1, size);
     else if (size < 0x10000) this.marked(markers.at(-2), 2, size);
     else this.marked(markers.at(-1), 4, size);

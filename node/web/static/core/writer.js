@@ -3,12 +3,12 @@
  * (docs/spec/storage.md sections 5 and 6, docs/spec/web.md).
  */
 
-import { bigEndian, byteString, bytesOf, concat, hex, utf8 } from "./bytes.js";
+import { bigEndian, byteString, bytesOf, concat, equal, hex, utf8 } from "./bytes.js";
 import { CoreError, SourceError } from "./errors.js";
 import { Identity } from "./identity.js";
 import { signLease } from "./lease.js";
 import { formatLink, verifyLink } from "./links.js";
-import { Entry, MAX_INLINE_BYTES, encodeManifest, makeRoot, spillParts } from "./manifest.js";
+import { Entry, MAX_INLINE_BYTES, decodeManifest, encodeManifest, makeRoot, spillParts } from "./manifest.js";
 import { inlinePool } from "./pool.js";
 import { pathProblem } from "./paths.js";
 import { persist } from "./retry.js";
@@ -73,12 +73,24 @@ export async function publish(files, terms) {
   if (isInline) content.inline = concat(...(await Promise.all(pieces.map((each) => readPieces(each, sources)))));
   else content.segments = await run.storeAll(pieces.map((each) => () => readPieces(each, sources)), true);
   const encoded = encodeManifest(content);
+  checkReads(encoded, content);
   const spill = await run.storeAll(spillParts(encoded).map((part) => async () => part), false);
   const made = await makeRoot(run.secret, encoded, content.segments, spill);
   const { id } = await run.store(made.plaintext, rootKey(verifyKey(made.readKey)));
   const link = { kind: "read", root: id, key: made.readKey };
   run.tell({ sealedBytes: totalBytes, placedBytes: totalBytes });
   return { link: formatLink(link), verifyLink: formatLink(verifyLink(link)), root: hex(id), segments: run.sent.size, told: run.told };
+}
+
+/** What nobody could read must not be called published: the bytes are read again before anything depends on them. */
+function checkReads(encoded, { entries, segments, inline }) {
+  const read = decodeManifest(encoded);
+  const fields = ["raw", "number", "mtimeNs", "size", "segment", "offset"];
+  const sameEntries = read.entries.length === entries.length
+    && entries.every((entry, at) => fields.every((field) => entry[field] === read.entries[at][field]));
+  const sameSegments = read.segments.length === segments.length
+    && segments.every(({ id, length, key }, at) => equal(id, read.segments[at].id) && length === read.segments[at].length && equal(key, read.segments[at].key));
+  if (!sameEntries || !sameSegments || !equal(inline, read.inline)) throw new Error("a bug: the table of contents cannot be read again");
 }
 
 /** The entries of the files and of all folders on their paths, in order; and by entry, the file. */
