@@ -112,7 +112,7 @@ class _Camera:
         with film.open("wb") as handle:
             for _ in range(FILM_BYTES // PIECE_BYTES):
                 handle.write(os.urandom(PIECE_BYTES))
-        page.evaluate(SLOWER, FILM_BYTES // 12)
+        page.evaluate(SLOWER, FILM_BYTES // 20)
         page.goto(f"{own.url}/#/drive")
         upload(page, film)
         page.get_by_role("link", name="Transfers").first.click()
