@@ -42,7 +42,9 @@ def main() -> None:
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="archipel-pictures-") as place, sync_playwright() as playwright:
-        program = next(filter(None, map(shutil.which, PROGRAMS)))
+        program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+        if program is None:
+            raise SystemExit("no Chromium on the PATH")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         try:
             with local_network(Path(place), nodes=12, countries=COUNTRIES) as net:

@@ -12,7 +12,7 @@ from scripts.benchmarks.idle import help_start, idle_nodes
 from scripts.benchmarks.large import again_and_parts, make_file, publish_and_fetch
 from scripts.benchmarks.localnet import Person, local_network
 from scripts.benchmarks.machine import MIB
-from scripts.benchmarks.page import page_transfers
+from scripts.benchmarks.page import chromium, page_transfers
 from scripts.benchmarks.peers import tahoe, torrent
 from scripts.benchmarks.rates import rate_limits
 from scripts.benchmarks.small import one_by_one, one_folder
@@ -35,6 +35,8 @@ def main() -> None:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     if any(size < 8 or size % 8 for size in chosen.size or ()):
         parser.error("want sizes in whole steps of 8 MiB")  # each of 8 raw senders has as much
+    if "page" in (chosen.parts or _PARTS) and chromium() is None:
+        parser.error("`page` needs Chromium on the PATH: install it, or name the other parts")
     for number in _ENDING:
         signal.signal(number, _interrupt)
     table, folder = Table(), Path(tempfile.mkdtemp(prefix="archipel-bench-"))

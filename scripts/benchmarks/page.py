@@ -22,16 +22,18 @@ MOST_SECONDS = 900.0
 _LINK = """async (path) => (await (await import("/parts/api.js")).post("/v1/drive/link", { path })).link"""
 
 
+def chromium() -> str | None:
+    """Where the browser is; None: there is none."""
+    return next(filter(None, map(shutil.which, PROGRAMS)), None)
+
+
 def page_transfers(table: Table, net: Localnet, file: LargeFile) -> None:
-    """Upload and download ``file``. Raises SystemExit: there is no Chromium, or what came back is something else."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        raise SystemExit("no Chromium on the PATH")
+    """Upload and download ``file``. Raises SystemExit: what came back is something else."""
     nodes = Nodes(net.folder, net.network)
     try:
         own, other = (_node(nodes, net, name) for name in ("page-own", "page-other"))
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+            browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
             link = _upload(table, browser, own, file)
             _download(table, browser, other, file, link, net.folder / "page-copy")
             browser.close()
