@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, CDPSession, Page, ViewportSize, expect,
 
 from tests.browser.conftest import PROGRAMS
 from tests.browser.islands import PageNode
-from tests.browser.ownpage import MAKE_ACCOUNT, PASSPHRASE, finished, press, row, transfer, upload
+from tests.browser.ownpage import LOCK, MAKE_ACCOUNT, PASSPHRASE, finished, press, row, transfer, upload
 from tests.browser.views import LETTER
 from tests.e2e.world import Net, Nodes, local_network
 
@@ -107,6 +107,7 @@ class _Camera:
         expect(page.locator("main .rate strong").first).not_to_have_text("–", timeout=30_000)
         page.wait_for_timeout(TRAFFIC_MS)
         self._take("operator")
+        page.evaluate(LOCK)  # ends who keeps the account unlocked
 
     def _transfers(self, own: PageNode, place: Path) -> None:
         """One that is done, and one under way."""

@@ -14,7 +14,7 @@ from scripts.benchmarks.localnet import Localnet, same
 from scripts.benchmarks.machine import memory_mb
 from scripts.benchmarks.table import Table
 from tests.browser.conftest import PROGRAMS
-from tests.browser.ownpage import MAKE_ACCOUNT, PASSPHRASE, press, transfer, upload
+from tests.browser.ownpage import LOCK, MAKE_ACCOUNT, PASSPHRASE, press, transfer, upload
 from tests.e2e.world import NodeProcess, Nodes
 
 MOST_SECONDS = 900.0
@@ -63,7 +63,9 @@ def _upload(table: Table, browser: Browser, node: NodeProcess, file: LargeFile) 
         page.evaluate(MAKE_ACCOUNT, [PASSPHRASE])
         page.goto(f"{url}/#/drive")
         _measure(table, f"the page's upload of {file.name}", node, file, lambda: work(page))
-        return str(page.evaluate(_LINK, file.source.name))
+        link = str(page.evaluate(_LINK, file.source.name))
+        page.evaluate(LOCK)  # ends who keeps the account unlocked
+        return link
 
 
 def _download(table: Table, browser: Browser, node: NodeProcess, file: LargeFile, link: str, copy: Path) -> None:

@@ -18,6 +18,7 @@ MAKE_ACCOUNT = """async ([passphrase]) => {
   await post("/v1/account", { draft, answers, passphrase, device: "Ada's laptop" });
   return words;
 }"""
+LOCK = """async () => { await (await import("/parts/api.js")).post("/v1/account/lock"); }"""
 
 
 @dataclass(frozen=True, slots=True)
