@@ -12,13 +12,14 @@ from scripts.benchmarks.idle import help_start, idle_nodes
 from scripts.benchmarks.large import again_and_parts, make_file, publish_and_fetch
 from scripts.benchmarks.localnet import Person, local_network
 from scripts.benchmarks.machine import MIB
+from scripts.benchmarks.page import page_transfers
 from scripts.benchmarks.peers import tahoe, torrent
 from scripts.benchmarks.rates import rate_limits
 from scripts.benchmarks.small import one_by_one, one_folder
 from scripts.benchmarks.table import Table
 
 _NODES = 12
-_PARTS = ("idle", "large", "small", "frozen", "rates", "peers")
+_PARTS = ("idle", "large", "small", "frozen", "rates", "page", "peers")
 _PEERS = {"tahoe": tahoe.measure, "libtorrent": torrent.measure}
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
@@ -77,6 +78,8 @@ def _ours(table: Table, folder: Path, parts: Sequence[str], sizes: list[int]) ->
             again_and_parts(table, net, files[-1])
         if "frozen" in parts:
             frozen_holders(table, net, files[0])
+        if "page" in parts:
+            page_transfers(table, net, files[-1])
         if "small" in parts:
             one_by_one(table, net)
             one_folder(table, net)

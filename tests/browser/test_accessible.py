@@ -30,8 +30,10 @@ def scene(chromium: Browser, islands: Islands, gateway: PageNode, tmp_path_facto
         page.goto(f"{own.url}/#/drive")
         upload(page, folder / "film.bin")
         finished(page, "film.bin")
-    links = [islands.person(own.home).publish(folder / name)["link"] for name in ("Photos", "letter.txt")]
-    return Scene(islands.start().url, own.url, gateway.gateway, *(link.partition(":")[2] for link in links))
+    person = islands.person(own.home)
+    photos, letter = (person.publish(folder / name) for name in ("Photos", "letter.txt"))
+    words = (link.partition(":")[2] for link in (photos["link"], letter["link"], letter["verify_link"]))
+    return Scene(islands.start().url, own.url, gateway.gateway, *words)
 
 
 def serious(page: Page, **options: object) -> list[str]:

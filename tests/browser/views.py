@@ -23,6 +23,7 @@ class Scene:
     folder: str
     """A link's word."""
     file: str
+    verify: str
 
 
 View = Callable[[Page, Scene], None]
@@ -86,6 +87,19 @@ def _share(page: Page, scene: Scene) -> None:
     expect(page.get_by_role("img", name="QR code: For a browser")).to_be_visible()
 
 
+def _move(page: Page, scene: Scene) -> None:
+    _drive(page, scene)
+    row(page, "letter.txt").press("m")
+    page.get_by_role("menuitem", name="Move").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def _keys(page: Page, scene: Scene) -> None:
+    _drive(page, scene)
+    press(page, "Keys")
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
 def _delete(page: Page, scene: Scene) -> None:
     _drive(page, scene)
     row(page, "film.bin").press("Delete")
@@ -120,6 +134,12 @@ def _file(page: Page, scene: Scene) -> None:
     expect(page.locator("main pre")).to_be_visible(timeout=20_000)
 
 
+def _verify(page: Page, scene: Scene) -> None:
+    page.goto(f"{scene.gateway}/#{scene.verify}")
+    page.get_by_role("button", name="How safe is it now?").click(timeout=20_000)
+    expect(page.locator("main .spinner")).to_have_count(0, timeout=20_000)
+
+
 def _error(page: Page, scene: Scene) -> None:
     page.goto(f"{scene.gateway}/#{BROKEN}")
     expect(page.get_by_role("heading", name="This link cannot be opened")).to_be_visible()
@@ -147,12 +167,15 @@ VIEWS: dict[str, View] = {
     "menu": _menu,
     "new-folder": _new_folder,
     "share": _share,
+    "move": _move,
+    "keys": _keys,
     "delete": _delete,
     "transfers": _transfers,
     "network": _network,
     "operator": _operator,
     "folder": _folder,
     "file": _file,
+    "verify": _verify,
     "error": _error,
     "gateway": _gateway,
     "locked": _locked,

@@ -20,19 +20,16 @@ let token = null;
 let asking = null;
 
 async function session() {
-  asking ??= given().finally(() => { asking = null; });
+  asking ??= reach("/v1/session", { method: "POST" })
+    .then(checked)
+    .then((answer) => answer.json())
+    .finally(() => { asking = null; });
   try {
     token = (await asking).token;
   } catch (error) {
     error.session = true;
     throw error;
   }
-}
-
-async function given() {
-  const { page } = await (await checked(await reach("/healthz"))).json();
-  if (page === "gateway") throw new ApiError(404, { exit: 3, text: "a gateway gives no session", hint: null });
-  return (await checked(await reach("/v1/session", { method: "POST" }))).json();
 }
 
 async function reach(path, options) {
@@ -85,7 +82,7 @@ export const post = async (path, json = {}, options = {}) => (await request("POS
 export const patch = async (path, json, options = {}) => (await request("PATCH", path, { ...options, json })).json();
 
 /**
- * The events of the node, one after another, until the signal; after a break it begins again, but not with a gateway.
+ * The events of the node, one after another, until the signal; after a break it begins again.
  * @param {AbortSignal} signal
  * @param {(event: {kind: string, data: Object}) => void} tell also `{kind: "open"}` and `{kind: "lost", data: ApiError}`
  */
@@ -99,7 +96,6 @@ export async function events(signal, tell) {
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof ApiError) tell({ kind: "lost", data: error });
-      if (error.session && error.status === 404) return; // a gateway: nothing will ever be told here
     }
     await new Promise((done) => setTimeout(done, AGAIN_MS));
   }
