@@ -2,7 +2,7 @@
 
 Hypercorn puts what it reads into a queue of ten, and the end of a request as well. Once nobody takes anything out of
 it, the one that reads from the client waits for room, and so does the one that answers: for ever. So what is left of a
-body is taken and dropped; first while the client may still be told, which reads no answer before it has sent everything.
+body is taken and dropped; first while the client may still be told, which reads no answer before it has sent all of it.
 """
 
 from collections.abc import Callable
