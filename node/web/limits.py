@@ -90,7 +90,8 @@ def neighbour(scope: Scope) -> str:
     """An IPv4 address, or an IPv6 /64, which is one customer's. Who asks a reverse proxy on this machine, that says."""
     address = ip_address(scope["client"][0].partition("%")[0])
     if address.is_loopback:
-        told = Headers(scope=scope).get("x-forwarded-for", "").rpartition(",")[2].strip()  # the last is the proxy's own
+        lines = Headers(scope=scope).getlist("x-forwarded-for")
+        told = lines[-1].rpartition(",")[2].strip() if lines else ""  # the last is the proxy's own
         with suppress(ValueError):
             address = ip_address(told)
     mapped = getattr(address, "ipv4_mapped", None)

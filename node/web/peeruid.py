@@ -18,6 +18,14 @@ def user_of(client: tuple[str, int], server: tuple[str, int]) -> int | None:
     Returns:
         None: the kernel does not tell, as outside Linux, or the connection has gone.
     """
+    found = _listed(client, server)
+    if found is None and ip_address(client[0]).version == 4:  # or whoever it is talks IPv4 by a socket for both
+        found = _listed((f"::ffff:{client[0]}", client[1]), (f"::ffff:{server[0]}", server[1]))
+    return found
+
+
+def _listed(client: tuple[str, int], server: tuple[str, int]) -> int | None:
+    """As :func:`user_of`, by the table for addresses as these."""
     wanted = [_row(*client), _row(*server)]
     try:
         with _TABLES[ip_address(client[0]).version].open("rb") as table:

@@ -8,9 +8,11 @@ from being cancelled, without a deadline: so only its ``TCPServer``, one to a co
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import trio
 from hypercorn.config import Config
+from hypercorn.protocol import ProtocolWrapper
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
@@ -25,6 +27,7 @@ from node.net.transport import Transport, peer_address
 from node.nodeconfig import GatewayConfig
 from node.serving.admission import Connections
 from node.web.api.operator import tell_leaving
+from node.web.draining import Draining
 from node.web.files import read_files
 from node.web.parts import Parts
 from node.web.site import gateway_site, own_site
@@ -110,7 +113,7 @@ def _tls(gateway: GatewayConfig) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.set_alpn_protocols(["http/1.1"])
     try:
         context.load_cert_chain(
             gateway.certificate, gateway.key, password=lambda: ""
@@ -141,7 +144,6 @@ async def serve_site(
     """
     config = _config()
     context = WorkerContext(None)
-    wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")  # type: ignore[arg-type]  # Starlette's types are wider
     streams: set[_Stream] = set()
 
     async def serve(accepted: Stream) -> None:
@@ -156,7 +158,11 @@ async def serve_site(
             talked = (
                 stream if secure is None else trio.SSLStream(stream, secure, server_side=True, https_compatible=True)
             )
-            await _Server(wrapped, config, context, ConnectionState({}), talked)  # type: ignore[arg-type]  # duck-typed
+            async with trio.open_nursery() as helpers:
+                whole: Any = Draining(app, helpers, stream.close)
+                wrapped = wrap_app(whole, config.wsgi_max_body_size, "asgi")
+                await _Server(wrapped, config, context, ConnectionState({}), talked)  # type: ignore[arg-type]  # duck-typed
+                helpers.cancel_scope.cancel()
         finally:
             streams.discard(stream)
             room.leave(host)
@@ -182,12 +188,31 @@ def _config() -> Config:
 
 
 class _Server(TCPServer):
-    """Hypercorn's, which waits for the next request for IDLE_SECONDS even when the client has hung up: nobody else has
-    its place meanwhile."""
+    """Hypercorn's, for HTTP/1.1 alone, and with an end.
+
+    By HTTP/2 a connection has a hundred requests, and once it has broken their answers wait for ever: Hypercorn never
+    ends them. And it waits for the next request for IDLE_SECONDS even when the client has hung up.
+    """
+
+    @property
+    def protocol(self) -> ProtocolWrapper:
+        return self._wrapper
+
+    @protocol.setter
+    def protocol(self, wrapper: ProtocolWrapper) -> None:
+        wrapper.protocol._check_protocol = _no_other  # type: ignore[method-assign,union-attr]  # it would begin HTTP/2
+        self._wrapper = wrapper
 
     async def _read_data(self) -> None:
         await super()._read_data()
         await self.idle_task.stop()
+        nursery = self._task_group._nursery
+        assert nursery is not None
+        nursery.cancel_scope.cancel()  # whoever still answers, answers nobody
+
+
+async def _no_other(_: object) -> None:
+    """Whoever asks for another protocol is answered by HTTP/1.1."""
 
 
 class _Stream(Stream):

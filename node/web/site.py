@@ -41,6 +41,8 @@ from node.web.parts import Parts
 from node.web.session import Session
 from protocol.ids import Address
 
+HTTP_PORT = 80
+"""Browsers leave it out of a host's name."""
 _OWN = (status, opened, account, drive, drivechanges, sharing, uploads, transfers, events, network, operator)
 """Groups of calls that the node's own page alone has."""
 
@@ -166,4 +168,6 @@ async def _failed(_: Request, exc: Exception) -> Response:
 
 def _names(address: Address) -> frozenset[str]:
     """What a browser on this machine may call it."""
-    return frozenset(f"{host}:{address.port}" for host in ("127.0.0.1", "localhost", "[::1]"))
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    names = {"127.0.0.1", "localhost", "[::1]", host}
+    return frozenset(names if address.port == HTTP_PORT else (f"{name}:{address.port}" for name in names))

@@ -21,7 +21,7 @@ class Site:
         await self.open.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    async def ask(self, host: str, forwarded: str = "") -> Message:
+    async def ask(self, host: str, *forwarded: str) -> Message:
         """The head of what is answered."""
         said: list[Message] = []
 
@@ -31,12 +31,12 @@ class Site:
         async def receive() -> Message:
             return {"type": "http.request"}
 
-        headers = [(b"x-forwarded-for", forwarded.encode())] if forwarded else []
+        headers = [(b"x-forwarded-for", line.encode()) for line in forwarded]
         await self.limits({"type": "http", "client": (host, 1), "headers": headers}, receive, send)
         return said[0]
 
-    async def ask_often(self, times: int, host: str, forwarded: str = "") -> list[int]:
-        return [(await self.ask(host, forwarded))["status"] for _ in range(times)]
+    async def ask_often(self, times: int, host: str, *forwarded: str) -> list[int]:
+        return [(await self.ask(host, *forwarded))["status"] for _ in range(times)]
 
 
 @asynccontextmanager
@@ -84,6 +84,7 @@ async def test_who_is_one_client(autojump_clock: MockClock) -> None:
     await site.ask_often(burst, "127.0.0.1", "203.0.113.9, 192.0.2.7")
     assert (await site.ask("127.0.0.1", "192.0.2.7"))["status"] == 429
     assert (await site.ask("127.0.0.1", "192.0.2.8"))["status"] == 200
+    assert (await site.ask("127.0.0.1", "192.0.2.8", "192.0.2.7"))["status"] == 429  # a line of the proxy's own
     await site.ask_often(burst, "192.0.2.9", "192.0.2.10")
     assert (await site.ask("192.0.2.9", "192.0.2.11"))["status"] == 429
 

@@ -65,6 +65,12 @@ def test_an_address_of_ipv6(table: Path) -> None:
     assert peeruid.user_of(("::1", 50_001), ("::1", 8420)) is None
 
 
+def test_ipv4_by_a_socket_for_both(table: Path) -> None:
+    mapped = "0000000000000000FFFF00000100007F"
+    table.write_text(_HEAD + row(f"{mapped}:C350", f"{mapped}:20E4", 1234))
+    assert peeruid.user_of(("127.0.0.1", 50_000), ("127.0.0.1", 8420)) == 1234
+
+
 async def test_only_a_page_gets_it(browser: Browser) -> None:
     answer = await browser.ask("POST", "/v1/session", headers={"Origin": None})
     assert (answer.status, answer.error["hint"]) == (403, "open it in a browser")
