@@ -67,7 +67,8 @@ def test_a_folder(context: BrowserContext, site: Site, tmp_path: Path) -> None:
     picture = page.get_by_role("img", name="pic.png")
     expect(picture).to_be_visible()
     assert picture.evaluate("picture => picture.naturalWidth") == 1
-    press(page, "Back to the folder")
+    assert page.title() == "pic.png · Archipel"
+    page.go_back()
     press(page, "notes")
     press(page, "évil.html")
     expect(page.locator("pre")).to_have_text("<script>document.title = 'run'</script>")
@@ -145,6 +146,56 @@ def test_a_node_that_comes_back(context: BrowserContext, site: Site, tmp_path: P
     expect(page.get_by_text("Waiting for the node")).to_be_visible()
     assert saved(waiting.value, tmp_path) == content
     expect(page.get_by_text("Waiting for the node")).not_to_be_visible()
+
+
+def leaves_freely(page: Page) -> bool:
+    """Whether the page lets itself be closed without asking."""
+    return bool(page.evaluate("dispatchEvent(new Event('beforeunload', { cancelable: true }))"))
+
+
+def test_a_download_outlives_its_view(context: BrowserContext, site: Site, tmp_path: Path) -> None:
+    """Another language and other views, which tell of it; the page is not closed by mistake."""
+    site.page = "own"
+    content = noise(17 << 20)
+    publisher = Publisher()
+    link = publisher.publish({"large.bin": content})
+    site.segments |= publisher.segments
+    page = opened(context, site, link)
+    expect(page.get_by_role("heading", name="large.bin")).to_be_visible()
+    assert leaves_freely(page)
+    site.flowing.clear()
+    with page.expect_download() as waiting:
+        press(page, "Download")
+    press(page, "Français")
+    expect(page.get_by_role("button", name="Annuler: large.bin")).to_be_visible()
+    page.evaluate("location.hash = '#/'")
+    strip = page.get_by_role("complementary", name="De cette page")
+    expect(strip).to_contain_text("large.bin")
+    assert not leaves_freely(page)
+    strip.get_by_role("link").click()
+    expect(page.get_by_role("heading", name="De cette page")).to_be_visible()
+    expect(strip).not_to_be_visible()
+    site.flowing.set()
+    assert saved(waiting.value, tmp_path) == content
+    expect(page.get_by_role("article", name="large.bin")).to_contain_text("remis à votre navigateur")
+    assert leaves_freely(page)
+
+
+def test_a_film_that_is_not_there_any_more(context: BrowserContext, site: Site) -> None:
+    """Not the browser's fault, nor the file's; and it may come back."""
+    publisher = Publisher()
+    link = publisher.publish({"long.wav": sound(30)})
+    site.segments[link.root.hex()] = publisher.segments[link.root.hex()]
+    page = opened(context, site, link)
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("Made to answer 404")
+    expect(alert).not_to_contain_text("cannot play")
+    site.segments |= publisher.segments
+    press(page, "Try again")
+    page.locator("audio").evaluate(
+        "player => new Promise(done => player.readyState >= 1 ? done() : player.onloadedmetadata = done)"
+    )
+    expect(alert).to_be_empty()
 
 
 def failure(context: BrowserContext, site: Site, link: Link | str) -> str:
