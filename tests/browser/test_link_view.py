@@ -13,6 +13,8 @@ from playwright.sync_api import Browser, BrowserContext, Download, Page, expect
 from protocol.links import Link
 from protocol.segment import BLOCK_BYTES, SEALED_BLOCK_BYTES
 from tests.browser.deposits import Publisher
+from tests.browser.islands import Islands
+from tests.browser.ownpage import Somebody, page_of, press
 from tests.browser.site import Site
 
 PICTURE = bytes.fromhex(
@@ -42,10 +44,6 @@ def saved(download: Download, folder: Path) -> bytes:
     place = folder / "saved"
     download.save_as(place)
     return place.read_bytes()
-
-
-def press(page: Page, name: str) -> None:
-    page.get_by_role("button", name=name, exact=True).click()
 
 
 def test_a_folder(context: BrowserContext, site: Site, tmp_path: Path) -> None:
@@ -222,6 +220,47 @@ def test_links_that_cannot_be_opened(context: BrowserContext, site: Site) -> Non
     expect(page.get_by_role("heading", name="large.bin")).to_be_visible()
     press(page, "Download")
     expect(page.get_by_role("alert")).to_contain_text("hash")
+
+
+def test_keeping_what_was_opened(chromium: Browser, islands: Islands, ada: Somebody, tmp_path: Path) -> None:
+    """A name that is taken is asked for; what is sealed to one's account is opened from one's drive."""
+    bob = islands.person(tmp_path / "bob")
+
+    def published(content: str) -> str:
+        (tmp_path / "kept.txt").write_text(content)
+        return str(bob.json("publish", tmp_path / "kept.txt")["link"])
+
+    first, second, third = map(published, ("one", "two", "three"))
+    with page_of(chromium, ada) as page:
+        page.goto(f"{ada.url}/#{first}")
+        press(page, "Keep in my drive")
+        expect(page.get_by_text("Kept in the drive: kept.txt")).to_be_visible()
+        expect(page.get_by_text("your own node has its link")).to_be_visible()
+        page.evaluate("link => { location.hash = link; }", second)
+        expect(page.locator("pre")).to_have_text("two")
+        press(page, "Keep in my drive")
+        page.get_by_label("Keep as").fill("second.txt")
+        press(page, "Keep")
+        expect(page.get_by_text("Kept in the drive: second.txt")).to_be_visible()
+        key = page.evaluate("import('/parts/live.js').then(({ node }) => node.account.key)")
+        sealed = bob.json("share", third, "--to", key)["link"]
+        page.evaluate("link => { location.hash = link; }", sealed)
+        press(page, "Keep in my drive and open")
+        page.get_by_label("Keep as").fill("third.txt")
+        press(page, "Keep")
+        expect(page.locator("pre")).to_have_text("three")
+        assert page.evaluate("location.hash") == "#/view/third.txt"
+
+
+def test_names_that_windows_takes_for_other_places(context: BrowserContext, site: Site, tmp_path: Path) -> None:
+    publisher = Publisher()
+    link = publisher.publish({"C:\\autoexec": b"one", "a/..\\b": b"two"})
+    site.segments |= publisher.segments
+    page = opened(context, site, link)
+    with page.expect_download() as waiting:
+        press(page, "Download as .zip")
+    with zipfile.ZipFile(BytesIO(saved(waiting.value, tmp_path))) as archive:
+        assert archive.namelist() == ["C：＼autoexec", "a/", "a/..＼b"]
 
 
 def test_in_french(chromium: Browser, site: Site) -> None:

@@ -24,6 +24,8 @@ import texts from "../text/link.js";
 
 const t = teller(texts);
 const MOST_ROWS = 1000;
+/** The node's, where something else has the name. */
+const TAKEN_HINT = "choose another path";
 
 /**
  * Show what `link` leads to; without one, a form to open one, and on a gateway that takes them, uploads.
@@ -132,7 +134,7 @@ class Opened {
     try {
       return await keeping(wanted);
     } catch (error) {
-      if (error.status !== 409) throw error;
+      if (error.status !== 409 || error.hint !== TAKEN_HINT) throw error; // else it is there itself: the node says where
       const field = h("input", { id: "keep-as", name: "path", required: true, value: this.name ?? "", "aria-describedby": "keep-why" });
       const body = [h("p.muted", { id: "keep-why" }, t("keepTaken")), h("div.field", {}, h("label", { for: "keep-as" }, t("keepAs")), field)];
       return ask(t("keep"), { body, label: t("keepIt"), signal: this.signal, submit: (form) => keeping(form.get("path").trim()) });
