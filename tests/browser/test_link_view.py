@@ -14,7 +14,7 @@ from protocol.links import Link
 from protocol.segment import BLOCK_BYTES, SEALED_BLOCK_BYTES
 from tests.browser.deposits import Publisher
 from tests.browser.islands import Islands
-from tests.browser.ownpage import Somebody, page_of, press
+from tests.browser.ownpage import Somebody, page_of, press, serious
 from tests.browser.site import Site
 
 PICTURE = bytes.fromhex(
@@ -170,9 +170,11 @@ def test_a_download_outlives_its_view(context: BrowserContext, site: Site, tmp_p
     strip = page.get_by_role("complementary", name="De cette page")
     expect(strip).to_contain_text("large.bin")
     assert not leaves_freely(page)
+    assert serious(page) == []
     strip.get_by_role("link").click()
     expect(page.get_by_role("heading", name="De cette page")).to_be_visible()
     expect(strip).not_to_be_visible()
+    assert serious(page) == []
     site.flowing.set()
     assert saved(waiting.value, tmp_path) == content
     expect(page.get_by_role("article", name="large.bin")).to_contain_text("remis à votre navigateur")
@@ -244,7 +246,8 @@ def test_keeping_what_was_opened(chromium: Browser, islands: Islands, ada: Someb
         expect(page.get_by_text("Kept in the drive: second.txt")).to_be_visible()
         key = page.evaluate("import('/parts/live.js').then(({ node }) => node.account.key)")
         sealed = bob.json("share", third, "--to", key)["link"]
-        page.evaluate("link => { location.hash = link; }", sealed)
+        page.goto("about:blank")
+        page.goto(f"{ada.url}/#{sealed}")
         press(page, "Keep in my drive and open")
         page.get_by_label("Keep as").fill("third.txt")
         press(page, "Keep")

@@ -9,7 +9,7 @@ import { fill, h } from "../parts/dom.js";
 import { count, date, moment, size } from "../parts/format.js";
 import { teller } from "../parts/i18n.js";
 import { icon } from "../parts/icons.js";
-import { node } from "../parts/live.js";
+import { node, on } from "../parts/live.js";
 import { problem, sentence } from "../parts/problem.js";
 import { style } from "../parts/style.js";
 import { failed, toast } from "../parts/toast.js";
@@ -75,6 +75,8 @@ class Opened {
     this.showing = null;
     this.kept = false;
     this.hash = location.hash;
+    this.showKeeper = () => {};
+    on("change", this.signal, () => this.showKeeper());
     addEventListener("popstate", () => this.returned(), { signal: this.signal });
   }
 
@@ -101,7 +103,7 @@ class Opened {
   fail(error) {
     const again = h("button.button", { type: "button", onclick: () => this.begin() }, icon("renew"), t("again"));
     const hint = { LinkError: "hintLink", NotFound: "hintNotFound", Integrity: "hintIntegrity", Malformed: "hintIntegrity", Network: "hintNetwork", Refused: "hintRefused" }[error.name];
-    const sealed = error.name === "Unsupported" && this.canKeep ? this.keepButton(true) : null;
+    const sealed = error.name === "Unsupported" ? this.keeper(true) : null;
     document.title = `${t("cannotOpen")} · Archipel`;
     fill(this.head, h("h1", {}, t("cannotOpen")), problem(error, hint ? h("div", {}, t(hint)) : null), h("div.row", {}, again, sealed));
     fill(this.body);
@@ -111,9 +113,16 @@ class Opened {
     return node.account?.unlocked === true && this.called === undefined;
   }
 
-  /** @param {boolean} opens whether it is opened from there: only the account can read a link that is sealed to it */
-  keepButton(opens = false) {
-    return h("button.button", { type: "button", disabled: this.kept, onclick: (event) => this.keep(event.currentTarget, opens) }, icon("drive"), t(opens ? "keepAndOpen" : "keep"));
+  /**
+   * The button that keeps the link, while an account is unlocked: what the node says of that may come later than the link.
+   * @param {boolean} opens whether it is opened from the drive then: only the account can read a link that is sealed to it
+   */
+  keeper(opens = false) {
+    const act = (event) => this.keep(event.currentTarget, opens);
+    const button = h("button.button", { type: "button", disabled: this.kept, onclick: act }, icon("drive"), t(opens ? "keepAndOpen" : "keep"));
+    this.showKeeper = () => { button.hidden = !this.canKeep; };
+    this.showKeeper();
+    return button;
   }
 
   async keep(button, opens) {
@@ -195,7 +204,7 @@ class Opened {
     const total = below.reduce((sum, entry) => sum + entry.size, 0);
     const files = below.filter(({ kind }) => kind === "file").length;
     const all = h("button.button.primary", { type: "button", onclick: () => this.saveFolder(path, name, below) }, icon("download"), t("downloadZip"));
-    this.heading(name, [t("files", { count: files }), size(total)], all, this.canKeep ? this.keepButton() : null);
+    this.heading(name, [t("files", { count: files }), size(total)], all, this.keeper());
     this.endShowing();
     const shown = items.slice(0, MOST_ROWS);
     const rows = shown.map((item) => this.row(item));
@@ -231,7 +240,7 @@ class Opened {
   showFile(item, folder) {
     const back = folder === null ? null : h("button.button.quiet", { type: "button", onclick: () => this.open(folder) }, icon("up"), t("back"));
     const save = h("button.button.primary", { type: "button", onclick: () => this.saveFile(item) }, icon("download"), t("download"));
-    this.heading(item.name, [size(item.size), ...(item.entry.mtimeNs ? [moment(item.entry.mtime)] : [])], back, save, folder === null && this.canKeep ? this.keepButton() : null);
+    this.heading(item.name, [size(item.size), ...(item.entry.mtimeNs ? [moment(item.entry.mtime)] : [])], back, save, folder === null ? this.keeper() : null);
     const place = h("div.preview");
     fill(this.body, place, folder === null ? this.about() : null);
     this.endShowing();
