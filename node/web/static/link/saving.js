@@ -97,6 +97,7 @@ export class Saving {
         const { length } = part;
         yield part; // and when the next is asked for, the browser has taken it
         this.bytes += length;
+        this.waits = null; // who waited for the node may have been another reader, who is gone
         this.#pace.count(this.bytes);
         this.onchange();
       }

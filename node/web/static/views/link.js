@@ -249,6 +249,7 @@ class Opened {
   }
 
   endShowing() {
+    fill(this.waiting);
     this.showing?.abort();
     this.showing = null;
   }
