@@ -47,6 +47,10 @@ class Site:
         """(path, Range) of each request under /v1."""
         self.faults: deque[str] = deque()
         """What happens to the next requests under /v1: a status, "cut" in the middle, "drop" without answer."""
+        self.page = "gateway"
+        """Whose page this is; of one's own, the rest of the API does not answer."""
+        self.flowing = threading.Event()
+        """Segments are given only while it is set."""
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -55,6 +59,8 @@ class Site:
         """As it was in the beginning."""
         for kept in (self.segments, self.names, self.posted, self.asked, self.faults):
             kept.clear()
+        self.page = "gateway"
+        self.flowing.set()
 
     @property
     def url(self) -> str:
@@ -62,12 +68,14 @@ class Site:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
+        self.reset()
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.flowing.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -86,7 +94,7 @@ class Site:
             data = self.names.get(found[1])
             return None if data is None else (data, TYPES[".json"])
         if path == "/healthz":
-            return json.dumps(HEALTH).encode(), TYPES[".json"]
+            return json.dumps(HEALTH | {"page": self.page}).encode(), TYPES[".json"]
         if path == "/":
             path = "/index.html"
         folder, name = (PAGES, path.removeprefix("/tests/")) if path.startswith("/tests/") else (STATIC, path[1:])
@@ -109,6 +117,8 @@ class Site:
                 if self.path.startswith("/v1/"):
                     site.asked.append((self.path, self.headers["Range"]))
                     fault = site.fault()
+                if self.path.startswith("/v1/segments/"):
+                    site.flowing.wait()
                 found = site.content(self.path)
                 if fault == "drop":
                     self.close_connection = True

@@ -63,8 +63,9 @@ def test_publishing_from_the_browser(chromium: Browser, islands: Islands, gatewa
         with page.expect_file_chooser() as chooser:
             page.get_by_role("button", name="Upload files").click()
         chooser.value.set_files(tmp_path / NAME)
-        expect(page.get_by_role("heading", name="Published")).to_be_visible(timeout=30_000)
-        text = page.get_by_role("textbox", name="Link").last.input_value()
+        page.get_by_role("button", name="Français").click()  # which it outlives
+        expect(page.get_by_role("heading", name="Publié", exact=True)).to_be_visible(timeout=30_000)
+        text = page.get_by_role("textbox", name="Lien").last.input_value()
         assert text.startswith(line.url + "/#archipel:")
         link = parse_link(text)
         assert isinstance(link, Link)

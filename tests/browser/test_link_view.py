@@ -13,6 +13,8 @@ from playwright.sync_api import Browser, BrowserContext, Download, Page, expect
 from protocol.links import Link
 from protocol.segment import BLOCK_BYTES, SEALED_BLOCK_BYTES
 from tests.browser.deposits import Publisher
+from tests.browser.islands import Islands
+from tests.browser.ownpage import Somebody, page_of, press, serious
 from tests.browser.site import Site
 
 PICTURE = bytes.fromhex(
@@ -44,10 +46,6 @@ def saved(download: Download, folder: Path) -> bytes:
     return place.read_bytes()
 
 
-def press(page: Page, name: str) -> None:
-    page.get_by_role("button", name=name, exact=True).click()
-
-
 def test_a_folder(context: BrowserContext, site: Site, tmp_path: Path) -> None:
     """Listed, shown and downloaded; markup is text, whatever it is called."""
     files = {
@@ -67,7 +65,8 @@ def test_a_folder(context: BrowserContext, site: Site, tmp_path: Path) -> None:
     picture = page.get_by_role("img", name="pic.png")
     expect(picture).to_be_visible()
     assert picture.evaluate("picture => picture.naturalWidth") == 1
-    press(page, "Back to the folder")
+    assert page.title() == "pic.png · Archipel"
+    page.go_back()
     press(page, "notes")
     press(page, "évil.html")
     expect(page.locator("pre")).to_have_text("<script>document.title = 'run'</script>")
@@ -147,6 +146,58 @@ def test_a_node_that_comes_back(context: BrowserContext, site: Site, tmp_path: P
     expect(page.get_by_text("Waiting for the node")).not_to_be_visible()
 
 
+def leaves_freely(page: Page) -> bool:
+    """Whether the page lets itself be closed without asking."""
+    return bool(page.evaluate("dispatchEvent(new Event('beforeunload', { cancelable: true }))"))
+
+
+def test_a_download_outlives_its_view(context: BrowserContext, site: Site, tmp_path: Path) -> None:
+    """Another language and other views, which tell of it; the page is not closed by mistake."""
+    site.page = "own"
+    content = noise(17 << 20)
+    publisher = Publisher()
+    link = publisher.publish({"large.bin": content})
+    site.segments |= publisher.segments
+    page = opened(context, site, link)
+    expect(page.get_by_role("heading", name="large.bin")).to_be_visible()
+    assert leaves_freely(page)
+    site.flowing.clear()
+    with page.expect_download() as waiting:
+        press(page, "Download")
+    press(page, "Français")
+    expect(page.get_by_role("button", name="Annuler: large.bin")).to_be_visible()
+    page.evaluate("location.hash = '#/'")
+    strip = page.get_by_role("complementary", name="De cette page")
+    expect(strip).to_contain_text("large.bin")
+    assert not leaves_freely(page)
+    assert serious(page) == []
+    strip.get_by_role("link").click()
+    expect(page.get_by_role("heading", name="De cette page")).to_be_visible()
+    expect(strip).not_to_be_visible()
+    assert serious(page) == []
+    site.flowing.set()
+    assert saved(waiting.value, tmp_path) == content
+    expect(page.get_by_role("article", name="large.bin")).to_contain_text("remis à votre navigateur")
+    assert leaves_freely(page)
+
+
+def test_a_film_that_is_not_there_any_more(context: BrowserContext, site: Site) -> None:
+    """Not the browser's fault, nor the file's; and it may come back."""
+    publisher = Publisher()
+    link = publisher.publish({"long.wav": sound(30)})
+    site.segments[link.root.hex()] = publisher.segments[link.root.hex()]
+    page = opened(context, site, link)
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("Made to answer 404")
+    expect(alert).not_to_contain_text("cannot play")
+    site.segments |= publisher.segments
+    press(page, "Try again")
+    page.locator("audio").evaluate(
+        "player => new Promise(done => player.readyState >= 1 ? done() : player.onloadedmetadata = done)"
+    )
+    expect(alert).to_be_empty()
+
+
 def failure(context: BrowserContext, site: Site, link: Link | str) -> str:
     page = opened(context, site, link)
     expect(page.get_by_role("heading", level=1)).to_have_text("This link cannot be opened")
@@ -171,6 +222,48 @@ def test_links_that_cannot_be_opened(context: BrowserContext, site: Site) -> Non
     expect(page.get_by_role("heading", name="large.bin")).to_be_visible()
     press(page, "Download")
     expect(page.get_by_role("alert")).to_contain_text("hash")
+
+
+def test_keeping_what_was_opened(chromium: Browser, islands: Islands, ada: Somebody, tmp_path: Path) -> None:
+    """A name that is taken is asked for; what is sealed to one's account is opened from one's drive."""
+    bob = islands.person(tmp_path / "bob")
+
+    def published(content: str) -> str:
+        (tmp_path / "kept.txt").write_text(content)
+        return str(bob.json("publish", tmp_path / "kept.txt")["link"])
+
+    first, second, third = map(published, ("one", "two", "three"))
+    with page_of(chromium, ada) as page:
+        page.goto(f"{ada.url}/#{first}")
+        press(page, "Keep in my drive")
+        expect(page.get_by_text("Kept in the drive: kept.txt")).to_be_visible()
+        expect(page.get_by_text("your own node has its link")).to_be_visible()
+        page.evaluate("link => { location.hash = link; }", second)
+        expect(page.locator("pre")).to_have_text("two")
+        press(page, "Keep in my drive")
+        page.get_by_label("Keep as").fill("second.txt")
+        press(page, "Keep")
+        expect(page.get_by_text("Kept in the drive: second.txt")).to_be_visible()
+        key = page.evaluate("import('/parts/live.js').then(({ node }) => node.account.key)")
+        sealed = bob.json("share", third, "--to", key)["link"]
+        page.goto("about:blank")
+        page.goto(f"{ada.url}/#{sealed}")
+        press(page, "Keep in my drive and open")
+        page.get_by_label("Keep as").fill("third.txt")
+        press(page, "Keep")
+        expect(page.locator("pre")).to_have_text("three")
+        assert page.evaluate("location.hash") == "#/view/third.txt"
+
+
+def test_names_that_windows_takes_for_other_places(context: BrowserContext, site: Site, tmp_path: Path) -> None:
+    publisher = Publisher()
+    link = publisher.publish({"C:\\autoexec": b"one", "a/..\\b": b"two"})
+    site.segments |= publisher.segments
+    page = opened(context, site, link)
+    with page.expect_download() as waiting:
+        press(page, "Download as .zip")
+    with zipfile.ZipFile(BytesIO(saved(waiting.value, tmp_path))) as archive:
+        assert archive.namelist() == ["C：＼autoexec", "a/", "a/..＼b"]
 
 
 def test_in_french(chromium: Browser, site: Site) -> None:

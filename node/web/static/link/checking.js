@@ -3,7 +3,7 @@
 import { hex } from "../core/bytes.js";
 import { ApiError } from "../parts/api.js";
 import { fill, h } from "../parts/dom.js";
-import { bar, country, list } from "../parts/format.js";
+import { bar, count, country, list } from "../parts/format.js";
 
 const AT_ONCE = 3;
 /** A round over a large deposit takes long; its segments lie alike, so that some of them tell enough. */
@@ -28,7 +28,8 @@ export async function checking(place, deposit, { signal, t }) {
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
-  fill(told, verdict(found, t));
+  const all = deposit.index.length + 1;
+  fill(told, verdict(found, t), ids.length < all ? h("p.small.muted", {}, t("sampled", { asked: count(ids.length), all: count(all) })) : null);
 }
 
 /** The first, the last, and evenly what lies between. */

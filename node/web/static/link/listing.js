@@ -26,6 +26,11 @@ export class Listing {
     return items?.toSorted((one, other) => other.isFolder - one.isFolder || one.name.localeCompare(other.name, undefined, { numeric: true }));
   }
 
+  /** What is at a path. @returns {Item|undefined} */
+  at(path) {
+    return this.#children.get(path.slice(0, Math.max(0, path.lastIndexOf("/"))))?.find((item) => item.path === path);
+  }
+
   /** A folder and all that is below it, in the manifest's order; "" for everything. */
   below(folder) {
     return folder === "" ? this.entries : this.entries.filter(({ path }) => path === folder || path.startsWith(`${folder}/`));

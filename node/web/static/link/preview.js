@@ -52,20 +52,37 @@ async function image({ deposit, entry, name, type, signal, t }) {
 }
 
 async function player({ deposit, entry, name, kind, type, signal, t }) {
-  const url = await streamed({ deposit, entry, name, type, signal, t, stepBytes: PLAYER_STEP_BYTES });
   const problems = h("div", { role: "alert" });
-  const failed = () => fill(problems, h("p.notice.warn", {}, t("cannotPlay")));
-  return [h(`${kind}.shown`, { src: url, controls: true, preload: "metadata", "aria-label": name, onerror: failed }), problems];
+  const fate = { error: null, failed: (error) => fill(problems, problem(error, h("div", {}, again))) };
+  const again = h("button.button.small", { type: "button", onclick: () => { fate.error = null; fill(problems); shown.load(); } }, t("again"));
+  const src = await streamed({ deposit, entry, name, type, signal, t, fate, stepBytes: PLAYER_STEP_BYTES });
+  const cannot = () => { if (fate.error === null) fill(problems, h("p.notice.warn", {}, t("cannotPlay"))); };
+  const shown = h(`${kind}.shown`, { src, controls: true, preload: "metadata", "aria-label": name, onerror: cannot });
+  return [shown, problems];
 }
 
 async function pdf({ deposit, entry, name, type, signal, t }) {
   if (navigator.pdfViewerEnabled === false) return h("p.muted", {}, t("noPdf"));
-  return h("iframe.shown.pdf", { src: await streamed({ deposit, entry, name, type, signal, t }), title: name });
+  const problems = h("div", { role: "alert" });
+  const fate = { error: null, failed: (error) => fill(problems, problem(error)) };
+  return [problems, h("iframe.shown.pdf", { src: await streamed({ deposit, entry, name, type, signal, t, fate }), title: name })];
 }
 
-async function streamed({ deposit, entry, name, type, signal, t, stepBytes }) {
+/** @param fate `failed` is called with what hinders the reading, which `error` keeps: the browser itself says only that it cannot */
+async function streamed({ deposit, entry, name, type, signal, t, fate, stepBytes }) {
   if (!canStream()) throw new Error(t("noWorker"));
-  const read = (start, stop, wanted) => deposit.read(entry, start, stop, { stepBytes, signal: AbortSignal.any([wanted, signal]) });
+  async function* read(start, stop, wanted) {
+    const both = AbortSignal.any([wanted, signal]);
+    try {
+      yield* deposit.read(entry, start, stop, { stepBytes, signal: both });
+    } catch (error) {
+      if (!both.aborted) {
+        fate.error = error;
+        fate.failed(error);
+      }
+      throw error;
+    }
+  }
   const { url, close } = await offer({ size: entry.size, type, name, read });
   signal.addEventListener("abort", close);
   return url;

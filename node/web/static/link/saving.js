@@ -1,6 +1,7 @@
 // Downloads of this page: files and folders, opened on their way to the browser's own download folder.
 
 import { bytesOf } from "../core/bytes.js";
+import { Pace } from "./pace.js";
 import { canStream, offer } from "./streams.js";
 import { zip, zipSize } from "./zip.js";
 
@@ -9,36 +10,62 @@ const MAX_MEMORY_BYTES = 512 * 1024 * 1024;
 const RATE_MS = 10000;
 
 /**
- * A download. `changed` hears of every change: of `bytes` (opened, verified and taken by the browser), `size`, `state`
- * ("waiting" for the browser, "running", "paused", "done", "failed", "cancelled"), `error`, and `waiting`, why the node is waited for.
+ * A download. `onchange` is called at every change: of `bytes` (opened, verified and taken by the browser), `state` ("waiting"
+ * for the browser, "running", "paused", "done", "failed", "cancelled"), `error`, and `waits`: why the node is waited for, or null.
  */
 export class Saving {
+  kind = "saving";
+  bytes = 0;
+  state = "waiting";
+  error = null;
+  waits = null;
+  onchange = () => {};
   #controller = new AbortController();
   #resume = null;
   #offered = null;
-  #samples = [];
+  #pace = new Pace(RATE_MS);
+  #read;
+  #ranges;
 
-  constructor(name, size, read, changed) {
+  /**
+   * @param {string} name of the file that is saved
+   * @param {number} size bytes
+   * @param {(start: number, stop: number, signal: AbortSignal) => AsyncIterable<Uint8Array>} read
+   * @param {{ranges?: boolean}} options ranges: whether it can be read from any place
+   */
+  constructor(name, size, read, { ranges = true } = {}) {
     this.name = name;
     this.size = size;
-    this.bytes = 0;
-    this.state = "waiting";
-    this.error = null;
     this.#read = read;
-    this.#changed = changed;
+    this.#ranges = ranges;
   }
 
-  #read;
-  #changed;
-
-  /** Hand it to the browser. @throws Error: this browser cannot take it */
+  /** Hand it to the browser. Never throws: where this browser cannot take it, `state` and `error` say so. */
   async begin(type) {
-    if (!canStream()) {
-      await this.#throughMemory(type);
+    try {
+      await (canStream() ? this.#throughWorker(type) : this.#throughMemory(type));
+    } catch (error) {
+      if (["cancelled", "failed"].includes(this.state)) return;
+      this.error = error;
+      this.#become("failed");
+      this.#end();
+    }
+  }
+
+  /** Why the node is waited for, or null. */
+  wait(waits) {
+    this.waits = waits;
+    this.onchange();
+  }
+
+  async #throughWorker(type) {
+    const { name, size } = this;
+    const read = (start, stop, signal) => this.#parts(start, stop, signal);
+    this.#offered = await offer({ name, size, type, attachment: true, ranges: this.#ranges, read });
+    if (this.#controller.signal.aborted) {
+      this.#offered.close();
       return;
     }
-    const { name, size } = this;
-    this.#offered = await offer({ name, size, type, attachment: true, read: (start, stop, signal) => this.#parts(start, stop, signal) });
     const frame = document.createElement("iframe");
     frame.hidden = true;
     frame.title = name;
@@ -70,8 +97,9 @@ export class Saving {
         const { length } = part;
         yield part; // and when the next is asked for, the browser has taken it
         this.bytes += length;
-        this.#sample();
-        this.#changed();
+        this.waits = null; // who waited for the node may have been another reader, who is gone
+        this.#pace.count(this.bytes);
+        this.onchange();
       }
       this.#become("done");
       this.#end();
@@ -89,7 +117,7 @@ export class Saving {
 
   #become(state) {
     this.state = state;
-    this.#changed();
+    this.onchange();
   }
 
   #end() {
@@ -97,16 +125,9 @@ export class Saving {
     setTimeout(() => this.#offered?.close(), 1000);
   }
 
-  #sample() {
-    const now = performance.now();
-    this.#samples.push([now, this.bytes]);
-    while (this.#samples[0][0] < now - RATE_MS) this.#samples.shift();
-  }
-
   /** Bytes a second over the last ten seconds; null: not known. */
   get rate() {
-    const [first, last] = [this.#samples[0], this.#samples.at(-1)];
-    return this.state !== "running" || !first || last[0] - first[0] < 200 ? null : (1000 * (last[1] - first[1])) / (last[0] - first[0]);
+    return this.state === "running" ? this.#pace.rate : null;
   }
 
   pause() {
@@ -117,7 +138,7 @@ export class Saving {
 
   resume() {
     if (this.state !== "paused") return;
-    this.#samples = [];
+    this.#pace.forget();
     this.#resume.resolve();
     this.#resume = null;
     this.#become("running");
@@ -130,7 +151,7 @@ export class Saving {
     this.#resume?.resolve();
     this.#resume = null;
     this.#offered?.close();
-    this.#changed();
+    this.onchange();
   }
 }
 
@@ -143,8 +164,8 @@ function withResolvers() {
 }
 
 /** The download of one file. */
-export function savingFile(deposit, entry, name, changed) {
-  return new Saving(name, entry.size, (start, stop, signal) => deposit.read(entry, start, stop, { signal }), changed);
+export function savingFile(deposit, entry, name) {
+  return new Saving(name, entry.size, (start, stop, signal) => deposit.read(entry, start, stop, { signal }));
 }
 
 /**
@@ -153,16 +174,13 @@ export function savingFile(deposit, entry, name, changed) {
  * @param {Entry[]} entries the folder's, in the manifest's order
  * @param {number} cut bytes of their paths that are left out
  */
-export function savingFolder(deposit, entries, cut, name, changed) {
+export function savingFolder(deposit, entries, cut, name) {
   const members = entries.map((entry) => ({
     path: entry.path.slice(cut), kind: entry.kind, mtime: entry.mtime, executable: entry.executable,
     size: entry.kind === "symlink" ? bytesOf(entry.target).length : entry.size, entry,
   })).filter(({ path }) => path);
   const size = zipSize(members);
-  return new Saving(`${name}.zip`, size, (start, stop, signal) => {
-    if (start !== 0 || stop !== size) throw new Error("a folder comes from its beginning to its end");
-    return zip(members, contents(deposit, members, signal));
-  }, changed);
+  return new Saving(`${name}.zip`, size, (start, stop, signal) => zip(members, contents(deposit, members, signal)), { ranges: false });
 }
 
 /** Reads members one after another; small files that lie side by side are fetched together. */

@@ -8,14 +8,16 @@ const MAX_READERS = 3;
 const streams = new Map();
 let ready = null;
 let alive = null;
+let signed = 0; // when the worker last heard of us
 
 /** Whether this browser can stream at all; else files go through its memory. */
 export const canStream = () => "serviceWorker" in navigator && isSecureContext;
 
 /**
  * Offer a file to the browser.
- * @param {{size: number, type: string, name: string, attachment?: boolean,
- *   read: (start: number, stop: number, signal: AbortSignal) => AsyncIterable<Uint8Array>}} file
+ * @param {{size: number, type: string, name: string, attachment?: boolean, ranges?: boolean,
+ *   read: (start: number, stop: number, signal: AbortSignal) => AsyncIterable<Uint8Array>}} file ranges: false where it can be
+ *   read from its beginning to its end alone
  * @returns {Promise<{url: string, close: () => void}>} throws Error: the worker does not begin
  */
 export async function offer(file) {
@@ -29,8 +31,13 @@ export async function offer(file) {
   const id = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
   const stream = { ...file, readers: [] };
   streams.set(id, stream);
-  alive ??= setInterval(() => navigator.serviceWorker.controller?.postMessage("alive"), SIGN_OF_LIFE_MS);
+  alive ??= setInterval(signOfLife, SIGN_OF_LIFE_MS);
   return { url: `/stream/${id}`, close: () => close(id) };
+}
+
+function signOfLife() {
+  signed = performance.now();
+  navigator.serviceWorker.controller?.postMessage("alive");
 }
 
 function close(id) {
@@ -70,11 +77,11 @@ function asked({ data, ports: [port] }) {
 }
 
 /** The head of an answer about `range`, a Range header or null. */
-export function headOf({ size, type, name, attachment = false }, range) {
-  const headers = { "Content-Type": type, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Accept-Ranges": "bytes" };
+export function headOf({ size, type, name, attachment = false, ranges = true }, range) {
+  const headers = { "Content-Type": type, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Accept-Ranges": ranges ? "bytes" : "none" };
   if (attachment) headers["Content-Disposition"] = `attachment; filename*=UTF-8''${escaped(name)}`;
   else if (type !== "application/pdf") headers["Content-Security-Policy"] = "sandbox; default-src 'none'"; // the PDF viewer runs in no sandbox
-  const found = range === null ? null : /^bytes=(\d*)-(\d*)$/.exec(range);
+  const found = range === null || !ranges ? null : /^bytes=(\d*)-(\d*)$/.exec(range);
   if (!found || (found[1] === "" && found[2] === "")) {
     return { status: 200, start: 0, stop: size, headers: { ...headers, "Content-Length": String(size) } };
   }
@@ -103,6 +110,7 @@ function send(stream, { start, stop }, port) {
       end();
       return;
     }
+    if (performance.now() - signed > SIGN_OF_LIFE_MS) signOfLife(); // timers of a hidden page are slowed down
     try {
       const { value, done } = await parts.next();
       port.postMessage(done ? null : value, done ? [] : [owned(value)]);

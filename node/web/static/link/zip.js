@@ -60,7 +60,9 @@ function record(...fields) {
 }
 
 const capped = (value) => Math.min(value, LARGE);
-const nameOf = ({ path, kind }) => new TextEncoder().encode(kind === "folder" ? `${path}/` : path);
+/** What Windows would take for another folder or a drive stands there as a sign that looks alike. */
+const harmless = (path) => path.replaceAll("\\", "\uff3c").replace(/^([A-Za-z]):/, "$1\uff1a");
+const nameOf = ({ path, kind }) => new TextEncoder().encode(kind === "folder" ? `${harmless(path)}/` : harmless(path));
 const isLarge = ({ size }) => size >= LARGE;
 
 /** [time, date] as MS-DOS has them, in UTC: nobody's time zone. */

@@ -1,5 +1,6 @@
 // What is on its way, in both directions, with figures that the node has confirmed.
 
+import { worksOfThisPage } from "../link/underway.js";
 import { post } from "../parts/api.js";
 import { choose, takeDrops } from "../parts/choose.js";
 import { dialog } from "../parts/dialog.js";
@@ -27,6 +28,7 @@ export async function view(main, { signal }) {
   if (signal.aborted) return;
   const [list, said, clear] = [h("div.stack"), h("p.hidden-label", { role: "status" }), h("div")];
   main.append(h("div.view", {}, h("div.head", {}, h("h1", {}, t("title")), clear), said, list));
+  list.before(worksOfThisPage(signal, { headed: true }));
   const entries = new Map();
   const acts = actsOf(signal);
   const show = () => render(list, clear, entries, acts);
