@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +76,12 @@ def test_the_list_is_that_of_sha256sum() -> None:
     lines = listing(one).splitlines()
     assert lines[0] == "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881  a"
     assert lines[1].endswith("  b")
+
+
+def test_the_list_in_the_docs_is_that_of_these_files() -> None:
+    """Else make it again: archipel page-hash > docs/page.sha256"""
+    kept = Path(__file__).parents[3] / "docs" / "page.sha256"
+    assert kept.read_text() == listing(FILES)
 
 
 @pytest.mark.parametrize("text", ["gateway.example", "ftp://gateway.example", "http://", "http://a:b", "http://[::1"])
