@@ -19,6 +19,10 @@ def test_an_upload(chromium: Browser, ada: Somebody, tmp_path: Path) -> None:
         done.get_by_role("link", name="Show in the drive").click()
         expect(row(page, "film.bin")).to_contain_text("15.4 MB")
         expect(row(page, "film.bin").locator(".health .badge.good")).to_be_visible(timeout=15_000)
+        not_counted = {"items": {}, "waiting": ["00"]}
+        page.route("**/v1/drive/health*", lambda route: route.fulfill(json=not_counted))
+        page.get_by_role("link", name="Home").first.click()
+        expect(page.get_by_text("1 not counted yet")).to_be_visible()  # and not: all whole
 
 
 def test_a_folder(chromium: Browser, ada: Somebody, tmp_path: Path) -> None:

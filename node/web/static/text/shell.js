@@ -2,7 +2,7 @@ export default {
   en: {
     home: "Home", drive: "Drive", transfers: "Transfers", network: "Network", operator: "Node", link: "Open a link",
     places: "Places", skip: "Skip to the content", language: "Language", close: "Close", copied: "Copied", notCopied: "The browser did not let it be copied", tooMany: "at most {most} files at a time",
-    chooseFiles: "Upload files", chooseFolder: "Upload a folder", cancel: "Cancel",
+    anotherPage: "another tab of this browser hands it over", chooseFiles: "Upload files", chooseFolder: "Upload a folder", cancel: "Cancel",
     underWay: "{count} under way|{count} under way",
     account: "Account", noAccount: "No account yet", begin: "Begin", unlock: "Unlock", lock: "Lock", until: "Unlocked until {when}",
     lost: "The node does not answer", lostHint: "What you see may be out of date. The page tries again every second; does `archipel node` still run?",
@@ -17,7 +17,7 @@ export default {
   fr: {
     home: "Accueil", drive: "Fichiers", transfers: "Transferts", network: "Réseau", operator: "Nœud", link: "Ouvrir un lien",
     places: "Rubriques", skip: "Aller au contenu", language: "Langue", close: "Fermer", copied: "Copié", notCopied: "Le navigateur a refusé la copie", tooMany: "au plus {most} fichiers à la fois",
-    chooseFiles: "Envoyer des fichiers", chooseFolder: "Envoyer un dossier", cancel: "Annuler",
+    anotherPage: "un autre onglet de ce navigateur le remet", chooseFiles: "Envoyer des fichiers", chooseFolder: "Envoyer un dossier", cancel: "Annuler",
     underWay: "{count} en cours|{count} en cours",
     account: "Compte", noAccount: "Pas encore de compte", begin: "Commencer", unlock: "Déverrouiller", lock: "Verrouiller", until: "Déverrouillé jusqu’au {when}",
     lost: "Le nœud ne répond pas", lostHint: "Ce que vous voyez n’est peut-être plus à jour. La page réessaie chaque seconde ; `archipel node` tourne-t-il encore ?",

@@ -8,9 +8,10 @@ import { changed, isGoing, took, transfers } from "../parts/following.js";
 import { teller } from "../parts/i18n.js";
 import { icon } from "../parts/icons.js";
 import { node, on } from "../parts/live.js";
+import { repeat } from "../parts/repeat.js";
 import { style } from "../parts/style.js";
 import { failed, toast } from "../parts/toast.js";
-import { goOn, publish, tryAgain, uploadsChanged } from "../parts/uploads.js";
+import { goOn, isFolder, lookAround, publish, tryAgain, uploadsChanged } from "../parts/uploads.js";
 import texts from "../text/transfers.js";
 import { Entry } from "./transfers/entry.js";
 
@@ -34,8 +35,11 @@ export async function view(main, { signal }) {
   uploadsChanged(signal, show);
   on("change", signal, show);
   on("transfer", signal, announcer(said));
-  const timer = setInterval(show, TICK_MS);
-  signal.addEventListener("abort", () => clearInterval(timer), { once: true });
+  repeat(signal, async () => {
+    await lookAround().catch(() => null); // the frame says that the node does not answer; it is done again
+    show();
+    return TICK_MS;
+  });
   takeDrops(signal, (gifts) => publish(gifts).catch(failed), failed);
   show();
 }
@@ -99,7 +103,7 @@ function actsOf(signal) {
 
 /** The page was loaded anew and has not the files any more: the browser gives them only if somebody chooses them. */
 async function again(one, signal) {
-  const gifts = await choose({ folder: one.files > 1, many: false });
+  const gifts = await choose({ folder: isFolder(one.id), many: false });
   if (gifts.length === 0) return;
   try {
     const wrong = await goOn(one.id, gifts);

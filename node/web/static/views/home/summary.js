@@ -12,6 +12,7 @@ import texts from "../../text/home.js";
 
 const t = teller(texts);
 const MAX_FOLDERS = 30; // looked into from here; in the drive, all of them are
+const MAX_LOOKS = 10;
 const SHOWN = 4;
 
 /** All of it. */
@@ -44,7 +45,7 @@ async function standing(place, signal) {
     const fact = (name, value) => h("div", {}, h("dt", {}, t(name)), value);
     fill(place, h("section.card", {}, h("dl.facts", {}, fact("space", h("dd", {}, sign, size(bytes))), fact("deposits", h("dd", {}, sign, count(kept.length))), fact("health", health),
       ending.length ? fact("expiring", h("dd", {}, count(ending.length))) : null)));
-    if (kept.length) await wellness(health, items, signal);
+    if (kept.length) await wellness(health, items, whole, signal);
   } catch (error) {
     if (!signal.aborted) fill(place, problem(error));
   }
@@ -64,19 +65,32 @@ async function everything(signal) {
   return { items, ending, whole: folders.length <= MAX_FOLDERS };
 }
 
-/** The health of each folder's things, one folder after another. */
-async function wellness(place, items, signal) {
+/** The health of each folder's things, one folder after another. What was not counted is never said to be whole. */
+async function wellness(place, items, whole, signal) {
   const folders = ["", ...items.filter((item) => item.kind === "folder").map((item) => item.path)].slice(0, MAX_FOLDERS);
-  let [unwell, unknown] = [0, 0];
+  const counted = { well: 0, unwell: 0, unknown: 0 };
   for (const folder of folders) {
-    const { items: found } = await get(`/v1/drive/health?path=${encodeURIComponent(folder)}`, { signal });
-    for (const one of Object.values(found)) {
-      if (one.state === "unknown") unknown += 1;
-      else if (!one.healthy) unwell += 1;
-    }
+    const { found, waiting } = await counting(folder, signal);
+    for (const one of found) counted[one.state === "unknown" ? "unknown" : one.healthy ? "well" : "unwell"] += 1;
+    counted.unknown += waiting.length;
+    if (counted.unwell) showWellness(place, counted, whole);
   }
-  const text = unwell ? t("unwell", { count: unwell }) : unknown ? t("unknown", { count: unknown }) : t("healthy");
-  fill(place, h("a.row", { href: "#/drive" }, h(unwell ? "span.dot.warn" : unknown ? "span.dot" : "span.dot.good"), text));
+  showWellness(place, counted, whole);
+}
+
+/** Asks again, as long as the node has not counted all; what it has not in the end is waiting. */
+async function counting(folder, signal) {
+  for (let looks = 1; ; looks += 1) {
+    const { items, waiting } = await get(`/v1/drive/health?path=${encodeURIComponent(folder)}`, { signal });
+    if (waiting.length === 0 || looks === MAX_LOOKS) return { found: Object.values(items), waiting };
+  }
+}
+
+function showWellness(place, { well, unwell, unknown }, whole) {
+  const [dot, text] = unwell ? ["span.dot.warn", t("unwell", { count: unwell })]
+    : unknown ? ["span.dot", t("unknown", { count: unknown })]
+    : whole ? ["span.dot.good", t("healthy")] : ["span.dot", t("healthySome", { count: well })];
+  fill(place, h("a.row", { href: "#/drive" }, h(dot), text));
 }
 
 function moving() {
