@@ -33,6 +33,9 @@ def test_an_account_is_made(chromium: Browser, islands: Islands) -> None:
         expect(page.locator(".words li")).to_have_count(24)
         press(page, "I have written them down")
         expect(page.locator(".words")).to_have_count(0)
+        press(page, "Français")
+        expect(page.get_by_role("dialog")).to_contain_text("begins anew in another language")
+        page.keyboard.press("Escape")
         page.evaluate(FOUR_MORE_DRAFTS)
         for field in page.locator(".places input").all():
             field.fill("zebra")

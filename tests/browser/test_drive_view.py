@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.ownpage import Somebody, drop, finished, page_of, press, row, upload
 
@@ -77,11 +77,23 @@ def test_by_keyboard(chromium: Browser, ada: Somebody) -> None:
         page.get_by_role("dialog").get_by_role("button", name="Letters").press("Enter")
         page.get_by_role("button", name="Move to Letters").press("Enter")
         expect(row(page, "first.txt")).to_have_count(0)
+        expect(page.locator("tbody tr:focus")).to_have_count(1)  # the one beside it
         page.get_by_role("searchbox").fill("FIRST")
         row(page, "first.txt").press("Delete")
         expect(page.get_by_role("dialog")).to_contain_text("that copy stays")
         page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
         expect(page.get_by_text("Nothing is called")).to_be_visible(timeout=15_000)
+        assert page.evaluate("document.activeElement !== document.body")
+        drop_elsewhere(page, ada.url)
+
+
+def drop_elsewhere(page: Page, url: str) -> None:
+    """What falls on a view that has no place for it goes to the top of the drive, and the page stays."""
+    page.goto(f"{url}/#/network")
+    expect(page.get_by_role("heading", name="Network")).to_be_visible()
+    drop(page, "flotsam.txt", "washed ashore")
+    expect(page.get_by_text("1 thing is on its way")).to_be_visible()
+    finished(page, "flotsam.txt")
 
 
 def test_sharing(chromium: Browser, ada: Somebody) -> None:

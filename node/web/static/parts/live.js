@@ -9,7 +9,7 @@ import { events, get } from "./api.js";
 export const node = { state: "starting", error: null, account: null };
 
 const told = new EventTarget();
-const HIDDEN_MS = 60000;
+const HIDDEN_MS = 3000;
 const HEALTH_MS = 5000;
 const LONGEST_MS = 2 ** 31 - 2000; // of a timer
 
@@ -101,6 +101,6 @@ async function opened() {
 }
 
 function lost(error) {
-  const state = error.session && error.status === 403 ? "refused" : "lost";
+  const state = !error.session ? "lost" : { 403: "refused", 404: "gateway", 405: "gateway" }[error.status] ?? "lost";
   if (node.state !== state || node.error?.message !== error.message) become({ state, error });
 }

@@ -11,8 +11,8 @@ export default {
     gatewayHint: "It opens links: everything is decrypted here, in your browser, and the gateway learns neither content nor key. For an account and a drive, run a node of your own.",
     insecure: "Your browser offers no cryptography here",
     insecureHint: "This page came over plain http from another machine, so links cannot be opened. It needs https, or a node on your own machine.",
-    broken: "This view cannot be shown",
-    dropHere: "Drop it anywhere", dropWhat: "Files and folders are sealed by your node and spread over the network.",
+    broken: "This view cannot be shown", asking: "Asking the node …", unfinished: "What you have begun here begins anew in another language. Words that were shown for a new account will not be those of your account.", switch: "Change the language", old: "The node has become another version", reload: "Load the page anew",
+    emptyFolders: "{count} folder in {name} is empty, and is left out: {first}|{count} folders in {name} are empty, and are left out, such as {first}", dropped: "{count} thing is on its way|{count} things are on their way", dropLocked: "nothing was uploaded: that needs an account that is unlocked", dropHere: "Drop it anywhere", dropWhat: "Files and folders are sealed by your node and spread over the network.",
   },
   fr: {
     home: "Accueil", drive: "Fichiers", transfers: "Transferts", network: "Réseau", operator: "Nœud", link: "Ouvrir un lien",
@@ -26,7 +26,7 @@ export default {
     gatewayHint: "Elle ouvre des liens : tout est déchiffré ici, dans votre navigateur, et la passerelle n’apprend ni le contenu ni la clé. Pour un compte et des fichiers à vous, lancez votre propre nœud.",
     insecure: "Votre navigateur n’offre pas de cryptographie ici",
     insecureHint: "Cette page est venue en http simple d’une autre machine : les liens ne peuvent pas être ouverts. Il faut https, ou un nœud sur votre propre machine.",
-    broken: "Cette page ne peut pas être affichée",
-    dropHere: "Déposez où vous voulez", dropWhat: "Fichiers et dossiers sont scellés par votre nœud et répartis sur le réseau.",
+    broken: "Cette page ne peut pas être affichée", asking: "Le nœud est interrogé…", unfinished: "Ce que vous avez commencé ici recommence dans l’autre langue. Les mots montrés pour un nouveau compte ne seront pas ceux de votre compte.", switch: "Changer de langue", old: "Le nœud a changé de version", reload: "Recharger la page",
+    emptyFolders: "{count} dossier de {name} est vide, et n’est pas envoyé : {first}|{count} dossiers de {name} sont vides, et ne sont pas envoyés, dont {first}", dropped: "{count} chose est en route|{count} choses sont en route", dropLocked: "rien n’a été envoyé : il faut un compte déverrouillé", dropHere: "Déposez où vous voulez", dropWhat: "Fichiers et dossiers sont scellés par votre nœud et répartis sur le réseau.",
   },
 };

@@ -59,7 +59,7 @@ class Folder {
   constructor(main, path, signal, go) {
     Object.assign(this, { main, path, signal, go, query: "", loading: null });
     this.actions = new Actions({ signal, go, reload: (focus) => this.load(focus), path });
-    this.list = h("div", { "aria-live": "off" });
+    this.list = h("div", { "aria-live": "off", tabindex: -1 });
     this.notes = h("div.stack", { role: "status" });
     this.arriving = h("div", { role: "status" });
   }
@@ -138,6 +138,7 @@ class Folder {
     this.items = items;
     if (items.length === 0) fill(this.list, this.query ? this.nothingFound() : this.emptiness());
     else fill(this.list, table(items, { actions: this.actions, searching: this.query !== "", focus }), found.more ? h("p.muted.small", {}, t("more")) : null);
+    if (focus !== undefined && !items.some((item) => item.path === focus)) this.list.focus(); // nothing stands beside what is gone
   }
 
   nothingFound() {

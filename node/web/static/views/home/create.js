@@ -19,6 +19,7 @@ export function createForm({ signal }) {
   const chosen = { device: "", passphrase: "", draft: null };
   const to = (step, { focus = true, error = null } = {}) => {
     const entry = (number) => h("li", { "aria-current": number === step ? "step" : null }, t(`step${number}`));
+    shown.toggleAttribute("data-unfinished", step > 1);
     fill(steps, h("ol.steps", {}, [1, 2, 3].map(entry)));
     const form = [choosePassphrase, showWords, checkWords][step - 1](chosen, to, signal);
     fill(shown, error && h("div", { role: "alert" }, problem(error)), form);

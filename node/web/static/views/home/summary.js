@@ -2,11 +2,13 @@
 
 import { get } from "../../parts/api.js";
 import { chooseButtons } from "../../parts/choose.js";
+import { copy } from "../../parts/copy.js";
 import { fill, h } from "../../parts/dom.js";
 import { changed, isGoing, transfers, underWay } from "../../parts/following.js";
 import { bar, count, size } from "../../parts/format.js";
 import { teller } from "../../parts/i18n.js";
 import { icon } from "../../parts/icons.js";
+import { node } from "../../parts/live.js";
 import { problem } from "../../parts/problem.js";
 import texts from "../../text/home.js";
 
@@ -31,7 +33,7 @@ export function summary({ signal, go, given }) {
     h("div.stack", {}, h("h1", {}, t("hello")), h("p.lead", {}, t("helloWhat"))),
     h("section.card.drop.invitation", {}, icon("upload", 40), h("div", {}, h("h2", {}, t("dropTitle")), h("p.muted", {}, t("dropMore"))), h("div.row", {}, chooseButtons(given, true))),
     facts,
-    h("div.grid", {}, h("section.card.stack", { "aria-live": "polite" }, h("div.spread", {}, h("h2", {}, t("transfersTitle")), h("a.small", { href: "#/transfers" }, t("allTransfers"))), going), opener(go)),
+    h("div.grid", {}, h("section.card.stack", { "aria-live": "polite" }, h("div.spread", {}, h("h2", {}, t("transfersTitle")), h("a.small", { href: "#/transfers" }, t("allTransfers"))), going), h("div.stack", {}, opener(go), ownKey())),
   ];
 }
 
@@ -102,6 +104,13 @@ function moving() {
     return h("li.stack.tight", {}, h("div.spread", {}, h("span.clip", {}, one.name), h("span.small.muted.number", {}, one.total_bytes === null ? "" : t("ofBytes", { done: size(done), total: size(one.total_bytes) }))),
       bar(one.name, [[one.state === "receiving" ? "part" : "done", share]]));
   }));
+}
+
+/** Others seal links to it. */
+function ownKey() {
+  const { key } = node.account;
+  return h("section.card.stack", {}, h("h2", {}, t("keyTitle")), h("p.muted", {}, t("keyWhat")), h("code.mono", {}, key),
+    h("div", {}, h("button.button.small", { type: "button", onclick: () => copy(key, t("keyCopied")) }, icon("copy", 18), t("copy"))));
 }
 
 function opener(go) {

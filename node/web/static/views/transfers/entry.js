@@ -92,11 +92,11 @@ export class Entry {
   }
 
   figures(one) {
-    const going = one.state === "running" ? pace(one) : null;
+    const going = one.state === "running" || (one.state === "receiving" && !this.stalled(one)) ? pace(one) : null;
     const facts = [];
     if (one.kind === "upload" && one.chunks > 0) facts.push(t("chunks", { placed: count(one.placed_chunks), chunks: count(one.chunks) }));
     if (going) facts.push(speed(going.rate));
-    if (going?.left !== undefined && going?.left !== null) facts.push(t("left", { time: duration(going.left) }));
+    if (going?.left !== undefined && going?.left !== null) facts.push(t(one.state === "receiving" ? "leftToHand" : "left", { time: duration(going.left) }));
     if (one.finished && one.state === "done") facts.push(moment(one.finished));
     return facts.join(" · ");
   }
