@@ -7,6 +7,11 @@ from tests.browser.islands import Islands
 from tests.browser.ownpage import PASSPHRASE, Somebody, page_of, press, serious
 
 AT_HOME = "Everything in one place"
+FOUR_MORE_DRAFTS = """async () => {
+  const { post } = await import("/parts/api.js");
+  for (let made = 0; made < 4; made += 1) await post("/v1/account/words");
+}"""
+"""After these a node has forgotten the words that it showed before."""
 
 
 def give_passphrase(page: Page, again: str = PASSPHRASE) -> None:
@@ -15,6 +20,7 @@ def give_passphrase(page: Page, again: str = PASSPHRASE) -> None:
 
 
 def test_an_account_is_made(chromium: Browser, islands: Islands) -> None:
+    """Words that the node has forgotten are no account's; a drive goes from the screen when another tab locks it."""
     with page_of(chromium, islands.start()) as page:
         page.get_by_label("Name of this device").fill("Ada's laptop")
         give_passphrase(page, again="something else")
@@ -25,9 +31,22 @@ def test_an_account_is_made(chromium: Browser, islands: Islands) -> None:
         give_passphrase(page)
         press(page, "Continue")
         expect(page.locator(".words li")).to_have_count(24)
-        words = [item.inner_text() for item in page.locator(".words li span:last-child").all()]
         press(page, "I have written them down")
         expect(page.locator(".words")).to_have_count(0)
+        press(page, "Français")
+        expect(page.get_by_role("dialog")).to_contain_text("begins anew in another language")
+        page.keyboard.press("Escape")
+        page.evaluate(FOUR_MORE_DRAFTS)
+        for field in page.locator(".places input").all():
+            field.fill("zebra")
+        press(page, "Create the account")
+        expect(page.get_by_role("alert").first).to_contain_text("not known here any more")
+        expect(page.get_by_label("Name of this device")).to_have_value("Ada's laptop")
+        give_passphrase(page)
+        press(page, "Continue")
+        expect(page.locator(".words li")).to_have_count(24)
+        words = [item.inner_text() for item in page.locator(".words li span:last-child").all()]
+        press(page, "I have written them down")
         asked = page.locator(".places input").all()
         for field in asked:
             field.fill("zebra")
@@ -37,7 +56,13 @@ def test_an_account_is_made(chromium: Browser, islands: Islands) -> None:
             field.fill(words[int(field.get_attribute("name") or 0) - 1])
         press(page, "Create the account")
         expect(page.get_by_role("heading", name=AT_HOME)).to_be_visible(timeout=20_000)
-        press(page, "Lock")
+        page.get_by_role("link", name="Drive").first.click()
+        expect(page.get_by_role("heading", name="Your drive is empty")).to_be_visible()
+        other = page.context.new_page()
+        other.goto(page.url)
+        press(other, "Lock")
+        expect(page.get_by_role("heading", name="Your drive is locked")).to_be_visible()
+        page.get_by_role("link", name="Unlock").first.click()
         page.get_by_label("Passphrase").fill("not the passphrase")
         press(page, "Unlock")
         expect(page.locator("form .notice.bad")).to_contain_text("passphrase")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.ownpage import Somebody, drop, finished, page_of, press, row, upload
 
@@ -19,6 +19,10 @@ def test_an_upload(chromium: Browser, ada: Somebody, tmp_path: Path) -> None:
         done.get_by_role("link", name="Show in the drive").click()
         expect(row(page, "film.bin")).to_contain_text("15.4 MB")
         expect(row(page, "film.bin").locator(".health .badge.good")).to_be_visible(timeout=15_000)
+        not_counted = {"items": {}, "waiting": ["00"]}
+        page.route("**/v1/drive/health*", lambda route: route.fulfill(json=not_counted))
+        page.get_by_role("link", name="Home").first.click()
+        expect(page.get_by_text("1 not counted yet")).to_be_visible()  # and not: all whole
 
 
 def test_a_folder(chromium: Browser, ada: Somebody, tmp_path: Path) -> None:
@@ -73,11 +77,23 @@ def test_by_keyboard(chromium: Browser, ada: Somebody) -> None:
         page.get_by_role("dialog").get_by_role("button", name="Letters").press("Enter")
         page.get_by_role("button", name="Move to Letters").press("Enter")
         expect(row(page, "first.txt")).to_have_count(0)
+        expect(page.locator("tbody tr:focus")).to_have_count(1)  # the one beside it
         page.get_by_role("searchbox").fill("FIRST")
         row(page, "first.txt").press("Delete")
         expect(page.get_by_role("dialog")).to_contain_text("that copy stays")
         page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
         expect(page.get_by_text("Nothing is called")).to_be_visible(timeout=15_000)
+        assert page.evaluate("document.activeElement !== document.body")
+        drop_elsewhere(page, ada.url)
+
+
+def drop_elsewhere(page: Page, url: str) -> None:
+    """What falls on a view that has no place for it goes to the top of the drive, and the page stays."""
+    page.goto(f"{url}/#/network")
+    expect(page.get_by_role("heading", name="Network")).to_be_visible()
+    drop(page, "flotsam.txt", "washed ashore")
+    expect(page.get_by_text("1 thing is on its way")).to_be_visible()
+    finished(page, "flotsam.txt")
 
 
 def test_sharing(chromium: Browser, ada: Somebody) -> None:

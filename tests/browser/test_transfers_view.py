@@ -28,6 +28,12 @@ def test_loaded_anew(chromium: Browser, ada: Somebody, tmp_path: Path) -> None:
         page.get_by_role("link", name="Transfers").first.click()
         shown = transfer(page, "long.bin")
         expect(shown.get_by_text("The page tries again in")).to_be_visible(timeout=15_000)
+        expect(shown.get_by_text("Interrupted")).to_be_visible()
+        second = page.context.new_page()
+        second.goto(page.url)
+        expect(transfer(second, "long.bin").get_by_text("Another tab hands it over")).to_be_visible()
+        expect(second.get_by_role("button", name="Choose again")).to_have_count(0)
+        second.close()
         page.on("dialog", lambda dialog: dialog.accept())  # the browser asks before files are left behind
         page.unroute_all()
         page.reload()
@@ -45,6 +51,29 @@ def test_loaded_anew(chromium: Browser, ada: Somebody, tmp_path: Path) -> None:
         expect(shown.get_by_text("Done", exact=True)).to_be_visible(timeout=30_000)
 
 
+def test_a_folder_of_one_file_deep_in_it(chromium: Browser, ada: Somebody, tmp_path: Path) -> None:
+    """After a reload it is the folder that is asked for, and that goes on."""
+    (tmp_path / "Chest" / "deep").mkdir(parents=True)
+    (tmp_path / "Chest" / "deep" / "coin").write_bytes(b"one of eight")
+    with page_of(chromium, ada, "drive") as page:
+        page.route("**/v1/uploads/*/files/*", lambda route: route.abort())
+        press(page, "Add")
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("menuitem", name="Upload a folder").click()
+        chooser.value.set_files(tmp_path / "Chest")
+        page.get_by_role("link", name="Transfers").first.click()
+        shown = transfer(page, "Chest")
+        expect(shown.get_by_text("Interrupted")).to_be_visible(timeout=15_000)
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.unroute_all()
+        page.reload()
+        expect(shown.get_by_text("Choose the folder Chest again")).to_be_visible()
+        with page.expect_file_chooser() as chooser:
+            press(page, "Choose again")
+        chooser.value.set_files(tmp_path / "Chest")
+        expect(shown.get_by_text("Done", exact=True)).to_be_visible(timeout=30_000)
+
+
 def test_the_node_was_gone(chromium: Browser, islands: Islands) -> None:
     """The page says so, and shows by itself what there is once the node is back."""
     own = islands.start()
@@ -56,3 +85,4 @@ def test_the_node_was_gone(chromium: Browser, islands: Islands) -> None:
         assert again.url == own.url
         expect(page.get_by_text("The node does not answer")).to_be_hidden(timeout=15_000)
         expect(page.get_by_role("heading", name="Nothing is on its way")).to_be_visible()
+        expect(page.get_by_text("Once your node has all of a file, it goes on")).to_be_visible()

@@ -1,13 +1,15 @@
 // The page begins here: the address bar says which view is shown. What stands behind # never leaves the browser.
 
 import { post } from "./parts/api.js";
+import { takeDrops } from "./parts/choose.js";
 import { fill, h } from "./parts/dom.js";
 import { teller } from "./parts/i18n.js";
 import { begin, node, on } from "./parts/live.js";
 import { problem } from "./parts/problem.js";
 import { shell } from "./parts/shell.js";
 import { following, underWay } from "./parts/following.js";
-import { begin as sendUploads } from "./parts/uploads.js";
+import { failed, toast } from "./parts/toast.js";
+import { begin as sendUploads, publish } from "./parts/uploads.js";
 import texts from "./text/shell.js";
 
 const t = teller(texts);
@@ -55,6 +57,9 @@ function decoded(text) {
   }
 }
 
+/** Where a view belongs in the frame. */
+const placeOf = (name) => (name === "view" ? "drive" : name);
+
 /** Go to an address of the page, such as "#/drive/Photos". */
 function go(hash) {
   if (location.hash === hash) route();
@@ -74,7 +79,7 @@ async function route(event) {
   showing = controller;
   const { signal } = controller;
   const { name, rest, link, ticket } = wanted();
-  shown = name === "view" ? "drive" : name;
+  shown = placeOf(name);
   frame();
   document.title = `${t(shown)} · Archipel`;
   const main = document.querySelector("#main");
@@ -101,11 +106,37 @@ function frame() {
   shell({ view: shown, underWay: underWay(), again: route });
 }
 
+/** Whose page it is may turn out late, when the node did not answer at first. */
+let gateway = false;
+
+function change() {
+  if (!gateway && node.state === "gateway") {
+    gateway = true;
+    route();
+  } else frame();
+}
+
+/** What falls where a view does not take it goes to the top of the drive. */
+async function fallen(gifts) {
+  try {
+    if (node.account?.unlocked !== true) throw new Error(t("dropLocked"));
+    await publish(gifts);
+    toast(t("dropped", { count: gifts.length }));
+  } catch (error) {
+    failed(error);
+  }
+}
+
 const forever = new AbortController().signal;
+shown = placeOf(wanted().name);
+frame();
+fill(document.querySelector("#main"), h("p.view.row.muted", { role: "status" }, h("span.spinner"), t("asking")));
 await begin();
+gateway = node.state === "gateway";
 addEventListener("hashchange", route);
-on("change", forever, frame);
-if (node.state !== "gateway") {
+on("change", forever, change);
+takeDrops(forever, fallen, failed, () => !gateway);
+if (!gateway) {
   following(forever, frame);
   sendUploads(forever);
 }

@@ -17,6 +17,8 @@ const SILENT_MS = 30000; // the node sends a comment every 10 seconds
 const AGAIN_MS = 1000;
 
 let token = null;
+let version = null; // of the software when this page was opened
+let other = false;
 let asking = null;
 
 async function session() {
@@ -25,12 +27,18 @@ async function session() {
     .then((answer) => answer.json())
     .finally(() => { asking = null; });
   try {
-    token = (await asking).token;
+    const given = await asking;
+    token = given.token;
+    version ??= given.version;
+    other = given.version !== version;
   } catch (error) {
     error.session = true;
     throw error;
   }
 }
+
+/** Whether the node has become another version since this page was opened: modules of both would be mixed. */
+export const isOld = () => other;
 
 async function reach(path, options) {
   try {
@@ -96,6 +104,7 @@ export async function events(signal, tell) {
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof ApiError) tell({ kind: "lost", data: error });
+      if (error.session && [404, 405].includes(error.status)) return; // a gateway: nothing will ever be told here
     }
     await new Promise((done) => setTimeout(done, AGAIN_MS));
   }

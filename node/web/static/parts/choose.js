@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { teller } from "./i18n.js";
+import { toast } from "./toast.js";
 import texts from "../text/shell.js";
 
 const t = teller(texts);
@@ -14,33 +15,57 @@ const MAX_FILES = 100000;
  *   file's path is its name
  */
 
-/** The whole window takes what is dropped, until the signal; `act` is given Gifts. */
-export function takeDrops(signal, act, failed) {
-  let depth = 0;
-  let veil = null;
-  const carries = (event) => event.dataTransfer?.types.includes("Files");
-  const lift = () => {
-    depth = 0;
-    veil?.remove();
-    veil = null;
-  };
-  const listen = (kind, handle) => addEventListener(kind, (event) => {
-    if (!carries(event)) return;
+/** Who takes what is dropped: the last one. */
+const takers = [];
+let listening = false;
+let depth = 0;
+let veil = null;
+
+/**
+ * The whole window takes what is dropped, until the signal; before those that were there before.
+ * @param {AbortSignal} signal
+ * @param {(gifts: Gift[]) => void} act
+ * @param {(error: Error) => void} failed
+ * @param {() => boolean} may whether anything is taken; what is not never replaces the page
+ */
+export function takeDrops(signal, act, failed, may = () => true) {
+  if (signal.aborted) return;
+  if (!listening) listen();
+  const taker = { act, failed, may };
+  takers.push(taker);
+  signal.addEventListener("abort", () => {
+    takers.splice(takers.indexOf(taker), 1);
+    lift();
+  }, { once: true });
+}
+
+function lift() {
+  depth = 0;
+  veil?.remove();
+  veil = null;
+}
+
+/** From the first one on: the browser would open a file that nobody takes in the place of the page. */
+function listen() {
+  listening = true;
+  const heard = (kind, handle) => addEventListener(kind, (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
-    handle(event);
-  }, { signal });
-  listen("dragenter", () => {
+    const taker = takers.at(-1);
+    if (taker?.may()) handle(event, taker);
+    else event.dataTransfer.dropEffect = "none";
+  });
+  heard("dragenter", () => {
     depth += 1;
     veil ??= document.body.appendChild(h("div.falling", { "aria-hidden": "true" },
       h("div", {}, icon("upload", 44), h("strong", {}, t("dropHere")), h("span.small", {}, t("dropWhat")))));
   });
-  listen("dragover", (event) => { event.dataTransfer.dropEffect = "copy"; });
-  listen("dragleave", () => { depth -= 1; if (depth <= 0) lift(); });
-  listen("drop", (event) => {
+  heard("dragover", (event) => { event.dataTransfer.dropEffect = "copy"; });
+  heard("dragleave", () => { depth -= 1; if (depth <= 0) lift(); });
+  heard("drop", (event, { act, failed }) => {
     lift();
     dropped(event.dataTransfer).then(act, failed);
   });
-  signal.addEventListener("abort", lift, { once: true });
 }
 
 /** The entries have to be asked for at once: the browser forgets them after the event. */
@@ -51,21 +76,27 @@ function dropped(data) {
 
 async function gift(entry) {
   if (entry.isFile) return single(await fileOf(entry));
-  const files = [];
-  await walk(entry, "", files);
+  const [files, empty] = [[], []];
+  await walk(entry, "", files, empty);
+  if (files.length && empty.length) toast(t("emptyFolders", { count: empty.length, name: entry.name, first: empty[0] }));
   return { name: entry.name, folder: true, files };
 }
 
 const fileOf = (entry) => new Promise((done, failed) => entry.file(done, failed));
 
-async function walk(folder, before, files) {
+/** Takes what lies in a folder into `files`; those that nothing lies in, which a deposit has no place for, into `empty`. */
+async function walk(folder, before, files, empty) {
   const reader = folder.createReader();
-  for (;;) {
+  for (let found = 0; ;) {
     const some = await new Promise((done, failed) => reader.readEntries(done, failed)); // at most 100 at a time
-    if (some.length === 0) return;
+    found += some.length;
+    if (some.length === 0) {
+      if (found === 0) empty.push(before.slice(0, -1));
+      return;
+    }
     for (const entry of some) {
       if (files.length >= MAX_FILES) throw new Error(t("tooMany", { most: MAX_FILES }));
-      if (entry.isDirectory) await walk(entry, `${before}${entry.name}/`, files);
+      if (entry.isDirectory) await walk(entry, `${before}${entry.name}/`, files, empty);
       else files.push({ path: before + entry.name, file: await fileOf(entry) });
     }
   }

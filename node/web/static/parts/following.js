@@ -40,13 +40,17 @@ export function following(signal, act) {
   });
 }
 
+/** Whether the node has told all of them since the page was opened; else the error that it told instead, or null. */
+export const reading = { done: false, error: null };
+
 async function reload() {
   try {
     const found = (await get("/v1/transfers")).transfers;
+    Object.assign(reading, { done: true, error: null });
     for (const id of [...known.keys()]) if (!found.some((one) => one.id === id)) forget(id);
     found.forEach(keep);
-  } catch {
-    return; // the frame says that the node does not answer
+  } catch (error) {
+    reading.error = error;
   }
   tell();
 }
@@ -65,23 +69,28 @@ function forget(id) {
 }
 
 function keep(one) {
+  const before = known.get(one.id);
   known.set(one.id, one);
-  if (one.state !== "running") {
-    samples.delete(one.id);
-    return;
-  }
+  if (before?.state !== one.state) samples.delete(one.id); // they were of something else
+  const bytes = counted(one);
+  if (bytes === null) return;
   const now = performance.now() / 1000;
-  const kept = (samples.get(one.id) ?? []).filter(([at]) => now - at <= WINDOW_SECONDS);
-  kept.push([now, one.confirmed_bytes]);
+  const kept = recent(one, now);
+  kept.push([now, bytes]);
   samples.set(one.id, kept);
 }
 
+/** What tells how fast it goes: bytes that the node has, then those that others have confirmed. */
+const counted = (one) => ({ receiving: one.received_bytes, running: one.confirmed_bytes })[one.state] ?? null;
+
+const recent = (one, now) => (samples.get(one.id) ?? []).filter(([at]) => now - at <= WINDOW_SECONDS);
+
 /**
- * How fast a transfer goes, of what was confirmed in the last 10 seconds.
- * @returns {{rate: number, left: number|null}|null} bytes per second and seconds left; null: not known
+ * How fast a transfer goes, of what was received or confirmed in the last 10 seconds.
+ * @returns {{rate: number, left: number|null}|null} bytes per second and seconds left of this stage; null: not known
  */
 export function pace(one, now = performance.now() / 1000) {
-  const kept = (samples.get(one.id) ?? []).filter(([at]) => now - at <= WINDOW_SECONDS);
+  const kept = recent(one, now);
   if (kept.length < 2) return null;
   const [[from, before], [, after]] = [kept[0], kept[kept.length - 1]];
   if (now - from < MIN_SECONDS) return null;

@@ -9,9 +9,11 @@ import { events, get } from "./api.js";
 export const node = { state: "starting", error: null, account: null };
 
 const told = new EventTarget();
-const HIDDEN_MS = 60000;
+const HIDDEN_MS = 3000;
 const HEALTH_MS = 5000;
 const LONGEST_MS = 2 ** 31 - 2000; // of a timer
+
+const others = new BroadcastChannel("archipel.account"); // the other pages of this browser
 
 let locking = null; // the account locks itself when its time is over
 
@@ -33,6 +35,7 @@ function become(changes) {
 /** Take over what a call answered about the account. */
 export function accountIs(account) {
   become({ account });
+  others.postMessage(null);
 }
 
 /** Find out what became of the account elsewhere: in another page, or on the command line. */
@@ -61,6 +64,7 @@ export async function begin() {
 
 /** Listen to the node from now on, as long as somebody looks: a browser has but six connections for all its pages of one node. */
 function listen() {
+  others.onmessage = refresh;
   let listening = new AbortController();
   let hiding = null;
   events(listening.signal, heard);
@@ -97,6 +101,6 @@ async function opened() {
 }
 
 function lost(error) {
-  const state = error.session && error.status === 403 ? "refused" : "lost";
+  const state = !error.session ? "lost" : { 403: "refused", 404: "gateway", 405: "gateway" }[error.status] ?? "lost";
   if (node.state !== state || node.error?.message !== error.message) become({ state, error });
 }

@@ -1,6 +1,7 @@
 // The frame around every view: where one can go, whose account it is, and what is wrong with the node.
 
-import { post } from "./api.js";
+import { isOld, post } from "./api.js";
+import { ask } from "./dialog.js";
 import { fill, h } from "./dom.js";
 import { moment } from "./format.js";
 import { icon, mark } from "./icons.js";
@@ -81,9 +82,18 @@ async function lock() {
 
 function languages(again) {
   const press = (tag) => h("button", { type: "button", lang: tag, "data-focus": tag, "aria-pressed": String(tag === language()), "aria-label": NAMES[tag],
-    onclick: () => { choose(tag); again(); } }, tag.toUpperCase());
+    onclick: async () => {
+      if (tag === language() || (isUnfinished() && !(await sure(tag)))) return;
+      choose(tag);
+      again();
+    } }, tag.toUpperCase());
   return h("div.languages", { role: "group", "aria-label": t("language") }, LANGUAGES.map(press));
 }
+
+/** What somebody is in the middle of, and would lose: a view that is shown in another language begins anew. */
+const isUnfinished = () => document.querySelector("[data-unfinished]") !== null;
+
+const sure = (tag) => ask(NAMES[tag], { body: [h("p", {}, t("unfinished"))], label: t("switch"), submit: async () => true });
 
 /** What is wrong, or has to be known, stands above every view. */
 function notices() {
@@ -91,6 +101,7 @@ function notices() {
   if (node.state === "lost") shown.push(notice("bad", "warning", t("lost"), node.error.status === 0 ? t("lostHint") : sentence(node.error.message)));
   if (node.state === "refused") shown.push(notice("bad", "lock", t("refused"), sentence(node.error.message)));
   if (node.state === "gateway") shown.push(notice("", "globe", t("gateway"), t("gatewayHint")));
+  if (isOld()) shown.push(notice("warn", "renew", t("old"), h("button.button.small", { type: "button", onclick: () => location.reload() }, t("reload"))));
   if (!isSecureContext) shown.push(notice("warn", "warning", t("insecure"), t("insecureHint")));
   const place = document.querySelector("#notices");
   place.setAttribute("role", "status");

@@ -2,7 +2,12 @@
 
 import { get, post, request } from "./api.js";
 import { on } from "./live.js";
-import { took, transfer } from "./following.js";
+import { took, transfer, transfers } from "./following.js";
+import { teller } from "./i18n.js";
+import { elsewhere, letGo, look, nobodys, take } from "./inhand.js";
+import texts from "../text/shell.js";
+
+const t = teller(texts);
 
 const SLICE_BYTES = 8 * 1024 * 1024;
 const LANES = 2; // uploads that are sent at a time; further ones wait
@@ -10,6 +15,8 @@ const FIRST_MS = 1000;
 const LONGEST_MS = 30000;
 const FATAL = new Set([400, 401, 403, 404, 413, 507]);
 
+/** id -> whether a folder is to be chosen again */
+const folders = new Map();
 /** id -> {files: File[], trouble: null|{error, again: ms since 1970|null}, stop: AbortController|null, wake: Function|null} */
 const held = new Map();
 const waiting = [];
@@ -21,8 +28,27 @@ export const uploadsChanged = (signal, act) => told.addEventListener("changed", 
 
 const tell = () => told.dispatchEvent(new Event("changed"));
 
-/** Whether this page has the files of an upload, so that it can go on. */
-export const has = (id) => held.has(id);
+/** Whether another page of this browser has them. */
+export const isElsewhere = (id) => !held.has(id) && elsewhere(id);
+
+/** Whether no page of this browser has them, so that they have to be chosen again. */
+export const isStalled = (id) => !held.has(id) && nobodys(id);
+
+/** Whether what has to be chosen again is a folder. */
+export const isFolder = (id) => folders.get(id) ?? transfer(id)?.files > 1;
+
+/** Find out who has the files of uploads that this page has not. */
+export async function lookAround() {
+  const ids = transfers().filter(({ id, state }) => state === "receiving" && !held.has(id)).map(({ id }) => id);
+  let changed = await look(ids);
+  for (const id of ids) {
+    if (folders.has(id) || transfer(id)?.files !== 1 || !isStalled(id)) continue;
+    const { files: [file] } = await get(`/v1/uploads/${id}`);
+    folders.set(id, file !== undefined && file.path !== transfer(id)?.name);
+    changed = true;
+  }
+  if (changed) tell();
+}
 
 /** What hinders an upload: {error, again}; null: nothing. */
 export const trouble = (id) => held.get(id)?.trouble ?? null;
@@ -40,6 +66,7 @@ export async function publish(gifts, folder = "") {
   for (const { name, files } of gifts) {
     const listed = files.map(({ path, file }) => ({ path, size: file.size, mtime: file.lastModified / 1000 }));
     const one = await post("/v1/uploads", { name, folder, files: listed });
+    await take(one.id);
     took(one);
     hold(one.id, files.map(({ file }) => file));
     begun.push(one);
@@ -52,17 +79,22 @@ export async function publish(gifts, folder = "") {
  * @param {string} id
  * @param {Gift[]} gifts what was chosen again
  * @returns {Promise<string[]>} paths that are missing or not the same; empty: it goes on
+ * @throws {Error} another page of this browser has them
  */
 export async function goOn(id, gifts) {
   const { files } = await get(`/v1/uploads/${id}`);
-  const chosen = new Map(gifts.flatMap((gift) => gift.files.map(({ path, file }) => [path, file])));
+  const given = gifts.flatMap((gift) => gift.files);
+  const chosen = new Map(given.map(({ path, file }) => [path, file]));
+  if (files.length === 1 && given.length === 1) chosen.set(files[0].path, given[0].file); // wherever it lies
   const right = ({ path, size, mtime_ms }) => {
     const file = chosen.get(path);
     return file !== undefined && file.size === size && file.lastModified === mtime_ms;
   };
   const wrong = files.filter((file) => file.received < file.size && !right(file)).map((file) => file.path);
-  if (wrong.length === 0) hold(id, files.map(({ path }) => chosen.get(path)));
-  return wrong;
+  if (wrong.length) return wrong;
+  if (!(await take(id))) throw new Error(t("anotherPage"));
+  hold(id, files.map(({ path }) => chosen.get(path)));
+  return [];
 }
 
 /** Send an upload's files, now or when there is a lane. */
@@ -98,7 +130,7 @@ async function run(id) {
     const before = transfer(id)?.received_bytes ?? 0;
     try {
       await send(id, one, signal);
-      held.delete(id);
+      forget(id);
       break;
     } catch (error) {
       if (signal.aborted) break;
@@ -178,8 +210,14 @@ export function begin(signal) {
 
 function drop(id) {
   held.get(id)?.stop?.abort();
-  held.delete(id);
+  forget(id);
   tell();
+}
+
+function forget(id) {
+  held.delete(id);
+  folders.delete(id);
+  letGo(id);
 }
 
 /** Try again at once. */

@@ -31,9 +31,10 @@ export default {
     dropTitle: "Drop files or folders here", dropMore: "or anywhere in the window",
     begun: "{name} is on its way", begunMany: "{count} thing is on its way|{count} things are on their way",
     space: "In your drive", deposits: "Deposits", health: "Health", goingOn: "Under way", expiring: "Leases that end within 30 days",
-    healthy: "All whole", looking: "looking …", unwell: "{count} needs a look|{count} need a look", unknown: "{count} not counted yet|{count} not counted yet", atLeast: "at least ", noDeposits: "nothing yet",
+    healthy: "All whole", looking: "looking …", unwell: "{count} needs a look|{count} need a look", unknown: "{count} not counted yet|{count} not counted yet", healthySome: "{count} whole, others not looked at|{count} whole, others not looked at", atLeast: "at least ", noDeposits: "nothing yet",
     linkTitle: "Open a link", linkField: "A link that somebody gave you", open: "Open", linkHelp: "It stays in this browser: no server sees it.",
     transfersTitle: "Transfers", allTransfers: "All transfers", toDrive: "Go to your drive", nothingGoing: "Nothing is under way.",
+    keyTitle: "Your account’s key", keyWhat: "Give it to whoever shares with you: a link that is sealed to it opens for you alone. It opens nothing by itself.", keyCopied: "The key is copied",
     ofBytes: "{done} of {total}",
   },
   fr: {
@@ -68,9 +69,10 @@ export default {
     dropTitle: "Déposez fichiers ou dossiers ici", dropMore: "ou n’importe où dans la fenêtre",
     begun: "{name} est en route", begunMany: "{count} chose est en route|{count} choses sont en route",
     space: "Dans vos fichiers", deposits: "Dépôts", health: "Santé", goingOn: "En cours", expiring: "Baux qui finissent sous 30 jours",
-    healthy: "Tout est entier", looking: "vérification…", unwell: "{count} à regarder|{count} à regarder", unknown: "{count} pas encore vérifié|{count} pas encore vérifiés", atLeast: "au moins ", noDeposits: "rien encore",
+    healthy: "Tout est entier", looking: "vérification…", unwell: "{count} à regarder|{count} à regarder", unknown: "{count} pas encore vérifié|{count} pas encore vérifiés", healthySome: "{count} entier, d’autres non vérifiés|{count} entiers, d’autres non vérifiés", atLeast: "au moins ", noDeposits: "rien encore",
     linkTitle: "Ouvrir un lien", linkField: "Un lien qu’on vous a donné", open: "Ouvrir", linkHelp: "Il reste dans ce navigateur : aucun serveur ne le voit.",
     transfersTitle: "Transferts", allTransfers: "Tous les transferts", toDrive: "Aller à vos fichiers", nothingGoing: "Rien n’est en cours.",
+    keyTitle: "La clé de votre compte", keyWhat: "Donnez-la à qui partage avec vous : un lien scellé pour elle ne s’ouvre que pour vous. Elle n’ouvre rien par elle-même.", keyCopied: "La clé est copiée",
     ofBytes: "{done} sur {total}",
   },
 };

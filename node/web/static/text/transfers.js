@@ -1,10 +1,10 @@
 export default {
   en: {
-    title: "Transfers", over: "Finished", none: "Nothing is on its way", noneWhat: "Uploads and downloads show here, each with what the network has really confirmed. They go on when this page is closed, and after the node was restarted.",
+    title: "Transfers", over: "Finished", moreCards: "and {count} more|and {count} more", reading: "Asking the node …", none: "Nothing is on its way", noneWhat: "Uploads and downloads show here, each with what the network has really confirmed. Once your node has all of a file, it goes on when this page is closed, and after the node was restarted.",
     toDrive: "Go to your drive", toHome: "Begin", clear: "Clear finished", drive: "your drive", into: "Upload into {folder}", to: "Download to {to}",
-    "state-receiving": "Handing over", "state-stalled": "Needs the files", "state-waiting": "Waiting", "waits-turn": "Waits for its turn", "waits-network": "Waits for the network", "waits-account": "Waits for the account to be unlocked", "state-running": "Under way", "state-paused": "Paused", "state-done": "Done", "state-failed": "Failed", "state-cancelled": "Cancelled",
+    "state-receiving": "Handing over", "state-stalled": "Needs the files", "state-elsewhere": "Another tab hands it over", "state-trouble": "Interrupted", "state-waiting": "Waiting", "waits-turn": "Waits for its turn", "waits-network": "Waits for the network", "waits-account": "Waits for the account to be unlocked", "state-running": "Under way", "state-paused": "Paused", "state-done": "Done", "state-failed": "Failed", "state-cancelled": "Cancelled",
     received: "Received by the node", sealed: "Sealed", confirmed: "Confirmed by holders", fetched: "Fetched and verified",
-    of: "{done} of {total}", chunks: "{placed} of {chunks} chunks placed", left: "{time} left",
+    of: "{done} of {total}", chunks: "{placed} of {chunks} chunks placed", left: "{time} left", leftToHand: "{time} left until the node has it",
     holders: "On the disks of {count} node.|On the disks of {count} nodes.", holdersIn: "On the disk of {count} node, in claimed countries: {countries}.|On the disks of {count} nodes, in claimed countries: {countries}.",
     againIn: "The page tries again in {time}.", stalledOne: "This page was loaded anew and no longer has the file. Choose {name} again: it goes on from what the node has.", stalledMany: "This page was loaded anew and no longer has the files. Choose the folder {name} again: it goes on from what the node has.",
     chooseAgain: "Choose again", tryAgain: "Try now", pause: "Pause", resume: "Resume", cancel: "Cancel", forget: "Remove from the list", show: "Show in the drive",
@@ -12,11 +12,11 @@ export default {
     "said-done": "{name} is done", "said-failed": "{name} failed", "said-paused": "{name} is paused", "said-running": "{name} is under way",
   },
   fr: {
-    title: "Transferts", over: "Terminés", none: "Rien n’est en route", noneWhat: "Envois et téléchargements apparaissent ici, chacun avec ce que le réseau a vraiment confirmé. Ils continuent quand cette page est fermée, et après un redémarrage du nœud.",
+    title: "Transferts", over: "Terminés", moreCards: "et {count} autre|et {count} autres", reading: "Le nœud est interrogé…", none: "Rien n’est en route", noneWhat: "Envois et téléchargements apparaissent ici, chacun avec ce que le réseau a vraiment confirmé. Dès que votre nœud a tout d’un fichier, l’envoi continue quand cette page est fermée, et après un redémarrage du nœud.",
     toDrive: "Aller à vos fichiers", toHome: "Commencer", clear: "Effacer les terminés", drive: "vos fichiers", into: "Envoi vers {folder}", to: "Téléchargement vers {to}",
-    "state-receiving": "Remise au nœud", "state-stalled": "Fichiers requis", "state-waiting": "En attente", "waits-turn": "Attend son tour", "waits-network": "Attend le réseau", "waits-account": "Attend le déverrouillage du compte", "state-running": "En cours", "state-paused": "En pause", "state-done": "Terminé", "state-failed": "Échoué", "state-cancelled": "Annulé",
+    "state-receiving": "Remise au nœud", "state-stalled": "Fichiers requis", "state-elsewhere": "Remis par un autre onglet", "state-trouble": "Interrompu", "state-waiting": "En attente", "waits-turn": "Attend son tour", "waits-network": "Attend le réseau", "waits-account": "Attend le déverrouillage du compte", "state-running": "En cours", "state-paused": "En pause", "state-done": "Terminé", "state-failed": "Échoué", "state-cancelled": "Annulé",
     received: "Reçu par le nœud", sealed: "Scellé", confirmed: "Confirmé par les détenteurs", fetched: "Récupéré et vérifié",
-    of: "{done} sur {total}", chunks: "{placed} fragments placés sur {chunks}", left: "encore {time}",
+    of: "{done} sur {total}", chunks: "{placed} fragments placés sur {chunks}", left: "encore {time}", leftToHand: "encore {time} jusqu’à ce que le nœud l’ait",
     holders: "Sur le disque de {count} nœud.|Sur les disques de {count} nœuds.", holdersIn: "Sur le disque de {count} nœud, dans les pays déclarés : {countries}.|Sur les disques de {count} nœuds, dans les pays déclarés : {countries}.",
     againIn: "La page réessaie dans {time}.", stalledOne: "Cette page a été rechargée et n’a plus le fichier. Choisissez de nouveau {name} : l’envoi reprend à partir de ce que le nœud possède.", stalledMany: "Cette page a été rechargée et n’a plus les fichiers. Choisissez de nouveau le dossier {name} : l’envoi reprend à partir de ce que le nœud possède.",
     chooseAgain: "Choisir de nouveau", tryAgain: "Essayer maintenant", pause: "Pause", resume: "Reprendre", cancel: "Annuler", forget: "Retirer de la liste", show: "Montrer dans les fichiers",

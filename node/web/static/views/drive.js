@@ -9,6 +9,7 @@ import { icon } from "../parts/icons.js";
 import { node, on, refresh } from "../parts/live.js";
 import { menu } from "../parts/menu.js";
 import { problem } from "../parts/problem.js";
+import { repeat } from "../parts/repeat.js";
 import { style } from "../parts/style.js";
 import { failed, toast } from "../parts/toast.js";
 import { publish } from "../parts/uploads.js";
@@ -22,6 +23,7 @@ const t = teller(texts);
 const TYPED_MS = 250;
 const REFRESH_MS = 1000; // the node looks whether the network has a newer drive
 const MAX_LOOKS = 10;
+const LOCKED_MS = 15000; // how long a drive may stay on the screen after the command line has locked the account
 
 /**
  * Show the view.
@@ -37,6 +39,11 @@ export async function view(main, { signal, go, rest }) {
     on("change", signal, () => { if (node.account?.unlocked) go(address(rest)); });
     return;
   }
+  on("change", signal, () => { if (node.account && !node.account.unlocked) go(address(rest)); });
+  repeat(signal, async () => {
+    await refresh();
+    return LOCKED_MS;
+  });
   const folder = new Folder(main, rest, signal, go);
   folder.frame();
   await folder.load();
@@ -52,7 +59,7 @@ class Folder {
   constructor(main, path, signal, go) {
     Object.assign(this, { main, path, signal, go, query: "", loading: null });
     this.actions = new Actions({ signal, go, reload: (focus) => this.load(focus), path });
-    this.list = h("div", { "aria-live": "off" });
+    this.list = h("div", { "aria-live": "off", tabindex: -1 });
     this.notes = h("div.stack", { role: "status" });
     this.arriving = h("div", { role: "status" });
   }
@@ -100,7 +107,9 @@ class Folder {
       if (found.refreshing) this.soon(signal);
       await this.look(found.items, signal);
     } catch (error) {
-      if (!signal.aborted) fill(this.list, problem(error, h("div.row.again", {}, h("button.button.small", { type: "button", onclick: () => this.load() }, t("again")))));
+      if (signal.aborted) return;
+      refresh(); // it may have been locked
+      fill(this.list, problem(error, h("div.row.again", {}, h("button.button.small", { type: "button", onclick: () => this.load() }, t("again")))));
     }
   }
 
@@ -129,6 +138,7 @@ class Folder {
     this.items = items;
     if (items.length === 0) fill(this.list, this.query ? this.nothingFound() : this.emptiness());
     else fill(this.list, table(items, { actions: this.actions, searching: this.query !== "", focus }), found.more ? h("p.muted.small", {}, t("more")) : null);
+    if (focus !== undefined && !items.some((item) => item.path === focus)) this.list.focus(); // nothing stands beside what is gone
   }
 
   nothingFound() {

@@ -1,6 +1,7 @@
 // The node as its operator sees it: what it holds and does, whose chunks it keeps, its limits, and leaving.
 
 import { get } from "../parts/api.js";
+import { copy } from "../parts/copy.js";
 import { fill, h } from "../parts/dom.js";
 import { bar, count, country, duration, relative, size } from "../parts/format.js";
 import { teller } from "../parts/i18n.js";
@@ -32,16 +33,26 @@ export async function view(main, { signal }) {
   const parts = [depositors(signal), limits(signal), leaving(signal, own)];
   main.append(h("div.view.operator", {}, place.trouble, place.head, h("div.halves", {}, place.room, moving.element, place.health, place.tending),
     parts.map((part) => part.element), h("p.small", {}, h("a", { href: "/metrics", target: "_blank", rel: "noopener" }, t("metrics")))));
+  const running = h("span");
+  const shown = {};
+  /** Drawn anew when what it says has changed: what somebody has selected stays selected. */
+  const put = (name, key, make) => {
+    const told = JSON.stringify(key);
+    if (shown[name] !== told) fill(place[name], make());
+    shown[name] = told;
+  };
   const again = repeat(signal, async () => {
     try {
       const status = await get("/v1/status", { signal });
       if (signal.aborted) return STATUS_MS;
       own.id = status.node_id;
       fill(place.trouble);
-      fill(place.head, head(status));
-      fill(place.room, room(status));
-      fill(place.health, health(status.healing));
-      fill(place.tending, tending(status.tending));
+      const { full, quota, storing, why_not_storing: why, node_id: id, address, country, network, software } = status;
+      put("head", [full, quota.used_bytes > quota.limit_bytes, storing, why, id, address, country, network, software], () => head(status, running));
+      running.textContent = t("since", { time: duration(status.uptime_seconds) });
+      put("room", [quota, status.held], () => room(status));
+      put("health", status.healing, () => health(status.healing));
+      put("tending", [status.tending, Math.floor(Date.now() / 60000)], () => tending(status.tending));
       moving.show(status);
     } catch (error) {
       if (!signal.aborted) fill(place.trouble, problem(error));
@@ -55,18 +66,20 @@ export async function view(main, { signal }) {
 const facts = (...figures) => h("dl.facts", {}, figures.filter(Boolean).map(([key, value, kind]) =>
   h("div", {}, h("dt", {}, t(key)), h(kind ? `dd.${kind}` : "dd", {}, value))));
 
-function head(status) {
+function head(status, running) {
   const state = status.storing ? h("span.badge.good", {}, h("span.dot.good", {}), t("storing")) : h("span.badge.warn", {}, h("span.dot.warn", {}), t("notStoring"));
   const over = status.quota.used_bytes > status.quota.limit_bytes;
   return h("div.stack", {}, h("div.spread", {}, h("h1", {}, t("title")), h("span.row", {}, state, status.full ? h("span.badge.warn", {}, t(over ? "over" : "full")) : null)),
     h("p.lead", {}, t("lead")),
     status.why_not_storing ? h("p.notice.warn", {}, icon("warning"), h("span", {}, sentence(status.why_not_storing))) : null,
     h("dl.facts.who-is", {}, [
-      ["id", h("span.mono", {}, status.node_id)], ["address", h("span.mono", {}, status.address)],
+      ["id", [h("span.mono", {}, status.node_id), " ", copyButton("id", status.node_id)]], ["address", [h("span.mono", {}, status.address), " ", copyButton("address", status.address)]],
       ["claims", status.country ? country(status.country) : t("none")], ["network", status.network],
-      ["running", t("since", { time: duration(status.uptime_seconds) })], ["software", status.software],
+      ["running", running], ["software", status.software],
     ].map(([key, value]) => h("div", {}, h("dt", {}, t(key)), h("dd.plain", {}, value)))));
 }
+
+const copyButton = (what, text) => h("button.button.quiet.icon.small", { type: "button", "aria-label": `${t("copy")}: ${t(what)}`, title: t("copy"), onclick: () => copy(text) }, icon("copy", 16));
 
 function room({ quota, held }) {
   const whole = Math.max(1, quota.limit_bytes);
@@ -92,11 +105,11 @@ function tending(told) {
   if (told === null) return null;
   const failures = told.failed + told.failed_names + told.failed_drive + told.failed_rounds;
   const rounds = [told.last_round ? t("lastRound", { when: relative(told.last_round) }) : t("noRound"),
-    told.next_round && !told.locked ? t("nextRound", { when: relative(told.next_round) }) : null].filter(Boolean).join(" · ");
+    told.next_round && !told.locked ? t(told.last_round ? "nextRound" : "firstRound", { when: relative(told.next_round) }) : null].filter(Boolean).join(" · ");
   return h("section.card.stack", {}, h("h2", {}, t("tending")),
     told.locked ? h("p.notice.warn", {}, icon("lock"), h("span", {}, t("tendLocked"))) : null,
-    facts(["deposits", count(told.deposits)], ["weak", count(told.weak)], ["beyond", count(told.lost_segments)], ["names", count(told.names)],
-      ["restored", count(told.restored_chunks)], ["renewed", count(told.renewed_segments)], ["tendFailures", count(failures)]),
+    facts(...[["deposits", told.deposits], ["weak", told.weak], ["beyond", told.lost_segments], ["names", told.names],
+      ["restored", told.restored_chunks], ["renewed", told.renewed_segments], ["tendFailures", failures]].map(([key, value]) => [key, told.last_round || value ? count(value) : "–"])),
     h("p.muted.small", {}, rounds),
     told.refusals.slice(0, 3).map((refusal) => h("p.small", {}, icon("warning", 16), ` ${refusal.nodes} × ${refusal.code}: ${refusal.reason}`)));
 }

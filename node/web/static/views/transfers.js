@@ -2,20 +2,23 @@
 
 import { worksOfThisPage } from "../link/underway.js";
 import { post } from "../parts/api.js";
-import { choose, takeDrops } from "../parts/choose.js";
+import { choose } from "../parts/choose.js";
 import { dialog } from "../parts/dialog.js";
 import { fill, h } from "../parts/dom.js";
-import { changed, isGoing, took, transfers } from "../parts/following.js";
+import { changed, isGoing, reading, took, transfers } from "../parts/following.js";
 import { teller } from "../parts/i18n.js";
 import { icon } from "../parts/icons.js";
 import { node, on } from "../parts/live.js";
+import { problem } from "../parts/problem.js";
+import { repeat } from "../parts/repeat.js";
 import { style } from "../parts/style.js";
 import { failed, toast } from "../parts/toast.js";
-import { goOn, publish, tryAgain, uploadsChanged } from "../parts/uploads.js";
+import { goOn, isFolder, lookAround, tryAgain, uploadsChanged } from "../parts/uploads.js";
 import texts from "../text/transfers.js";
 import { Entry } from "./transfers/entry.js";
 
 const t = teller(texts);
+const MOST_CARDS = 50; // of each kind
 const TICK_MS = 1000; // speeds and waits change without events
 
 /**
@@ -36,9 +39,11 @@ export async function view(main, { signal }) {
   uploadsChanged(signal, show);
   on("change", signal, show);
   on("transfer", signal, announcer(said));
-  const timer = setInterval(show, TICK_MS);
-  signal.addEventListener("abort", () => clearInterval(timer), { once: true });
-  takeDrops(signal, (gifts) => publish(gifts).catch(failed), failed);
+  repeat(signal, async () => {
+    await lookAround().catch(() => null); // the frame says that the node does not answer; it is done again
+    show();
+    return TICK_MS;
+  });
   show();
 }
 
@@ -51,8 +56,9 @@ function render(list, clear, entries, acts) {
     if (!entries.has(one.id)) entries.set(one.id, new Entry(acts));
     return entries.get(one.id).show(one);
   };
-  const wanted = [...going.map(card), ...(over.length ? [heading(list)] : []), ...over.map(card)];
-  if (all.length === 0) wanted.push(list.querySelector(".empty") ?? empty());
+  const some = (ones, kind) => [...ones.slice(0, MOST_CARDS).map(card), ...(ones.length > MOST_CARDS ? [others(list, kind, ones.length - MOST_CARDS)] : [])];
+  const wanted = [...some(going, "going"), ...(over.length ? [heading(list)] : []), ...some(over, "over")];
+  if (all.length === 0) wanted.push(nothing(list));
   if (wanted.length !== list.children.length || wanted.some((node, index) => list.children[index] !== node)) arrange(list, wanted);
   if ((over.length > 0) !== clear.hasChildNodes()) {
     fill(clear, over.length ? h("button.button", { type: "button", onclick: () => acts.clear() }, t("clear")) : null);
@@ -65,7 +71,24 @@ function arrange(list, wanted) {
   wanted.forEach((node, index) => { if (list.children[index] !== node) list.insertBefore(node, list.children[index] ?? null); });
 }
 
+/** How many more there are than cards. */
+function others(list, kind, count) {
+  const line = list.querySelector(`[data-more="${kind}"]`) ?? h("p.muted", { "data-more": kind });
+  line.textContent = t("moreCards", { count });
+  return line;
+}
+
 const heading = (list) => list.querySelector("h2.over") ?? h("h2.over", {}, t("over"));
+
+/** That there is nothing is said only when the node has said so. */
+function nothing(list) {
+  const state = reading.done ? "none" : reading.error?.message ?? "reading";
+  const before = list.firstElementChild;
+  if (before?.dataset.state === state) return before;
+  const made = reading.done ? empty() : reading.error ? problem(reading.error) : h("p.row.muted", {}, h("span.spinner"), t("reading"));
+  made.dataset.state = state;
+  return made;
+}
 
 function empty() {
   const way = node.account?.unlocked ? h("a.button", { href: "#/drive" }, t("toDrive")) : h("a.button", { href: "#/" }, t("toHome"));
@@ -101,7 +124,7 @@ function actsOf(signal) {
 
 /** The page was loaded anew and has not the files any more: the browser gives them only if somebody chooses them. */
 async function again(one, signal) {
-  const gifts = await choose({ folder: one.files > 1, many: false });
+  const gifts = await choose({ folder: isFolder(one.id), many: false });
   if (gifts.length === 0) return;
   try {
     const wrong = await goOn(one.id, gifts);

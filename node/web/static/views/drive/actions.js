@@ -81,18 +81,26 @@ export class Actions {
 
   /** Ask for a name, do something with it, and show the folder with the focus on the path that comes of it. */
   async named(title, value, label, act) {
-    const input = h("input", { id: "new-name", name: "name", value, required: true, maxlength: 255, autocomplete: "off", pattern: "[^\\/]+", title: t("noSlash") });
+    const input = h("input", { id: "new-name", name: "name", value, required: true, maxlength: 255, autocomplete: "off", pattern: "[^\\/]*[^\\/\\s][^\\/]*", title: t("noSlash") });
     const body = [h("div.field", {}, h("label", { for: "new-name" }, t("itsName")), input)];
     queueMicrotask(() => input.setSelectionRange(0, value.lastIndexOf(".") > 0 ? value.lastIndexOf(".") : value.length));
     const path = await ask(title, { body, label, signal: this.signal, submit: (form) => act(form.get("name").trim()) });
     if (path) await this.reload(path);
   }
 
+  /** The path of the row below a thing, else of the one above: what gets the focus when the thing is gone. */
+  beside(item) {
+    const rows = [...document.querySelectorAll("tr[data-path]")];
+    const at = rows.findIndex((row) => row.dataset.path === item.path);
+    return (rows[at + 1] ?? rows[at - 1])?.dataset.path ?? "";
+  }
+
   async move(item) {
+    const beside = this.beside(item);
     const to = await moveDialog(item, this.signal);
     if (to === undefined) return;
     toast(t("moved", { name: item.name, to: nameOf(to) || t("title") }));
-    await this.reload();
+    await this.reload(beside);
   }
 
   async renew(item) {
@@ -108,6 +116,7 @@ export class Actions {
 
   async remove(item) {
     const folder = item.kind === "folder";
+    const beside = this.beside(item);
     const stays = item.mine && !folder ? "staysMine" : folder ? "staysFolder" : "staysOther";
     const forget = item.mine && item.kind !== "link" ? h("label.check", {}, h("input", { type: "checkbox", name: "forget" }), h("span", {}, t("forget"), h("span.small.muted.block", {}, item.expiry ? t("forgetWhat", { date: date(item.expiry) }) : t("forgetPlain")))) : null;
     const body = [h("p", {}, t(stays)), forget];
@@ -116,7 +125,7 @@ export class Actions {
     if (!done) return;
     if (done.left?.length) this.leftOver(done.left);
     else toast(t("removed", { name: item.name }));
-    await this.reload();
+    await this.reload(beside);
   }
 
   leftOver(left) {

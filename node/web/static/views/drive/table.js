@@ -1,7 +1,7 @@
 // Things of a drive in rows, which the keyboard moves through.
 
 import { fill, h } from "../../parts/dom.js";
-import { date, relative, size } from "../../parts/format.js";
+import { count, date, relative, size } from "../../parts/format.js";
 import { teller } from "../../parts/i18n.js";
 import { icon } from "../../parts/icons.js";
 import texts from "../../text/drive.js";
@@ -9,6 +9,7 @@ import { healthBadge } from "./health.js";
 import { address, opened, parent } from "./paths.js";
 
 const t = teller(texts);
+const MOST_ROWS = 1000;
 const SOON_SECONDS = 30 * 86400;
 const ICONS = { folder: "folder", deposit: "file", name: "name", link: "link", share: "share" };
 
@@ -18,13 +19,15 @@ const ICONS = { folder: "folder", deposit: "file", name: "name", link: "link", s
  */
 export function table(items, { actions, searching, focus }) {
   const sorted = [...items].sort((a, b) => (b.kind === "folder") - (a.kind === "folder") || a.name.localeCompare(b.name, undefined, { numeric: true }));
-  const rows = sorted.map((item) => row(item, actions, searching));
+  const shown = sorted.slice(0, MOST_ROWS);
+  const rows = shown.map((item) => row(item, actions, searching));
   const body = h("tbody", {}, rows);
   const heads = ["name", "size", "date", searching ? null : "health", "expiry"].filter(Boolean).map((name) => h(name === "size" ? "th.number" : `th.${name}`, { scope: "col" }, t(name)));
   reach(rows, body);
-  const at = focus === undefined ? -1 : sorted.findIndex((item) => item.path === focus);
+  const at = focus === undefined ? -1 : shown.findIndex((item) => item.path === focus);
   if (at >= 0) queueMicrotask(() => rows[at].focus());
-  return h("div.card.flush", {}, h("table.table.things", {}, h("caption.hidden-label", {}, t("things")), h("thead", {}, h("tr", {}, heads, h("th", {}, h("span.hidden-label", {}, t("actions"))))), body));
+  const more = sorted.length > shown.length ? h("p.muted.small", {}, t("moreRows", { count: count(sorted.length - shown.length) })) : null;
+  return h("div.stack", {}, h("div.card.flush", {}, h("table.table.things", {}, h("caption.hidden-label", {}, t("things")), h("thead", {}, h("tr", {}, heads, h("th", {}, h("span.hidden-label", {}, t("actions"))))), body)), more);
 }
 
 function row(item, actions, searching) {
@@ -33,7 +36,7 @@ function row(item, actions, searching) {
   const place = searching && parent(item.path) ? h("span.small.muted.clip", {}, parent(item.path)) : null;
   const name = h("td.name", {}, h(item.kind === "folder" ? "span.kind.folder" : "span.kind", { title: t(`kind-${item.kind}`) }, icon(ICONS[item.kind], 22)),
     h("span.called", {}, h("a.clip", { href, tabindex: -1, title: item.name }, item.name), place, item.kind === "folder" || item.kind === "deposit" ? null : h("span.small.muted", {}, t(`kind-${item.kind}`))));
-  const made = h("tr", { tabindex: -1, "data-path": item.path, "data-id": item.id, "aria-label": label(item) },
+  const made = h("tr", { tabindex: -1, "aria-selected": "false", "data-path": item.path, "data-id": item.id, "aria-label": label(item) },
     name, h("td.number.size", {}, item.size === null ? "" : size(item.size)), h("td.date.nowrap", {}, item.published === null ? "" : date(item.published)),
     searching ? null : h("td.health", {}, item.kind === "folder" ? "" : h("span.muted.small", {}, t("looking"))),
     h("td.expiry", {}, expiry(item)), h("td.more", {}, more));
@@ -55,13 +58,16 @@ function expiry({ expiry: at, mine }) {
 
 /** One row at a time is in the order of the Tab key; arrows move to others. */
 function reach(rows, body) {
+  let last = null;
+  const reached = (row, here) => {
+    row.tabIndex = here ? 0 : -1;
+    row.setAttribute("aria-selected", "false");
+    for (const inner of row.querySelectorAll("a, button")) inner.tabIndex = here ? 0 : -1;
+  };
   const take = (row) => {
-    for (const other of rows) {
-      const here = other === row;
-      other.tabIndex = here ? 0 : -1;
-      other.setAttribute("aria-selected", "false");
-      for (const inner of other.querySelectorAll("a, button")) inner.tabIndex = here ? 0 : -1;
-    }
+    if (last !== null && last !== row) reached(last, false);
+    reached(row, true);
+    last = row;
   };
   take(rows[0]);
   body.addEventListener("focusin", (event) => {
@@ -69,7 +75,7 @@ function reach(rows, body) {
     take(row);
     row.setAttribute("aria-selected", "true");
   });
-  body.addEventListener("focusout", (event) => { if (!body.contains(event.relatedTarget)) rows.forEach((row) => row.setAttribute("aria-selected", "false")); });
+  body.addEventListener("focusout", (event) => { if (!body.contains(event.relatedTarget)) last.setAttribute("aria-selected", "false"); });
   body.addEventListener("keydown", (event) => {
     const at = rows.indexOf(event.target.closest("tr"));
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: rows.length - 1 }[event.key];

@@ -1,6 +1,6 @@
 // Creating an account: a passphrase, 24 words to be written down, and a check that they were.
 
-import { post } from "../../parts/api.js";
+import { ApiError, post } from "../../parts/api.js";
 import { copy } from "../../parts/copy.js";
 import { fill, h } from "../../parts/dom.js";
 import { teller } from "../../parts/i18n.js";
@@ -17,14 +17,15 @@ const t = teller(texts);
 export function createForm({ signal }) {
   const [steps, shown] = [h("div"), h("div")];
   const chosen = { device: "", passphrase: "", draft: null };
-  const to = (step, focus = true) => {
+  const to = (step, { focus = true, error = null } = {}) => {
     const entry = (number) => h("li", { "aria-current": number === step ? "step" : null }, t(`step${number}`));
+    shown.toggleAttribute("data-unfinished", step > 1);
     fill(steps, h("ol.steps", {}, [1, 2, 3].map(entry)));
     const form = [choosePassphrase, showWords, checkWords][step - 1](chosen, to, signal);
-    fill(shown, form);
+    fill(shown, error && h("div", { role: "alert" }, problem(error)), form);
     if (focus) (form.querySelector("input") ?? form.querySelector("h2")).focus();
   };
-  to(1, false);
+  to(1, { focus: false });
   return h("div.stack", {}, steps, shown);
 }
 
@@ -78,17 +79,23 @@ function checkWords(chosen, to, signal) {
   return guarded(t("finish"), nodes, async (data) => {
     const answers = Object.fromEntries([...data].map(([place, word]) => [place, word.trim().toLowerCase()]));
     const { device, passphrase, draft } = chosen;
-    const account = await made(chosen, { draft: draft.draft, answers, passphrase, device }, signal);
+    const account = await made(draft.draft, { answers, passphrase, device }, signal);
+    if (account instanceof ApiError) {
+      chosen.draft = null; // these words are no longer kept: the first step gets others
+      to(1, { error: account });
+      return;
+    }
     toast(t("created"));
     accountIs(account);
   }, again);
 }
 
-async function made(chosen, body, signal) {
+/** @returns {Promise<Object|ApiError>} the account; an error: the node does not know these words any more */
+async function made(draft, body, signal) {
   try {
-    return await post("/v1/account", body, { signal });
+    return await post("/v1/account", { draft, ...body }, { signal });
   } catch (error) {
-    if (error.status === 404) chosen.draft = null; // these words are no longer kept: the first step gets others
+    if (error.status === 404) return error;
     throw error;
   }
 }

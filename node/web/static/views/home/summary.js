@@ -2,16 +2,19 @@
 
 import { get } from "../../parts/api.js";
 import { chooseButtons } from "../../parts/choose.js";
+import { copy } from "../../parts/copy.js";
 import { fill, h } from "../../parts/dom.js";
 import { changed, isGoing, transfers, underWay } from "../../parts/following.js";
 import { bar, count, size } from "../../parts/format.js";
 import { teller } from "../../parts/i18n.js";
 import { icon } from "../../parts/icons.js";
+import { node } from "../../parts/live.js";
 import { problem } from "../../parts/problem.js";
 import texts from "../../text/home.js";
 
 const t = teller(texts);
 const MAX_FOLDERS = 30; // looked into from here; in the drive, all of them are
+const MAX_LOOKS = 10;
 const SHOWN = 4;
 
 /** All of it. */
@@ -30,7 +33,7 @@ export function summary({ signal, go, given }) {
     h("div.stack", {}, h("h1", {}, t("hello")), h("p.lead", {}, t("helloWhat"))),
     h("section.card.drop.invitation", {}, icon("upload", 40), h("div", {}, h("h2", {}, t("dropTitle")), h("p.muted", {}, t("dropMore"))), h("div.row", {}, chooseButtons(given, true))),
     facts,
-    h("div.grid", {}, h("section.card.stack", { "aria-live": "polite" }, h("div.spread", {}, h("h2", {}, t("transfersTitle")), h("a.small", { href: "#/transfers" }, t("allTransfers"))), going), opener(go)),
+    h("div.grid", {}, h("section.card.stack", { "aria-live": "polite" }, h("div.spread", {}, h("h2", {}, t("transfersTitle")), h("a.small", { href: "#/transfers" }, t("allTransfers"))), going), h("div.stack", {}, opener(go), ownKey())),
   ];
 }
 
@@ -44,7 +47,7 @@ async function standing(place, signal) {
     const fact = (name, value) => h("div", {}, h("dt", {}, t(name)), value);
     fill(place, h("section.card", {}, h("dl.facts", {}, fact("space", h("dd", {}, sign, size(bytes))), fact("deposits", h("dd", {}, sign, count(kept.length))), fact("health", health),
       ending.length ? fact("expiring", h("dd", {}, count(ending.length))) : null)));
-    if (kept.length) await wellness(health, items, signal);
+    if (kept.length) await wellness(health, items, whole, signal);
   } catch (error) {
     if (!signal.aborted) fill(place, problem(error));
   }
@@ -64,19 +67,32 @@ async function everything(signal) {
   return { items, ending, whole: folders.length <= MAX_FOLDERS };
 }
 
-/** The health of each folder's things, one folder after another. */
-async function wellness(place, items, signal) {
+/** The health of each folder's things, one folder after another. What was not counted is never said to be whole. */
+async function wellness(place, items, whole, signal) {
   const folders = ["", ...items.filter((item) => item.kind === "folder").map((item) => item.path)].slice(0, MAX_FOLDERS);
-  let [unwell, unknown] = [0, 0];
+  const counted = { well: 0, unwell: 0, unknown: 0 };
   for (const folder of folders) {
-    const { items: found } = await get(`/v1/drive/health?path=${encodeURIComponent(folder)}`, { signal });
-    for (const one of Object.values(found)) {
-      if (one.state === "unknown") unknown += 1;
-      else if (!one.healthy) unwell += 1;
-    }
+    const { found, waiting } = await counting(folder, signal);
+    for (const one of found) counted[one.state === "unknown" ? "unknown" : one.healthy ? "well" : "unwell"] += 1;
+    counted.unknown += waiting.length;
+    if (counted.unwell) showWellness(place, counted, whole);
   }
-  const text = unwell ? t("unwell", { count: unwell }) : unknown ? t("unknown", { count: unknown }) : t("healthy");
-  fill(place, h("a.row", { href: "#/drive" }, h(unwell ? "span.dot.warn" : unknown ? "span.dot" : "span.dot.good"), text));
+  showWellness(place, counted, whole);
+}
+
+/** Asks again, as long as the node has not counted all; what it has not in the end is waiting. */
+async function counting(folder, signal) {
+  for (let looks = 1; ; looks += 1) {
+    const { items, waiting } = await get(`/v1/drive/health?path=${encodeURIComponent(folder)}`, { signal });
+    if (waiting.length === 0 || looks === MAX_LOOKS) return { found: Object.values(items), waiting };
+  }
+}
+
+function showWellness(place, { well, unwell, unknown }, whole) {
+  const [dot, text] = unwell ? ["span.dot.warn", t("unwell", { count: unwell })]
+    : unknown ? ["span.dot", t("unknown", { count: unknown })]
+    : whole ? ["span.dot.good", t("healthy")] : ["span.dot", t("healthySome", { count: well })];
+  fill(place, h("a.row", { href: "#/drive" }, h(dot), text));
 }
 
 function moving() {
@@ -88,6 +104,13 @@ function moving() {
     return h("li.stack.tight", {}, h("div.spread", {}, h("span.clip", {}, one.name), h("span.small.muted.number", {}, one.total_bytes === null ? "" : t("ofBytes", { done: size(done), total: size(one.total_bytes) }))),
       bar(one.name, [[one.state === "receiving" ? "part" : "done", share]]));
   }));
+}
+
+/** Others seal links to it. */
+function ownKey() {
+  const { key } = node.account;
+  return h("section.card.stack", {}, h("h2", {}, t("keyTitle")), h("p.muted", {}, t("keyWhat")), h("code.mono", {}, key),
+    h("div", {}, h("button.button.small", { type: "button", onclick: () => copy(key, t("keyCopied")) }, icon("copy", 18), t("copy"))));
 }
 
 function opener(go) {

@@ -7,7 +7,7 @@ import { teller } from "../../parts/i18n.js";
 import { icon } from "../../parts/icons.js";
 import { node } from "../../parts/live.js";
 import { problem, sentence } from "../../parts/problem.js";
-import { has, trouble } from "../../parts/uploads.js";
+import { isElsewhere, isFolder, isStalled, trouble } from "../../parts/uploads.js";
 import texts from "../../text/transfers.js";
 
 const t = teller(texts);
@@ -25,13 +25,13 @@ export class Entry {
   /** @returns {HTMLElement} */
   show(one) {
     this.root.setAttribute("aria-label", one.name);
-    this.part("head", [one.name, one.kind, one.state, one.waits_for, this.stalled(one), one.folder, one.to], () => this.head(one));
+    this.part("head", [one.name, one.kind, one.state, one.waits_for, this.known(one), one.folder, one.to], () => this.head(one));
     this.steps(one);
     this.part("figures", [this.figures(one)], () => this.figures(one));
     this.part("more", [one.countries, one.nodes, one.notes, one.kind], () => this.holders(one));
     const bad = trouble(one.id);
-    this.part("trouble", [one.error, bad?.error.message, bad?.again && Math.ceil((bad.again - Date.now()) / 1000), this.stalled(one)], () => this.trouble(one, bad));
-    this.part("buttons", [one.state, this.stalled(one), bad !== null, one.link_path, node.state], () => this.buttons(one, bad));
+    this.part("trouble", [one.error, bad?.error.message, bad?.again && Math.ceil((bad.again - Date.now()) / 1000), this.known(one)], () => this.trouble(one, bad));
+    this.part("buttons", [one.state, this.known(one), one.link_path, node.state], () => this.buttons(one, bad));
     return this.root;
   }
 
@@ -45,20 +45,28 @@ export class Entry {
     if (focus) (this.parts[name].querySelector(`[data-act="${focus}"]`) ?? this.parts[name].querySelector("button"))?.focus();
   }
 
-  /** Whether it waits for files that this page has not. */
+  /** Whether it waits for files that no page has. */
   stalled(one) {
-    return one.state === "receiving" && !has(one.id);
+    return one.state === "receiving" && isStalled(one.id);
+  }
+
+  /** What the page knows of it beyond the node's figures. */
+  known(one) {
+    return [this.stalled(one), isFolder(one.id), one.state === "receiving" && isElsewhere(one.id), trouble(one.id) !== null];
   }
 
   head(one) {
+    const [tone, state] = this.stateOf(one);
     const where = one.kind === "upload" ? t("into", { folder: one.folder || t("drive") }) : t("to", { to: one.to });
     return [icon(one.kind === "upload" ? "upload" : "download", 24), h("div", {}, h("h2.clip", { title: one.name }, one.name), h("p.small.muted.clip", {}, where)),
-      h(TONES[one.state] ? `span.badge.${this.stalled(one) ? "warn" : TONES[one.state]}` : "span.badge", {}, t(this.stateOf(one)))];
+      h(tone ? `span.badge.${tone}` : "span.badge", {}, t(state))];
   }
 
   stateOf(one) {
-    if (this.stalled(one)) return "state-stalled";
-    return one.waits_for ? `waits-${one.waits_for}` : `state-${one.state}`;
+    if (this.stalled(one)) return ["warn", "state-stalled"];
+    if (one.state === "receiving" && isElsewhere(one.id)) return ["sea", "state-elsewhere"];
+    if (one.state === "receiving" && trouble(one.id) !== null) return ["warn", "state-trouble"];
+    return [TONES[one.state], one.waits_for ? `waits-${one.waits_for}` : `state-${one.state}`];
   }
 
   /** A bar for each stage, of the node's own figures. */
@@ -84,11 +92,11 @@ export class Entry {
   }
 
   figures(one) {
-    const going = one.state === "running" ? pace(one) : null;
+    const going = one.state === "running" || (one.state === "receiving" && !this.stalled(one)) ? pace(one) : null;
     const facts = [];
     if (one.kind === "upload" && one.chunks > 0) facts.push(t("chunks", { placed: count(one.placed_chunks), chunks: count(one.chunks) }));
     if (going) facts.push(speed(going.rate));
-    if (going?.left !== undefined && going?.left !== null) facts.push(t("left", { time: duration(going.left) }));
+    if (going?.left !== undefined && going?.left !== null) facts.push(t(one.state === "receiving" ? "leftToHand" : "left", { time: duration(going.left) }));
     if (one.finished && one.state === "done") facts.push(moment(one.finished));
     return facts.join(" · ");
   }
@@ -103,7 +111,7 @@ export class Entry {
   trouble(one, bad) {
     if (one.error) return problem({ message: one.error.text, hint: one.error.hint });
     if (bad) return problem(bad.error, bad.again ? h("div.small", {}, t("againIn", { time: duration((bad.again - Date.now()) / 1000) })) : null);
-    if (this.stalled(one)) return h("div.notice.warn", {}, icon("info"), h("div", {}, t(one.files > 1 ? "stalledMany" : "stalledOne", { name: one.name })));
+    if (this.stalled(one)) return h("div.notice.warn", {}, icon("info"), h("div", {}, t(isFolder(one.id) ? "stalledMany" : "stalledOne", { name: one.name })));
     return null;
   }
 
@@ -112,7 +120,7 @@ export class Entry {
     const press = (act, drawing, kind = "button.button.small") => h(kind, { type: "button", "data-act": act, disabled: node.state === "lost", onclick: () => acts[act](one) }, icon(drawing, 18), t(act));
     const going = ["receiving", "waiting", "running"].includes(one.state);
     return [
-      this.stalled(one) ? press("chooseAgain", one.files > 1 ? "folder" : "file", "button.button.small.primary") : null,
+      this.stalled(one) ? press("chooseAgain", isFolder(one.id) ? "folder" : "file", "button.button.small.primary") : null,
       bad && going ? press("tryAgain", "renew") : null,
       going && !this.stalled(one) ? press("pause", "pause") : null,
       ["paused", "failed"].includes(one.state) ? press("resume", "play", "button.button.small.primary") : null,
