@@ -139,7 +139,7 @@ class Book:
             if live.receiving is not None:
                 row = replace(row, received_bytes=live.receiving.spool.received_bytes)
             try:
-                await self.stored(Table.save, row)
+                await self._save(live, row)
                 live.row = row
                 if row.state in OVER:
                     await self.clean(live)
@@ -148,21 +148,39 @@ class Book:
                 self.say(live)
                 self.news.set()
 
+    async def _save(self, live: Live, row: Row) -> None:
+        """To the disk. If it is full, it may be so of what was kept for one that is over, and need not be any more."""
+        try:
+            await self.stored(Table.save, row)
+        except NodeError:
+            if row.state not in OVER:
+                raise
+            await self._release(live, row.state)
+            try:
+                await self.stored(Table.save, row)
+            except NodeError as exc:  # as it will be found at the next start
+                live.row = live.row.failed(exc, self.now())
+                raise
+
     async def clean(self, live: Live) -> None:
         """Keep nothing any more of one that does not go on."""
+        await self._release(live, live.row.state)
+        await self.stored(Table.want, live.row.id, None)
+
+    async def _release(self, live: Live, state: State) -> None:
+        """Remove the files that were kept for one that is to be in this state."""
         if live.receiving is not None:
             await live.receiving.stop()
-            live.row = replace(live.row, received_bytes=live.receiving.spool.received_bytes)
             spool, live.receiving = live.receiving.spool, None
+            live.row = replace(live.row, received_bytes=spool.received_bytes)
             await self.blocking(spool.remove)
         elif live.row.kind is Kind.UPLOAD:  # it was damaged when the node started
             await self.blocking(Spool(self.folder(live.row.id), ()).remove)
-        elif live.row.state is not State.DONE:
+        elif state is not State.DONE:
             wanted = await self.stored(Table.wanted, live.row.id)
             place = None if wanted is None else Download.of(wanted).place
             if place is not None:
                 await self.blocking(remove_staging, staging_of(Path(place)))
-        await self.stored(Table.want, live.row.id, None)
 
     async def _trim(self) -> None:
         over = [live for live in self.lives.values() if live.row.state in OVER]

@@ -15,6 +15,7 @@ from node.home import Home
 from node.web.site import own_site
 from node.web.transfers import spool
 from node.web.transfers.receiving import STALL_SECONDS
+from node.web.transfers.table import Table
 from protocol.account import AccountKeys
 from tests.node.web.asking import ADDRESS, Answer, Browser, Cut, parts_of
 from tests.vectors.make_account import CHEAP
@@ -291,6 +292,39 @@ async def test_there_has_to_be_room(home: Home, browser: Browser, monkeypatch: p
     assert (await look(browser, transfer))["files"][0]["received"] == 4000
     free[0] = 5000
     assert (await put(browser, transfer, "files/0", b"x" * 2000, 4000)).status == 200
+
+
+async def test_on_a_full_disk_an_upload_is_cancelled_by_the_room_it_gives_back(
+    home: Home, node: Node, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = Table._execute
+
+    def where_there_is_room(table: Table, sql: str, values: tuple[object, ...]) -> None:
+        if lying(home) or others:
+            raise spool.full("the disk is full")
+        execute(table, sql, values)
+
+    others = False
+    for taken in (False, True):
+        monkeypatch.setattr(Table, "_execute", execute)
+        transfer = await begin(browser, ("a", 10))
+        place = f"/v1/transfers/{transfer['id']}"
+        assert (await put(browser, transfer, "files/0", b"01234")).status == 200
+        monkeypatch.setattr(Table, "_execute", where_there_is_room)
+        answer = await browser.ask("POST", f"{place}/pause")
+        assert (answer.status, answer.error["exit"]) == (507, 7)
+        assert "make room" in answer.error["hint"]
+        assert (await look(browser, transfer))["transfer"]["state"] == "receiving"
+        if others := taken:  # what is given back is not free for long
+            assert (await browser.ask("POST", f"{place}/cancel")).status == 507
+            assert lying(home) == {}, "the room is given back all the same"
+            answer = await browser.ask("POST", f"{place}/resume")
+            assert (answer.status, answer.error["text"]) == (409, "what was uploaded is gone")
+        others = False
+        assert (await browser.ask("POST", f"{place}/cancel")).json()["state"] == "cancelled"
+        assert lying(home) == {}
+        browser = await node.restart()
+        assert (await look(browser, transfer))["transfer"]["state"] == "cancelled"
 
 
 def test_some_of_the_disk_is_left(tmp_path: Path) -> None:
