@@ -95,7 +95,8 @@ class Book:
         try:
             wanted = table.wanted(row.id)
             if row.kind is Kind.DOWNLOAD:
-                return Live(row, Download.of(wanted).private)
+                download = Download.of(wanted)
+                return Live(row, download.private, place=None if download.place is None else Path(download.place))
             spool = Spool(self.folder(row.id), Upload.of(wanted).sizes)
             spool.look()
         except NodeError as exc:
@@ -176,11 +177,8 @@ class Book:
             await self.blocking(spool.remove)
         elif live.row.kind is Kind.UPLOAD:  # it was damaged when the node started
             await self.blocking(Spool(self.folder(live.row.id), ()).remove)
-        elif state is not State.DONE:
-            wanted = await self.stored(Table.wanted, live.row.id)
-            place = None if wanted is None else Download.of(wanted).place
-            if place is not None:
-                await self.blocking(remove_staging, staging_of(Path(place)))
+        elif state is not State.DONE and live.place is not None:
+            await self.blocking(remove_staging, staging_of(live.place))
 
     async def _trim(self) -> None:
         over = [live for live in self.lives.values() if live.row.state in OVER]

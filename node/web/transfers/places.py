@@ -1,6 +1,7 @@
 """Where a download goes on this machine: beside what is there, never over it."""
 
 import os
+from collections.abc import Collection
 from itertools import count
 from pathlib import Path
 
@@ -14,35 +15,55 @@ def staging_of(place: Path) -> Path:
     return place.with_name(staging_name(place.name))
 
 
-def claim_place(folder: Path, name: str, before: Path | None) -> Path:
-    """A place of this name in a folder that is free, as is that of its staging folder, which is made. Blocks.
+def free_place(folder: Path, name: str, before: Path | None, taken: Collection[Path | None] = ()) -> Path:
+    """A place of this name in a folder that is free, as is that of its staging folder. Blocks.
 
     Args:
         folder: Made, if it is not there.
         name: What it is to be called; ``name (2)``, if something is.
-        before: What an earlier run of the same download claimed: it goes on there, if that is free still. Else what has
-            come moves along.
+        before: What an earlier run of the same download staged: it goes on there, if that is free still.
+        taken: Places of other downloads, which may not have made anything there yet.
 
     Raises:
         MachineError: The disk says no.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        came = None if before is None or not exists(staging_of(before)) else staging_of(before)
-        if before is not None and came is not None and (was_moving(came) or not exists(before)):
-            return before
-        for number in count(1):
-            place = folder / numbered(name, number)
-            if exists(place) or exists(staging_of(place)):
-                continue
-            if came is not None:
-                came.rename(staging_of(place))
-            else:
-                staging_of(place).mkdir(mode=0o700)
-            return place
     except OSError as exc:
         raise machine_error("write", exc) from exc
+    if before is not None and _came(before) and (was_moving(staging_of(before)) or not exists(before)):
+        return before
+    for number in count(1):
+        place = folder / numbered(name, number)
+        if place not in taken and not exists(place) and not exists(staging_of(place)):
+            return place
     raise AssertionError("there is no last number")
+
+
+def stage(place: Path, before: Path | None) -> bool:
+    """Make the staging folder of a free place, or move there what an earlier run has staged elsewhere. Blocks.
+
+    Returns:
+        False: somebody else has made it just now.
+
+    Raises:
+        MachineError: The disk says no.
+    """
+    try:
+        if before is not None and _came(before):
+            if place != before:
+                staging_of(before).rename(staging_of(place))
+        else:
+            staging_of(place).mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    except OSError as exc:
+        raise machine_error("write", exc) from exc
+    return True
+
+
+def _came(place: Path) -> bool:
+    return exists(staging_of(place))
 
 
 def numbered(name: str, number: int) -> str:

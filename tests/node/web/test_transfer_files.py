@@ -11,7 +11,7 @@ import pytest
 from node.errors import ConfigError, MachineError, RefusedError
 from node.progress import Progress
 from node.web.answers import HttpError
-from node.web.transfers.places import check_folder, claim_place, numbered, staging_of
+from node.web.transfers.places import check_folder, free_place, numbered, stage, staging_of
 from node.web.transfers.row import Counts, Kind, Row, State
 from node.web.transfers.spool import Spool
 from node.web.transfers.table import Table
@@ -108,6 +108,12 @@ def test_a_damaged_table_is_an_error_with_a_hint(tmp_path: Path) -> None:
         Table(place, NETWORK)
 
 
+def claim_place(folder: Path, name: str, before: Path | None) -> Path:
+    place = free_place(folder, name, before)
+    assert stage(place, before)
+    return place
+
+
 def test_nothing_is_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "Downloads"
     first = claim_place(folder, "film.mp4", None)
@@ -125,6 +131,10 @@ def test_nothing_is_replaced(tmp_path: Path) -> None:
     assert first.read_text() == "somebody else's"
     (folder / "notes").write_text("somebody else's")
     assert claim_place(folder, "notes", None) == folder / "notes (2)"
+    fourth = free_place(folder, "notes", None)
+    assert free_place(folder, "notes", None, {fourth}) == folder / "notes (4)", "another download has noted it"
+    staging_of(fourth).mkdir()
+    assert not stage(fourth, None), "somebody was quicker"
 
 
 @pytest.mark.parametrize(
