@@ -26,6 +26,8 @@ Ts = TypeVarTuple("Ts")
 
 MAX_OPEN = 200
 """Transfers that are not over."""
+MAX_OPEN_FILES = 400_000
+"""Of all uploads that are not over: what is known of each file is in memory."""
 MAX_OVER = 500
 """Transfers that are over and are still shown; the oldest go first."""
 _ID_BYTES = 16
@@ -191,10 +193,16 @@ class Book:
         self.lives.pop(live.row.id, None)
         self.told.say("gone", {"id": live.row.id}, live.row.id)
 
-    def check_open(self) -> None:
-        """Raises RefusedError: there are too many."""
+    def check_open(self, files: int = 0) -> None:
+        """Whether one more may begin, an upload of so many files. Raises RefusedError: there are too many."""
         if sum(live.row.state not in OVER for live in self.lives.values()) >= MAX_OPEN:
             raise RefusedError(f"{MAX_OPEN} transfers are under way", hint="wait for some, or cancel them")
+        here = sum(live.row.files for live in self.lives.values() if live.receiving is not None)
+        if here + files > MAX_OPEN_FILES:
+            raise RefusedError(
+                f"uploads under way have {here} files, {MAX_OPEN_FILES} at most with the {files} of this one",
+                hint="wait for some, or cancel them",
+            )
 
     @property
     def coming(self) -> int:

@@ -1,11 +1,12 @@
 """Where a download goes on this machine: beside what is there, never over it."""
 
 import os
+import tempfile
 from collections.abc import Collection
 from itertools import count
 from pathlib import Path
 
-from node.errors import ConfigError, machine_error
+from node.errors import ConfigError, machine_error, reason
 from node.fetching.staging import exists, staging_name, was_moving
 from protocol.paths import MAX_COMPONENT_BYTES
 
@@ -84,15 +85,20 @@ _SUFFIX = 8
 """Characters: what is longer is part of a name."""
 
 
+_HINT = "name one that is there and yours, as /home/me/Films"
+
+
 def check_folder(to: str) -> Path:
-    """A folder of this machine that somebody named. Blocks. Raises ConfigError: there is none."""
+    """A folder of this machine that somebody named. Blocks. Raises ConfigError: there is none, or it takes nothing."""
     folder = Path(to)
     try:
         good = folder.is_absolute() and folder.is_dir()
     except (OSError, ValueError):
         good = False
     if not good:
-        raise ConfigError(
-            f"there is no folder {to[:200]!r} on this machine", hint="name one that is, as /home/me/Films"
-        )
+        raise ConfigError(f"there is no folder {to[:200]!r} on this machine", hint=_HINT)
+    try:  # permissions do not tell: of a file system that is only read, of one that the kernel makes up
+        os.rmdir(tempfile.mkdtemp(prefix=".archipel-", dir=folder))
+    except OSError as exc:
+        raise ConfigError(f"nothing can be written to {to[:200]!r}: {reason(exc)}", hint=_HINT) from exc
     return folder

@@ -162,9 +162,14 @@ async def _link(around: Around, download: Download) -> Link:
     if isinstance(found, NameLink):
         seen = Seen(around.home.names, around.client.network.id)
         found = (await resolve(around.client, NameReader(found.name, found.read_key), seen)).link
-    if found.kind is not LinkKind.READ:
-        raise ConfigError("this is a verify link: it can check the deposit, not read it")
+    check_reads(found)
     return found
+
+
+def check_reads(link: object) -> None:
+    """Raises ConfigError: it is a link that reads nothing."""
+    if isinstance(link, Link) and link.kind is not LinkKind.READ:
+        raise ConfigError("this is a verify link: it can check the deposit, not read it")
 
 
 async def _found(around: Around, download: Download) -> Link | NameLink:

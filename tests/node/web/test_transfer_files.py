@@ -160,6 +160,14 @@ def test_a_folder_has_to_be_one(to: str) -> None:
         check_folder(to)
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="root may write everywhere else")
+def test_a_folder_has_to_take_something(tmp_path: Path) -> None:
+    assert check_folder(str(tmp_path)) == tmp_path
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigError, match="nothing can be written to '/proc'"):
+        check_folder("/proc")
+
+
 def test_what_is_published_has_the_names_times_and_folders_of_the_upload(tmp_path: Path) -> None:
     listed = [
         {"path": "b/deep/2", "size": 3, "mtime": 1_700_000_000.123},
