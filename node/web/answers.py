@@ -12,7 +12,7 @@ import trio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from node.errors import ConfigError, NodeError, TakenError
+from node.errors import ConfigError, NodeError, NotFoundError, TakenError
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,18 @@ def hex_parameter(request: Request, name: str, what: str) -> bytes:
     if re.fullmatch("[0-9a-fA-F]{64}", text, re.ASCII) is None:
         raise ConfigError(f"{what} has 64 hex digits")
     return bytes.fromhex(text)
+
+
+def raw_rest(request: Request, begin: bytes) -> bytes:
+    """What follows ``begin`` in the path as it was sent, escaped.
+
+    Raises:
+        NotFoundError: It begins otherwise: only unescaped is it what leads here, as ``/dav%2flink``.
+    """
+    raw: bytes = request.scope["raw_path"]
+    if not raw.startswith(begin):
+        raise NotFoundError("there is nothing here")
+    return raw[len(begin) :]
 
 
 async def read_body(request: Request, limit: int) -> bytes:

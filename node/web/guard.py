@@ -68,8 +68,10 @@ class Guard:
         await self.app(scope, receive, sending)
 
     def _check(self, scope: Scope) -> None:
-        """Raises HttpError: another site asks, or it is asked by another name."""
+        """Raises HttpError: another site asks, or it is asked by another name, or nobody can tell."""
         headers = Headers(scope=scope)
+        if len(headers.getlist("host")) > 1 or len(headers.getlist("origin")) > 1:
+            raise HttpError(400, "a request has one Host and one Origin at most")
         host = headers.get("host", "")
         if self.hosts is not None and host.lower() not in self.hosts:
             raise HttpError(421, "this node's page has another address", hint="open it by the address the node printed")

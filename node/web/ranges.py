@@ -44,14 +44,21 @@ def asked_range(request: Request, size: int, tag: str, changed: datetime | None 
     return start, stop
 
 
-def has_it(request: Request, tag: str, changed: datetime | None = None) -> bool:
-    """Whether the client says that it has the body already (`If-None-Match`, else `If-Modified-Since`)."""
+def has_it(request: Request, tag: str, changed: datetime | None = None, *, exists: bool = True) -> bool:
+    """Whether the client says that it has the body already (`If-None-Match`, else `If-Modified-Since`).
+
+    Args:
+        request: What it says.
+        tag: Of the body.
+        changed: When the body was made; None: not known.
+        exists: Whether it is known that there is one: ``*`` is any that there is.
+    """
     tags = request.headers.get("if-none-match")
     if tags is None:
         since = _date(request.headers.get("if-modified-since", ""))
         return changed is not None and since is not None and changed <= since
     told = [item.strip() for item in tags.split(",")]
-    return "*" in told or tag in told or f"W/{tag}" in told
+    return (exists and "*" in told) or tag in told or f"W/{tag}" in told
 
 
 def _date(text: str) -> datetime | None:

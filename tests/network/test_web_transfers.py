@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 from random import Random
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from node.drive.service import open_drive
+from node.web.transfers.places import stage
 from protocol.drive import listed
 from tests.network.archipelago import archipelago, uneven
 from tests.network.tending import MIB
@@ -132,6 +134,28 @@ async def test_a_node_killed_in_mid_fetch_goes_on(autojump_clock: MockClock, bas
             assert found["sent_bytes"] < found["total_bytes"], "what had come was not fetched again"
         assert sorted(os.listdir(downloads(islands))) == ["films"]
         assert (downloads(islands) / "films/one").read_bytes() == wanted["films/one"]
+
+
+@pytest.mark.parametrize("made", [False, True])
+async def test_a_node_killed_as_it_makes_a_folder_goes_on_there(
+    autojump_clock: MockClock, base: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch, made: bool
+) -> None:
+    async with archipelago(base, 12) as islands:
+        async with islands.user() as user, page(islands, user) as alice:
+
+            def killed(place: Path, before: Path | None) -> bool:
+                alice.scope.cancel()
+                return made and stage(place, before)
+
+            await alice.done(await alice.upload({"film": b"x" * 100_000}))
+            with monkeypatch.context() as patched:
+                patched.setattr("node.web.transfers.runner.stage", killed)
+                both = [await alice.download(path="films") for _ in range(2)]
+                await alice.stopped.wait()
+            assert os.listdir(downloads(islands)) == ["films.part"] * made
+        async with islands.user() as user, page(islands, user) as alice:
+            assert [(await alice.done(download))["name"] for download in both] == ["films", "films (2)"]
+            assert sorted(os.listdir(downloads(islands))) == ["films", "films (2)"]
 
 
 async def test_paused_and_resumed_and_cancelled(autojump_clock: MockClock, base: Path, lock: Lock) -> None:

@@ -15,6 +15,7 @@ from node.errors import NotFoundError
 from node.reading.opened import Opened
 from node.reading.served import Served
 from node.reading.tree import children, file_at, find, only_file
+from node.web.answers import raw_rest
 from node.web.calls import Call
 from node.web.content import file_answer
 from protocol.manifest import Kind
@@ -72,8 +73,8 @@ def calls(served: Served) -> list[Call]:
 
 def _place(request: Request) -> tuple[str, bytes]:
     """The link, and the path as its bytes: what is no UTF-8 would be lost in the path that was decoded."""
-    _, _, _, link, *path = request.scope["raw_path"].split(b"/", 4)
-    return unquote_to_bytes(link).decode("ascii", "replace"), b"/" + unquote_to_bytes(path[0]) if path else b""
+    link, slash, path = raw_rest(request, b"/v1/files/").partition(b"/")
+    return unquote_to_bytes(link).decode("ascii", "replace"), slash + unquote_to_bytes(path)
 
 
 def _index(opened: Opened, path: bytes) -> int | None:

@@ -82,7 +82,7 @@ def calls(sealed: SealedSegments, client_of: Callable[[Scope], str]) -> list[Cal
 
     async def read(request: Request) -> Response:
         segment = _segment(request)
-        if has_it(request, _tag(segment)):
+        if has_it(request, _tag(segment), exists=False):
             return Response(status_code=304, headers=_headers(segment))
         release = AsyncExitStack()
         try:

@@ -14,7 +14,7 @@ from node.errors import NotFoundError
 from node.home import Home
 from node.reading.served import Served
 from node.reading.slots import Slots
-from node.web.answers import HttpError, read_body
+from node.web.answers import HttpError, raw_rest, read_body
 from node.web.calls import telling
 from node.web.content import file_answer
 from node.web.dav.access import is_shown, password
@@ -24,6 +24,7 @@ from node.web.drivedesk import DriveDesk
 
 METHODS = ("OPTIONS", "GET", "HEAD", "PROPFIND")
 _OPTIONS = {"Allow": ", ".join(METHODS), "DAV": "1", "MS-Author-Via": "DAV"}
+_OF_FOLDERS = {"Allow": ", ".join(method for method in METHODS if method not in ("GET", "HEAD"))}
 _FINITE = b'<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:"><D:propfind-finite-depth/></D:error>'
 _BODY_BYTES = 16 * 1024
 _AT_ONCE = 2
@@ -52,7 +53,7 @@ class Dav:
         if request.method == "PROPFIND":
             return await self._told(request, place)
         if place.file is None:
-            raise HttpError(405, "this is a folder", hint="open it with a file manager")
+            raise HttpError(405, "this is a folder", hint="open it with a file manager", headers=_OF_FOLDERS)
         return file_answer(request, self.served, *place.file, os.fsdecode(place.thing.name))
 
     async def _place(self, request: Request) -> Place:
@@ -62,7 +63,7 @@ class Dav:
             HttpError: It needs the password.
             NodeError: There is nothing, or it cannot be had.
         """
-        _, _, kind, *rest = request.scope["raw_path"].split(b"/")
+        kind, *rest = raw_rest(request, b"/dav/").split(b"/")
         steps = [unquote_to_bytes(step) for step in rest if step]
         if kind == b"link" and steps:
             opened = await self.served.open(steps[0].decode("ascii", "replace"))

@@ -26,6 +26,8 @@ Ts = TypeVarTuple("Ts")
 
 MAX_OPEN = 200
 """Transfers that are not over."""
+MAX_OPEN_FILES = 400_000
+"""Of all uploads that are not over: what is known of each file is in memory."""
 MAX_OVER = 500
 """Transfers that are over and are still shown; the oldest go first."""
 _ID_BYTES = 16
@@ -95,7 +97,8 @@ class Book:
         try:
             wanted = table.wanted(row.id)
             if row.kind is Kind.DOWNLOAD:
-                return Live(row, Download.of(wanted).private)
+                download = Download.of(wanted)
+                return Live(row, download.private, place=None if download.place is None else Path(download.place))
             spool = Spool(self.folder(row.id), Upload.of(wanted).sizes)
             spool.look()
         except NodeError as exc:
@@ -139,7 +142,7 @@ class Book:
             if live.receiving is not None:
                 row = replace(row, received_bytes=live.receiving.spool.received_bytes)
             try:
-                await self.stored(Table.save, row)
+                await self._save(live, row)
                 live.row = row
                 if row.state in OVER:
                     await self.clean(live)
@@ -148,21 +151,36 @@ class Book:
                 self.say(live)
                 self.news.set()
 
+    async def _save(self, live: Live, row: Row) -> None:
+        """To the disk. If it is full, it may be so of what was kept for one that is over, and need not be any more."""
+        try:
+            await self.stored(Table.save, row)
+        except NodeError:
+            if row.state not in OVER:
+                raise
+            await self._release(live, row.state)
+            try:
+                await self.stored(Table.save, row)
+            except NodeError as exc:  # as it will be found at the next start
+                live.row = live.row.failed(exc, self.now())
+                raise
+
     async def clean(self, live: Live) -> None:
         """Keep nothing any more of one that does not go on."""
+        await self._release(live, live.row.state)
+        await self.stored(Table.want, live.row.id, None)
+
+    async def _release(self, live: Live, state: State) -> None:
+        """Remove the files that were kept for one that is to be in this state."""
         if live.receiving is not None:
             await live.receiving.stop()
-            live.row = replace(live.row, received_bytes=live.receiving.spool.received_bytes)
             spool, live.receiving = live.receiving.spool, None
+            live.row = replace(live.row, received_bytes=spool.received_bytes)
             await self.blocking(spool.remove)
         elif live.row.kind is Kind.UPLOAD:  # it was damaged when the node started
             await self.blocking(Spool(self.folder(live.row.id), ()).remove)
-        elif live.row.state is not State.DONE:
-            wanted = await self.stored(Table.wanted, live.row.id)
-            place = None if wanted is None else Download.of(wanted).place
-            if place is not None:
-                await self.blocking(remove_staging, staging_of(Path(place)))
-        await self.stored(Table.want, live.row.id, None)
+        elif state is not State.DONE and live.place is not None:
+            await self.blocking(remove_staging, staging_of(live.place))
 
     async def _trim(self) -> None:
         over = [live for live in self.lives.values() if live.row.state in OVER]
@@ -175,10 +193,16 @@ class Book:
         self.lives.pop(live.row.id, None)
         self.told.say("gone", {"id": live.row.id}, live.row.id)
 
-    def check_open(self) -> None:
-        """Raises RefusedError: there are too many."""
+    def check_open(self, files: int = 0) -> None:
+        """Whether one more may begin, an upload of so many files. Raises RefusedError: there are too many."""
         if sum(live.row.state not in OVER for live in self.lives.values()) >= MAX_OPEN:
             raise RefusedError(f"{MAX_OPEN} transfers are under way", hint="wait for some, or cancel them")
+        here = sum(live.row.files for live in self.lives.values() if live.receiving is not None)
+        if here + files > MAX_OPEN_FILES:
+            raise RefusedError(
+                f"uploads under way have {here} files, {MAX_OPEN_FILES} at most with the {files} of this one",
+                hint="wait for some, or cancel them",
+            )
 
     @property
     def coming(self) -> int:

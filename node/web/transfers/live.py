@@ -1,6 +1,7 @@
 """A transfer in the memory of the node."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -34,6 +35,8 @@ class Live:
     waits_for: str | None = None
     """While it waits: ``turn``, ``network``, or ``account``, which is locked."""
     run: Run | None = None
+    place: Path | None = None
+    """Where a download goes, once that is noted."""
     changing: trio.Lock = field(default_factory=trio.Lock)
     """Held while another state is brought to the disk."""
 

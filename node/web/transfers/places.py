@@ -1,10 +1,12 @@
 """Where a download goes on this machine: beside what is there, never over it."""
 
 import os
+import tempfile
+from collections.abc import Collection
 from itertools import count
 from pathlib import Path
 
-from node.errors import ConfigError, machine_error
+from node.errors import ConfigError, machine_error, reason
 from node.fetching.staging import exists, staging_name, was_moving
 from protocol.paths import MAX_COMPONENT_BYTES
 
@@ -14,35 +16,55 @@ def staging_of(place: Path) -> Path:
     return place.with_name(staging_name(place.name))
 
 
-def claim_place(folder: Path, name: str, before: Path | None) -> Path:
-    """A place of this name in a folder that is free, as is that of its staging folder, which is made. Blocks.
+def free_place(folder: Path, name: str, before: Path | None, taken: Collection[Path | None] = ()) -> Path:
+    """A place of this name in a folder that is free, as is that of its staging folder. Blocks.
 
     Args:
         folder: Made, if it is not there.
         name: What it is to be called; ``name (2)``, if something is.
-        before: What an earlier run of the same download claimed: it goes on there, if that is free still. Else what has
-            come moves along.
+        before: What an earlier run of the same download staged: it goes on there, if that is free still.
+        taken: Places of other downloads, which may not have made anything there yet.
 
     Raises:
         MachineError: The disk says no.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        came = None if before is None or not exists(staging_of(before)) else staging_of(before)
-        if before is not None and came is not None and (was_moving(came) or not exists(before)):
-            return before
-        for number in count(1):
-            place = folder / numbered(name, number)
-            if exists(place) or exists(staging_of(place)):
-                continue
-            if came is not None:
-                came.rename(staging_of(place))
-            else:
-                staging_of(place).mkdir(mode=0o700)
-            return place
     except OSError as exc:
         raise machine_error("write", exc) from exc
+    if before is not None and _came(before) and (was_moving(staging_of(before)) or not exists(before)):
+        return before
+    for number in count(1):
+        place = folder / numbered(name, number)
+        if place not in taken and not exists(place) and not exists(staging_of(place)):
+            return place
     raise AssertionError("there is no last number")
+
+
+def stage(place: Path, before: Path | None) -> bool:
+    """Make the staging folder of a free place, or move there what an earlier run has staged elsewhere. Blocks.
+
+    Returns:
+        False: somebody else has made it just now.
+
+    Raises:
+        MachineError: The disk says no.
+    """
+    try:
+        if before is not None and _came(before):
+            if place != before:
+                staging_of(before).rename(staging_of(place))
+        else:
+            staging_of(place).mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    except OSError as exc:
+        raise machine_error("write", exc) from exc
+    return True
+
+
+def _came(place: Path) -> bool:
+    return exists(staging_of(place))
 
 
 def numbered(name: str, number: int) -> str:
@@ -63,15 +85,20 @@ _SUFFIX = 8
 """Characters: what is longer is part of a name."""
 
 
+_HINT = "name one that is there and yours, as /home/me/Films"
+
+
 def check_folder(to: str) -> Path:
-    """A folder of this machine that somebody named. Blocks. Raises ConfigError: there is none."""
+    """A folder of this machine that somebody named. Blocks. Raises ConfigError: there is none, or it takes nothing."""
     folder = Path(to)
     try:
         good = folder.is_absolute() and folder.is_dir()
     except (OSError, ValueError):
         good = False
     if not good:
-        raise ConfigError(
-            f"there is no folder {to[:200]!r} on this machine", hint="name one that is, as /home/me/Films"
-        )
+        raise ConfigError(f"there is no folder {to[:200]!r} on this machine", hint=_HINT)
+    try:  # permissions do not tell: of a file system that is only read, of one that the kernel makes up
+        os.rmdir(tempfile.mkdtemp(prefix=".archipel-", dir=folder))
+    except OSError as exc:
+        raise ConfigError(f"nothing can be written to {to[:200]!r}: {reason(exc)}", hint=_HINT) from exc
     return folder

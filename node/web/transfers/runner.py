@@ -2,7 +2,7 @@
 
 import logging
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from node.errors import NodeError, leaves, told
 from node.progress import Progress
 from node.web.transfers.book import Book, no_account
 from node.web.transfers.live import Live, Run
-from node.web.transfers.row import Counts, Kind, Row, State
+from node.web.transfers.places import free_place, stage
+from node.web.transfers.row import OVER, Counts, Kind, Row, State
 from node.web.transfers.running import Around, Download, fetch_download, publish_upload
 from node.web.transfers.table import Table
 from node.web.transfers.wanted import Upload
@@ -35,6 +36,7 @@ class Runner:
     book: Book
     _watch: Watch | None = None
     """One for all looks: a keyring that does not answer is not asked again."""
+    _claiming: trio.Lock = field(default_factory=trio.Lock)
 
     async def run(self) -> None:
         """Until cancelled. Neither the network, nor the disk, nor a bug ends it."""
@@ -140,7 +142,7 @@ class Runner:
         around, progress = Around(book.client, book.owner_home(), account), run.progress
         wanted = await book.stored(Table.wanted, live.row.id)
         if live.row.kind is Kind.DOWNLOAD:
-            await fetch_download(around, Download.of(wanted), progress, partial(self._settled, live, progress))
+            await fetch_download(around, Download.of(wanted), progress, partial(self._claim, live, progress))
             return replace(live.row, state=State.DONE)
         assert live.receiving is not None
         upload = await book.blocking(Upload.of, wanted)
@@ -152,12 +154,25 @@ class Runner:
                 notes.append(f"the drive could not be updated: {stored.recorded.why}")
         return replace(live.row, state=State.DONE, link_path=path, notes=tuple(notes))
 
-    async def _settled(self, live: Live, progress: Progress, download: Download, files: int) -> None:
-        """A download knows what it is, and where it goes."""
-        assert download.place is not None
-        live.row = replace(live.row, name=Path(download.place).name, files=files, total_bytes=progress.total)
+    async def _claim(self, live: Live, progress: Progress, download: Download, name: str, files: int) -> Path:
+        """Where a download goes. That is noted before a folder is made there: killed in between, it finds it again."""
+        book, before = self.book, None if download.place is None else Path(download.place)
+        async with self._claiming:
+            while True:
+                taken = {
+                    other.place for other in book.lives.values() if other.row.state not in OVER and other is not live
+                }
+                place = await book.blocking(free_place, Path(download.to), name, before, taken)
+                with trio.CancelScope(shield=True):  # what is noted and not made would be taken for ours
+                    await self._note(live, progress, replace(download, place=str(place)), place, files)
+                    if await book.blocking(stage, place, before):
+                        return place
+
+    async def _note(self, live: Live, progress: Progress, download: Download, place: Path, files: int) -> None:
+        live.row = replace(live.row, name=place.name, files=files, total_bytes=progress.total)
         await self.book.stored(Table.want, live.row.id, download.kept())
         await self.book.stored(Table.save, live.row)
+        live.place = place
         self.book.say(live)
 
 

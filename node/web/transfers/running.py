@@ -3,7 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +27,6 @@ from node.names.seen import Seen
 from node.progress import Progress
 from node.publishing.publish import Options
 from node.sharing.part import find_part
-from node.web.transfers.places import claim_place
 from node.web.transfers.spool import Spool
 from node.web.transfers.wanted import Upload
 from protocol.account import AccountKeys
@@ -124,7 +123,7 @@ async def fetch_download(
     around: Around,
     download: Download,
     progress: Progress,
-    settled: Callable[[Download, int], Awaitable[None]],
+    claim: Callable[[Download, str, int], Awaitable[Path]],
 ) -> None:
     """Fetch what is wanted, to a place that is free. Run again, it goes on where it was.
 
@@ -132,7 +131,7 @@ async def fetch_download(
         around: What it needs.
         download: What is wanted.
         progress: Told of it.
-        settled: Told, before anything is fetched, where it goes, and how many entries it has: to be remembered.
+        claim: Told, before anything is fetched, what it is called, and how many entries it has: finds a place for it.
 
     Raises:
         NodeError: As a fetch.
@@ -148,10 +147,8 @@ async def fetch_download(
     chosen = await blocking(select, manifest, inside)
     wanted = WholeFiles(manifest, chosen)
     progress.total = await blocking(lambda: sum(stop - start for _, start, stop in wanted))
-    before = None if download.place is None else Path(download.place)
     name = download.name or os.fsdecode(title_of([manifest.entries[index] for index in chosen]))
-    place = await blocking(claim_place, Path(download.to), name, before)
-    await settled(replace(download, place=str(place)), len(chosen))
+    place = await claim(download, name, len(chosen))
 
     def target() -> Target:
         return choose_target(manifest, chosen, place, link.root, force=False)
@@ -165,9 +162,14 @@ async def _link(around: Around, download: Download) -> Link:
     if isinstance(found, NameLink):
         seen = Seen(around.home.names, around.client.network.id)
         found = (await resolve(around.client, NameReader(found.name, found.read_key), seen)).link
-    if found.kind is not LinkKind.READ:
-        raise ConfigError("this is a verify link: it can check the deposit, not read it")
+    check_reads(found)
     return found
+
+
+def check_reads(link: object) -> None:
+    """Raises ConfigError: it is a link that reads nothing."""
+    if isinstance(link, Link) and link.kind is not LinkKind.READ:
+        raise ConfigError("this is a verify link: it can check the deposit, not read it")
 
 
 async def _found(around: Around, download: Download) -> Link | NameLink:

@@ -26,7 +26,7 @@ from node.web.transfers.places import check_folder
 from node.web.transfers.receiving import Body, Receiving
 from node.web.transfers.row import ENDED, OVER, Kind, State
 from node.web.transfers.runner import Runner
-from node.web.transfers.running import Around, Download, find_in_drive
+from node.web.transfers.running import Around, Download, check_reads, find_in_drive
 from node.web.transfers.spool import Spool, check_room
 from node.web.transfers.table import Table
 from node.web.transfers.wanted import Upload
@@ -81,14 +81,14 @@ class Transfers:
 
         Raises:
             NotFoundError: This node has no account that could publish it.
-            RefusedError: The folder of the drive is none; or too many transfers are under way.
+            RefusedError: The folder of the drive is none; or too many transfers, or files of uploads, are under way.
             HttpError: There is no room for it (507).
         """
         home, account = await self._owner()
         if account is not None:
             await self._check_folder(home, account, upload)
         async with self._creating:
-            self._book.check_open()
+            self._book.check_open(len(upload.files))
             total = sum(file.size for file in upload.files)
             await self._book.blocking(check_room, home.path, self._book.coming + total)
             row = self._book.new_row(Kind.UPLOAD, upload.name, upload.folder, len(upload.files), total)
@@ -107,7 +107,7 @@ class Transfers:
         """Begin one: of somebody's link, or of a path in the account's drive.
 
         Raises:
-            ConfigError: It is no link, no path, no folder of this machine.
+            ConfigError: It is no link that reads, no path, no folder of this machine that can be written to.
             NotFoundError: The drive has nothing there; or there is no account.
             RefusedError: The account is locked; or too many transfers are under way.
         """
@@ -118,10 +118,11 @@ class Transfers:
         folder = self.downloads() if to is None else await self._book.blocking(check_folder, to)
         entry, name = None, None
         if link is not None:
-            read_link_text(link)
+            check_reads(read_link_text(link))
         else:
             _, account = await self._owner()
             found, rest = await find_in_drive(Around(self.client, home, account), path or "")
+            check_reads(found.link)
             entry, name = found.id.hex(), _last(path or "")
             inside = "/".join(filter(None, (os.fsdecode(rest), inside))) or None
         name = name if inside is None else _last(inside)

@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -74,7 +75,6 @@ class Spool:
     """The files that the pack has, in order."""
     _ends: "array[int]" = field(init=False)
     """Where each of these ends in it."""
-    _ranks: dict[int, int] = field(init=False)
     _unpacked: int = 0
     """The first of them that has not come with the pack."""
 
@@ -83,7 +83,6 @@ class Spool:
         self.missing = sum(size > 0 for size in self.sizes)
         self._packed = array("q", (i for i, size in enumerate(self.sizes) if 0 < size < SMALL_BYTES))
         self._ends = array("q", accumulate(self.sizes[i] for i in self._packed))
-        self._ranks = {number: rank for rank, number in enumerate(self._packed)}
 
     @property
     def pack(self) -> int:
@@ -101,7 +100,11 @@ class Spool:
         return self.sizes[number] if self._came_packed(number) else self._own[number]
 
     def _came_packed(self, number: int) -> bool:
-        return self._ranks.get(number, self._unpacked) < self._unpacked
+        return 0 < self.size(number) < SMALL_BYTES and number != self.pack and self._rank(number) < self._unpacked
+
+    def _rank(self, number: int) -> int:
+        """The how-manieth in the pack a file is that is in it."""
+        return bisect_left(self._packed, number)
 
     def place(self, number: int) -> Path:
         """Where a file lies, or the pack, once something of it has come."""
@@ -111,7 +114,7 @@ class Spool:
         """In which file a whole one lies, and where in it."""
         if self._own[number] >= self.sizes[number]:
             return self.place(number), 0
-        return self.place(self.pack), self._ends[self._ranks[number]] - self.sizes[number]
+        return self.place(self.pack), self._ends[self._rank(number)] - self.sizes[number]
 
     def make(self) -> None:
         """Make the folder. Raises MachineError."""

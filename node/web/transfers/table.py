@@ -1,7 +1,7 @@
 """The transfers of one home on one network, on the disk: a SQLite file that only its owner can read.
 
 What is wanted of a transfer (names of files, the link of a download) is there until nothing more is to be done for it,
-and overwritten then.
+and overwritten then: in the file by SQLite, and by us in its journal, to which it copies what a transaction changes.
 """
 
 import fcntl
@@ -16,6 +16,7 @@ from typing import Any
 from node.errors import MachineError, RefusedError, machine_error
 from node.store.transaction import transaction
 from node.web.transfers.row import Row
+from node.web.transfers.spool import full
 from protocol.ids import NetworkId
 
 _FORMAT = 1
@@ -24,7 +25,10 @@ _TABLES = (
         network BLOB NOT NULL, id TEXT NOT NULL, created INTEGER NOT NULL, told TEXT NOT NULL, wanted TEXT NOT NULL,
         PRIMARY KEY (network, id)) WITHOUT ROWID""",
 )
-_HINT = "if it is damaged, move it away: transfers under way are lost then, and what is in the drive is not"
+_DAMAGED = "if it is damaged, move it away: transfers under way are lost then, and what is in the drive is not"
+_OUT_OF_ORDER = "look whether the disk of the home folder is there, has room, and can be written to"
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_STEP_BYTES = 1 << 20
 
 
 class Table:
@@ -60,7 +64,9 @@ class Table:
             try:
                 db.execute("PRAGMA synchronous = FULL")
                 db.execute("PRAGMA secure_delete = ON")  # links
+                db.execute("PRAGMA journal_mode = PERSIST")  # one that is removed cannot be overwritten any more
                 self._prepare(db)
+                self._wipe_journal()
             except BaseException:  # whatever it was, the file must not stay open
                 db.close()
                 raise
@@ -109,6 +115,7 @@ class Table:
         """What is to be done now; None: nothing more."""
         values = (json.dumps(wanted), self._network, identifier)
         self._execute("UPDATE transfer SET wanted = ? WHERE network = ? AND id = ?", values)
+        self._wipe_journal()
 
     def wanted(self, identifier: str) -> Any:
         """What is to be done, as it was given."""
@@ -123,6 +130,7 @@ class Table:
     def remove(self, identifier: str) -> None:
         """Forget a transfer."""
         self._execute("DELETE FROM transfer WHERE network = ? AND id = ?", (self._network, identifier))
+        self._wipe_journal()
 
     def _execute(self, sql: str, values: tuple[object, ...]) -> None:
         with self._faults():
@@ -132,11 +140,29 @@ class Table:
     def _faults(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, UnicodeDecodeError) as exc:  # what SQLite quotes of a damaged file need not be text
-            raise self._unusable(str(exc)) from exc
+        except sqlite3.Error as exc:
+            code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the rest says how it came to that
+            if code == sqlite3.SQLITE_FULL:
+                raise full("cannot note it in the file of transfers: the disk is full") from exc
+            raise self._unusable(str(exc), _DAMAGED if code in _DAMAGE else _OUT_OF_ORDER) from exc
+        except UnicodeDecodeError as exc:  # what SQLite quotes of a damaged file need not be text
+            raise self._unusable("it is damaged") from exc
 
-    def _unusable(self, why: str) -> MachineError:
-        return MachineError(f"cannot use the file of transfers {self._path}: {why}", hint=_HINT)
+    def _unusable(self, why: str, hint: str = _DAMAGED) -> MachineError:
+        return MachineError(f"cannot use the file of transfers {self._path}: {why}", hint=hint)
+
+    def _wipe_journal(self) -> None:
+        """Zeros over what the last transactions have put down there: between them, that is no journal to SQLite."""
+        try:
+            with suppress(FileNotFoundError), self._path.with_name(self._path.name + "-journal").open("r+b") as journal:
+                while data := journal.read(_STEP_BYTES):
+                    if data.strip(b"\0"):
+                        journal.seek(-len(data), os.SEEK_CUR)
+                        journal.write(bytes(len(data)))
+                journal.flush()
+                os.fsync(journal.fileno())
+        except OSError as exc:
+            raise machine_error("overwrite what stood in the file of transfers", exc) from exc
 
 
 def _locked(path: Path) -> int:

@@ -57,7 +57,7 @@ class Upload:
             raise ConfigError("want a name, a folder of the drive, and a list of files")
         if len(listed) > MAX_FILES:
             raise ConfigError(f"an upload has at most {MAX_FILES} files, got {len(listed)}")
-        if b"/" in path_bytes(name, "a name"):
+        if b"/" in _shown_bytes(name, "a name"):
             raise ConfigError(f"a name holds no slash, got {name!r}")
         path_bytes(folder.strip("/"), "a folder") if folder.strip("/") else None
         files = tuple(_file(item) for item in listed)
@@ -148,6 +148,14 @@ def path_bytes(text: str, what: str) -> bytes:
     return path
 
 
+def _shown_bytes(text: str, what: str) -> bytes:
+    """As :func:`path_bytes`, of what is new: nothing in it does anything to a terminal, or breaks a line."""
+    path = path_bytes(text, what)
+    if any(byte < 0x20 or byte == 0x7F for byte in path):
+        raise ConfigError(f"{what} holds no control characters, got {text[:100]!r}", hint="give it another name")
+    return path
+
+
 def _file(item: object) -> UploadFile:
     if not isinstance(item, dict):
         raise ConfigError("want of each file its path, size and mtime")
@@ -158,7 +166,7 @@ def _file(item: object) -> UploadFile:
         raise ConfigError(f"a file has 0 to {MAX_BYTES} bytes, got {size!r}")
     if not _is_number(mtime) or not 0 <= mtime <= MAX_MTIME:
         raise ConfigError(f"a time is 0 to {MAX_MTIME} seconds after 1970, got {mtime!r}")
-    return UploadFile(path_bytes(path, "a path"), size, _nanoseconds(mtime))
+    return UploadFile(_shown_bytes(path, "a path"), size, _nanoseconds(mtime))
 
 
 def _is_number(value: object) -> bool:

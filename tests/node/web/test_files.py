@@ -63,3 +63,15 @@ async def test_a_head(browser: Browser) -> None:
 async def test_nothing_else(browser: Browser) -> None:
     for path in ("/core", "/core/", "/core/../index.html", "/missing.js", "//index.html", "/index.html/"):
         assert (await browser.ask("GET", path)).status == 404, path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1%2ffiles%2fabc", "/v1/files%2fabc", "/v1%2ffiles/abc/x/y", "/v1/files%2Fabc/x", "//v1/files/abc"),
+        *("/dav%2flink", "/dav%2Flink%2fabc", "/dav%2flink/x/y/z", "/%64av/link/x"),
+    ],
+)
+async def test_an_escaped_slash_is_none(browser: Browser, path: str) -> None:
+    answer = await browser.ask("GET", path)
+    assert (answer.status, answer.error["text"]) == (404, "there is nothing here")

@@ -63,6 +63,24 @@ async def test_another_site_may_lead_here_and_no_further(browser: Browser, site:
         assert answer.status == 403, (method, path, mode)
 
 
+@pytest.mark.parametrize("name", ["host", "origin"])
+async def test_of_two_none_is_believed(browser: Browser, name: str) -> None:
+    good = {"host": str(ADDRESS), "origin": f"http://{ADDRESS}"}[name].encode()
+    for values, status in (([good], 405), ([good, b"evil.example"], 400), ([b"evil.example", good], 400)):
+        scope, _ = browser._scope("GET", "/v1/session", None, None, {name.capitalize(): None})
+        scope["headers"] += [(name.encode(), value) for value in values]
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Message, sent: list[Message] = sent) -> None:
+            sent.append(message)
+
+        await browser.app(scope, receive, send)
+        assert sent[0]["status"] == status
+
+
 async def test_programs_send_none_of_it(browser: Browser) -> None:
     await browser.begin()
     bare = {"Origin": None, "Sec-Fetch-Site": None, "Sec-Fetch-Mode": None}

@@ -10,7 +10,8 @@ import pytest
 
 from node.errors import ConfigError, MachineError, RefusedError
 from node.progress import Progress
-from node.web.transfers.places import check_folder, claim_place, numbered, staging_of
+from node.web.answers import HttpError
+from node.web.transfers.places import check_folder, free_place, numbered, stage, staging_of
 from node.web.transfers.row import Counts, Kind, Row, State
 from node.web.transfers.spool import Spool
 from node.web.transfers.table import Table
@@ -55,7 +56,37 @@ def test_the_table_gives_back_what_it_was_told(tmp_path: Path) -> None:
         assert table.wanted(row(1).id) is None
         table.remove(row(1).id)
         assert table.rows() == [row(2, State.PAUSED)]
-    assert b"ssss" not in place.read_bytes(), "nothing is left of a link"
+    journal = place.with_name(place.name + "-journal")
+    assert stat.S_IMODE(journal.stat().st_mode) == 0o600
+    for left in (place.read_bytes(), journal.read_bytes()):
+        assert b"ssss" not in left, "nothing is left of a link"
+
+
+def test_what_a_killed_node_left_in_the_journal_is_overwritten(tmp_path: Path) -> None:
+    place = tmp_path / "transfers.sqlite"
+    with closing(Table(place, NETWORK)) as table:
+        table.add(row(1), {"secret": "s" * 100})
+        table._db.execute("UPDATE transfer SET wanted = 'null'")  # and not one step further
+    journal = place.with_name(place.name + "-journal")
+    assert b"ssss" in journal.read_bytes()
+    Table(place, NETWORK).close()
+    assert b"ssss" not in journal.read_bytes()
+
+
+def test_a_full_disk_is_no_damage(tmp_path: Path) -> None:
+    with closing(Table(tmp_path / "transfers.sqlite", NETWORK)) as table:
+        ((pages,),) = table._db.execute("PRAGMA page_count")
+        table._db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(HttpError, match="the disk is full") as caught:
+            table.add(row(1), ["x" * 100_000])
+        assert caught.value.status == 507
+        assert "make room" in (caught.value.hint or "")
+        assert table.rows() == []
+        table.add(row(1), None)
+        table._db.execute("PRAGMA query_only = ON")  # as where nothing can be written
+        with pytest.raises(MachineError) as other:
+            table.remove(row(1).id)
+        assert "move it away" not in (other.value.hint or ""), "that loses transfers"
 
 
 def test_a_damaged_table_is_an_error_with_a_hint(tmp_path: Path) -> None:
@@ -63,7 +94,7 @@ def test_a_damaged_table_is_an_error_with_a_hint(tmp_path: Path) -> None:
     place.write_bytes(b"rubbish" * 1000)
     with pytest.raises(MachineError) as caught:
         Table(place, NETWORK)
-    assert caught.value.hint
+    assert "move it away" in (caught.value.hint or "")
     place.unlink()
     with closing(Table(place, NETWORK)) as table:
         table.add(row(1), None)
@@ -75,6 +106,12 @@ def test_a_damaged_table_is_an_error_with_a_hint(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 9")
     with pytest.raises(MachineError, match="format 9"):
         Table(place, NETWORK)
+
+
+def claim_place(folder: Path, name: str, before: Path | None) -> Path:
+    place = free_place(folder, name, before)
+    assert stage(place, before)
+    return place
 
 
 def test_nothing_is_replaced(tmp_path: Path) -> None:
@@ -94,6 +131,10 @@ def test_nothing_is_replaced(tmp_path: Path) -> None:
     assert first.read_text() == "somebody else's"
     (folder / "notes").write_text("somebody else's")
     assert claim_place(folder, "notes", None) == folder / "notes (2)"
+    fourth = free_place(folder, "notes", None)
+    assert free_place(folder, "notes", None, {fourth}) == folder / "notes (4)", "another download has noted it"
+    staging_of(fourth).mkdir()
+    assert not stage(fourth, None), "somebody was quicker"
 
 
 @pytest.mark.parametrize(
@@ -117,6 +158,14 @@ def test_numbered(name: str, number: int, wanted: str) -> None:
 def test_a_folder_has_to_be_one(to: str) -> None:
     with pytest.raises(ConfigError):
         check_folder(to)
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="root may write everywhere else")
+def test_a_folder_has_to_take_something(tmp_path: Path) -> None:
+    assert check_folder(str(tmp_path)) == tmp_path
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigError, match="nothing can be written to '/proc'"):
+        check_folder("/proc")
 
 
 def test_what_is_published_has_the_names_times_and_folders_of_the_upload(tmp_path: Path) -> None:

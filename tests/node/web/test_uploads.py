@@ -15,7 +15,10 @@ from node.home import Home
 from node.web.site import own_site
 from node.web.transfers import spool
 from node.web.transfers.receiving import STALL_SECONDS
+from node.web.transfers.table import Table
 from protocol.account import AccountKeys
+from protocol.ids import SegmentId
+from protocol.links import Link, LinkKind
 from tests.node.web.asking import ADDRESS, Answer, Browser, Cut, parts_of
 from tests.vectors.make_account import CHEAP
 
@@ -234,6 +237,8 @@ async def test_small_files_come_as_one(node: Node, browser: Browser) -> None:
         {"name": "..", "files": []},
         {"name": "a\0", "files": []},
         {"name": "a" * 256, "files": []},
+        {"name": "a\n", "files": []},
+        {"name": "a\x7f", "files": []},
         {"name": "\udc80", "files": []},
         {"name": "\ud800", "files": []},
         {"name": "a", "folder": "../b", "files": []},
@@ -247,6 +252,7 @@ async def test_small_files_come_as_one(node: Node, browser: Browser) -> None:
         {"name": "a", "files": [{"path": "b/../../c", "size": 1}]},
         {"name": "a", "files": [{"path": "b\0c", "size": 1}]},
         {"name": "a", "files": [{"path": "\ud800", "size": 1}]},
+        {"name": "a", "files": [{"path": "b/\x1b[2Jc", "size": 1}]},
         {"name": "a", "files": [{"path": "b", "size": -1}]},
         {"name": "a", "files": [{"path": "b", "size": 1.5}]},
         {"name": "a", "files": [{"path": "b", "size": True}]},
@@ -274,6 +280,34 @@ async def test_too_long_a_list_is_not_read(browser: Browser) -> None:
     assert answer.status == 413
 
 
+async def test_there_are_only_so_many_files(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.web.transfers.book.MAX_OPEN_FILES", 3)
+    transfer = await begin(browser, ("a", 1), ("b", 1))
+    body = {"name": "more", "files": [{"path": "c", "size": 1}, {"path": "d", "size": 1}]}
+    answer = await browser.ask("POST", "/v1/uploads", json=body)
+    assert (answer.status, answer.error["exit"]) == (403, 4)
+    assert "have 2 files, 3 at most with the 2 of this one" in answer.error["text"]
+    assert (await browser.ask("POST", f"/v1/transfers/{transfer['id']}/cancel")).status == 200
+    assert (await browser.ask("POST", "/v1/uploads", json=body)).status == 201
+
+
+LINK = Link(LinkKind.READ, SegmentId(b"r" * 32), b"k" * 32)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ({"link": str(LINK.verify_link())}, "this is a verify link"),
+        ({"link": str(LINK), "to": "/nowhere"}, "there is no folder"),
+    ],
+)
+async def test_what_can_only_fail_is_not_begun(browser: Browser, wanted: dict[str, str], told: str) -> None:
+    answer = await browser.ask("POST", "/v1/downloads", json=wanted)
+    assert (answer.status, answer.error["exit"]) == (400, 2)
+    assert told in answer.error["text"]
+    assert (await browser.ask("GET", "/v1/transfers")).json() == {"transfers": []}
+
+
 async def test_there_has_to_be_room(home: Home, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     free = [10_000]
     monkeypatch.setattr(spool, "room", lambda _: free[0])
@@ -291,6 +325,39 @@ async def test_there_has_to_be_room(home: Home, browser: Browser, monkeypatch: p
     assert (await look(browser, transfer))["files"][0]["received"] == 4000
     free[0] = 5000
     assert (await put(browser, transfer, "files/0", b"x" * 2000, 4000)).status == 200
+
+
+async def test_on_a_full_disk_an_upload_is_cancelled_by_the_room_it_gives_back(
+    home: Home, node: Node, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = Table._execute
+
+    def where_there_is_room(table: Table, sql: str, values: tuple[object, ...]) -> None:
+        if lying(home) or others:
+            raise spool.full("the disk is full")
+        execute(table, sql, values)
+
+    others = False
+    for taken in (False, True):
+        monkeypatch.setattr(Table, "_execute", execute)
+        transfer = await begin(browser, ("a", 10))
+        place = f"/v1/transfers/{transfer['id']}"
+        assert (await put(browser, transfer, "files/0", b"01234")).status == 200
+        monkeypatch.setattr(Table, "_execute", where_there_is_room)
+        answer = await browser.ask("POST", f"{place}/pause")
+        assert (answer.status, answer.error["exit"]) == (507, 7)
+        assert "make room" in answer.error["hint"]
+        assert (await look(browser, transfer))["transfer"]["state"] == "receiving"
+        if others := taken:  # what is given back is not free for long
+            assert (await browser.ask("POST", f"{place}/cancel")).status == 507
+            assert lying(home) == {}, "the room is given back all the same"
+            answer = await browser.ask("POST", f"{place}/resume")
+            assert (answer.status, answer.error["text"]) == (409, "what was uploaded is gone")
+        others = False
+        assert (await browser.ask("POST", f"{place}/cancel")).json()["state"] == "cancelled"
+        assert lying(home) == {}
+        browser = await node.restart()
+        assert (await look(browser, transfer))["transfer"]["state"] == "cancelled"
 
 
 def test_some_of_the_disk_is_left(tmp_path: Path) -> None:
