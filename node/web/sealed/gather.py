@@ -1,7 +1,7 @@
 """Sealed segments for whoever opens them: heads and blocks, gathered from holders without a key.
 
 Goals: a run of blocks costs what these blocks cost, as long as the holders of their columns live; nothing unverified
-goes out; memory for four segments, whoever asks for whatever. Non-goals: keeping data; who may ask.
+goes out; memory for five segments, whoever asks for whatever. Non-goals: keeping data; who may ask.
 """
 
 from collections import OrderedDict
