@@ -44,6 +44,7 @@ from node.store.chunkstore import ChunkStore
 from node.store.datafolder import CONTACTS_FILE, load_identity, locked_folder
 from node.store.expiring import run_expiry
 from node.store.recordfile import RECORDS_FILE, RecordFile, persisting
+from node.tidying import tidy
 from node.traffic import Traffic
 from node.web.dav.access import Access
 from node.web.tickets import Tickets
@@ -328,6 +329,7 @@ class _Node:
             tickets=tickets,
             data=self.config.data,
         )
+        services.start_soon(tidy, parts.buffers, self.outside.blocking)
         if self.config.http is not None:
             try:
                 listener, self.page = await bind(SystemTransport(), self.config.http)  # no limit within the machine

@@ -181,8 +181,13 @@ class Columns:
         """Keep a column; False if it is not the rows wanted, which only its descriptor told."""
         if column.span != self.span(index):
             return False
-        self._there.setdefault(index, column)
+        if self._there.setdefault(index, column) is not column:
+            self.drop(column)
         return True
+
+    def drop(self, column: Column) -> None:
+        """Give back a column that is not kept, and to which nobody writes any more."""
+        self._buffers.give(column.data)
 
     def helps(self, index: int) -> bool:
         """Whether column ``index`` may be of use: there is one, as far as is known."""

@@ -54,5 +54,8 @@ class Downloader(Gatherer):
 
     async def _open(self, part: Part, key: bytes) -> memoryview:
         columns = Columns(part, self.buffers)
-        await self.gather(columns)
-        return await self.client.world.blocking(columns.open, key)
+        try:
+            await self.gather(columns)
+            return await self.client.world.blocking(columns.open, key)
+        finally:
+            columns.release()

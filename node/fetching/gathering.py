@@ -346,10 +346,16 @@ class _SegmentDownload:
                 self._verified_at = job.flight.moved_at
                 self._gatherer.verified(size)
 
-        await self._client.peers.request(_contact(job.holder), message, into=into, on_body=on_body)
-        assert column is not None
-        assert column.whole
-        if self._columns.add(job.index, column):
+        kept = False
+        try:
+            await self._client.peers.request(_contact(job.holder), message, into=into, on_body=on_body)
+            assert column is not None
+            assert column.whole
+            kept = self._columns.add(job.index, column)
+        finally:
+            if column is not None and not kept:
+                self._columns.drop(column)
+        if kept:
             self._took.append(trio.current_time() - job.flight.began_at)
             self._gatherer.progress.held([(job.holder.key, job.holder.country)])
         else:

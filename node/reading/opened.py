@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from node.buffers import Buffers
 from node.client import Client
 from node.fetching.download import Downloader
 from node.fetching.reader import Step, Wanted, plan_steps, read_runs, runs_of, segments_ahead
@@ -43,9 +44,12 @@ class Opened:
         """What tells this file, byte for byte, from every other one of every deposit: its root commits to them all."""
         return f"{self.link.root.hex()[:40]}-{index}"
 
-    def downloader(self, client: Client) -> Downloader:
+    def downloader(self, client: Client, buffers: Buffers | None = None) -> Downloader:
         """For one read. Its deadlines are its own: others that go on do not keep one alive that is stuck."""
-        return Downloader(client, Progress(), shares=self._shares, shares_known=self._shares_known)
+        downloader = Downloader(client, Progress(), shares=self._shares, shares_known=self._shares_known)
+        if buffers is not None:
+            downloader.buffers = buffers
+        return downloader
 
     def learn(self, downloader: Downloader) -> None:
         """Take in what one read has learnt for the next, and count it."""
@@ -73,8 +77,19 @@ class Opened:
         return await client.world.blocking(b"".join, parts)
 
     @trio.as_safe_channel
-    async def stream(self, client: Client, index: int, start: int, stop: int) -> AsyncGenerator[memoryview, None]:
+    async def stream(
+        self, client: Client, index: int, start: int, stop: int, buffers: Buffers | None = None
+    ) -> AsyncGenerator[memoryview, None]:
         """The same piece by piece, small ones first; at most four pieces are in memory, be they read or not.
+
+        A piece is there until the next one is asked for: its memory is used again.
+
+        Args:
+            client: Reads.
+            index: Of the file.
+            start: The first byte.
+            stop: Behind the last.
+            buffers: Where memory comes from; None: its own.
 
         Raises:
             NotFoundError, NetworkError, IntegrityFailure: As :meth:`Downloader.blocks`, after what came before.
@@ -85,12 +100,13 @@ class Opened:
         if not self.manifest.segments:
             yield memoryview(inline_content(self.manifest, self.entry(index), start, stop))
             return
-        downloader = self.downloader(client)
+        downloader = self.downloader(client, buffers)
         try:
             async with segments_ahead(downloader, self._steps(index, start, stop)) as opened:
                 async for step, data in opened:
                     for run in runs_of(step, data):
                         yield run.data
+                    downloader.buffers.give(data)
         finally:
             self.learn(downloader)
 

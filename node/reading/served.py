@@ -1,12 +1,13 @@
 """Files by link for a server's requests: they share what is open, and only so many read at once."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from functools import partial
 
 import trio
 
+from node.buffers import Buffers, Loan
 from node.client import Client
 from node.errors import ConfigError
 from node.linktext import read_link_text
@@ -17,6 +18,8 @@ from protocol.links import SealedLink
 
 STREAMS = 8
 """Files that are read at once; each takes up to 10 MB of memory."""
+KEPT_BYTES = STREAMS * 10_000_000
+"""Of memory that they have given back, for the next: as much as they take together, that no more is ever asked for."""
 
 
 @dataclass(slots=True)
@@ -25,6 +28,7 @@ class Served:
 
     client: Client
     shelf: Shelf
+    buffers: Buffers = field(default_factory=partial(Buffers, KEPT_BYTES))
     _room: Slots = field(default_factory=partial(Slots, STREAMS, "reading files"))
 
     async def open(self, text: str) -> Opened:
@@ -48,5 +52,7 @@ class Served:
         Raises:
             NetworkError: There is none for 30 seconds.
         """
-        async with self._room.taken(), opened.stream(self.client, index, start, stop) as parts:
-            yield parts
+        async with self._room.taken():
+            with closing(Loan(self.buffers)) as loan:
+                async with opened.stream(self.client, index, start, stop, loan) as parts:
+                    yield parts

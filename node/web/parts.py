@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from node.buffers import Buffers
 from node.client import Client
 from node.healing.leave import Leave
 from node.home import Home
+from node.reading.served import KEPT_BYTES
 from node.serving.depositors import DepositorDesk
 from node.serving.limits import LimitsDesk
 from node.status import Status
@@ -38,6 +40,8 @@ class Parts:
     home: Home | None
     """Whose account and drive the page shows; None: nobody's."""
     tickets: Tickets
+    buffers: Buffers
+    """Memory for what is read here, of files and of segments, used again."""
     segments: SealedSegments
     """Gathered for whoever opens them elsewhere; in memory that both pages share."""
     uploads: SealedUploads
@@ -76,7 +80,9 @@ class Parts:
             accounts: The account of the home; None: as it is kept there.
         """
         accounts = accounts or AccountDesk(home, client.world.blocking)
-        drive, segments, told = DriveDesk(accounts, client), SealedSegments(client), Told()
+        drive, told = DriveDesk(accounts, client), Told()
+        buffers = Buffers(KEPT_BYTES)
+        segments = SealedSegments(client, buffers=buffers)
         return cls(
             client=client,
             status=status,
@@ -88,6 +94,7 @@ class Parts:
             drive=drive,
             home=home,
             tickets=tickets,
+            buffers=buffers,
             segments=segments,
             uploads=SealedUploads(client, segments.room),
             data=data,

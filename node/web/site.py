@@ -65,7 +65,7 @@ def own_site(parts: Parts, files: dict[str, PageFile], address: Address) -> ASGI
         private=False,
         answers={200: _SESSION},
     )
-    served = Served(parts.client, Shelf(parts.home or Home(parts.data)))
+    served = Served(parts.client, Shelf(parts.home or Home(parts.data)), parts.buffers)
     groups = [group.calls(parts) for group in _OWN]
     groups += [
         segments.calls(parts.segments, segments.nobody_else),

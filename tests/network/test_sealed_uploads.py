@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
@@ -192,12 +193,18 @@ async def test_too_much_parity_is_refused(autojump_clock: MockClock, base: Path)
 
 async def test_a_body_that_stops(autojump_clock: MockClock, base: Path) -> None:
     async with archipelago(base, 5) as islands, islands.user() as user:
-        page, service = Page(8 * BLOCK_BYTES), uploads(user)
-        for pause, at_most in ((1000.0, receiving.SILENCE_SECONDS), (10.0, receiving.BODY_SECONDS)):
+        body, service = Page(64 * BLOCK_BYTES).body(), uploads(user)
+        silence, rate = receiving.SILENCE_SECONDS, receiving.BYTES_PER_SECOND
+        for size, pause, at_most in (
+            (10_000, 1000.0, silence),
+            (10_000, 10.0, silence),  # that is 1 kB/s
+            (rate // 2, 1.0, silence),
+            (rate * 6 // 5, 1.0, receiving.BODY_SECONDS),
+        ):
             began = trio.current_time()
-            error = await failure(service.receive(parts(page.body(), 10_000, pause), len(page.body()), LONGEST))
+            error = await failure(service.receive(parts(body, size, pause), len(body), LONGEST))
             assert isinstance(error, NetworkError)
-            assert trio.current_time() - began <= at_most + 0.01
+            assert trio.current_time() - began == pytest.approx(at_most, abs=0.01)
         assert service.room.free == ROOM_BYTES
         assert not islands.holders()
 

@@ -1,6 +1,8 @@
 """Memory that is used again."""
 
-from node.buffers import Buffers
+from contextlib import closing
+
+from node.buffers import Buffers, Loan
 
 
 def test_what_was_given_back_is_taken_again() -> None:
@@ -34,3 +36,28 @@ def test_no_more_is_kept_than_was_said() -> None:
     large = buffers.take(101)
     buffers.give(large)
     assert buffers.take(101).obj is not large.obj
+
+
+def test_what_nobody_takes_for_a_while_goes() -> None:
+    buffers = Buffers(100)
+    room = buffers.take(40)
+    buffers.give(room)
+    buffers.sweep()
+    again = buffers.take(40)
+    assert again.obj is room.obj
+    buffers.give(again)
+    buffers.sweep()
+    buffers.sweep()
+    assert buffers.take(40).obj is not room.obj
+
+
+def test_what_was_lent_comes_back_in_the_end() -> None:
+    """Once: what its borrower has given back itself, somebody else may have by then."""
+    buffers = Buffers(1000)
+    with closing(Loan(buffers)) as loan:
+        first, kept = loan.take(40), loan.take(100)
+        loan.give(first)
+        assert buffers.take(40).obj is first.obj
+        assert buffers.take(100).obj is not kept.obj
+    assert buffers.take(100).obj is kept.obj
+    assert buffers.take(40).obj is not first.obj

@@ -1,7 +1,7 @@
 """Sealed segments for whoever opens them: heads and blocks, gathered from holders without a key.
 
 Goals: a run of blocks costs what these blocks cost, as long as the holders of their columns live; nothing unverified
-goes out; memory for four segments, whoever asks for whatever. Non-goals: keeping data; who may ask.
+goes out; memory for five segments, whoever asks for whatever. Non-goals: keeping data; who may ask.
 """
 
 from collections import OrderedDict
@@ -32,8 +32,6 @@ HEADS = 256
 """Segments whose head and holders are remembered: some 4 MB."""
 HOLDERS_SECONDS = 600.0
 """After so long the holders are looked up again."""
-KEPT_BYTES = WHOLE_BYTES
-"""Of memory for columns, kept for the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,8 @@ class SealedSegments:
     client: Client
     room: Room = field(default_factory=Room)
     _pace: Pace = field(default_factory=Pace)
-    _buffers: Buffers = field(default_factory=lambda: Buffers(KEPT_BYTES))
+    buffers: Buffers = field(default_factory=lambda: Buffers(WHOLE_BYTES))
+    """Where memory for columns comes from."""
     _known: OrderedDict[SegmentId, _Known] = field(default_factory=OrderedDict)
     """By last use."""
 
@@ -113,13 +112,13 @@ class SealedSegments:
 
     def _gatherer(self) -> Gatherer:
         """Each gathering has a clock of its own; they share the line."""
-        return Gatherer(self.client, Progress(), self._pace, buffers=self._buffers)
+        return Gatherer(self.client, Progress(), self._pace)
 
     def _columns(self, known: _Known, first: int, count: int) -> Columns:
         descriptor = known.head.descriptor
         layout = descriptor.layout
         part = Part(descriptor.id, layout.length, first, count, Shares(layout.k, layout.n), shares_known=True)
-        return Columns(part, self._buffers, descriptor)
+        return Columns(part, self.buffers, descriptor)
 
     def _remembered(self, segment: SegmentId) -> _Known | None:
         known = self._known.get(segment)
@@ -161,7 +160,7 @@ class SealedSegments:
     ) -> AsyncIterator[tuple[Head, list[memoryview]]]:
         """All blocks of a segment of which nothing is known, and the head that they give."""
         async with self.room.take(WHOLE_BYTES, client):
-            columns = Columns(Part(segment, None), self._buffers)
+            columns = Columns(Part(segment, None), self.buffers)
             try:
                 await self._gatherer().gather(columns, holders)
                 head, blocks = await self.client.world.blocking(_counted, columns)

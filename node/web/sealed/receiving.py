@@ -32,10 +32,13 @@ from protocol.segment import SEALED_BLOCK_BYTES, Descriptor, Layout
 MOST_CHUNK_BYTES = 2 * WHOLE_BYTES
 """Of all chunks of one segment: 8 of 12 are three quarters of that. Whoever asked for 2 of 32 would have the node send
 sixteen times what came."""
-AT_ONCE = 2
-"""Uploads received or placed side by side: two of the longest leave memory for those who read."""
+AT_ONCE = 3
+"""Uploads received or placed side by side: two of the longest, of clients, leave them memory to read; one place is kept
+for the user of this node."""
 SILENCE_SECONDS = 15.0
 """How long a body may be silent."""
+BYTES_PER_SECOND = 16 * 1024
+"""That come on the average, beginning with the 15th second: else the body is given up."""
 BODY_SECONDS = 300.0
 """For all of it to come: 56 KB/s for the longest."""
 CLOCK_SECONDS = 3600
@@ -63,7 +66,7 @@ class SealedUploads:
     client: Client
     room: Room
     """Shared with those who read."""
-    _places: Room = field(default_factory=lambda: Room(AT_ONCE))
+    _places: Room = field(default_factory=lambda: Room(AT_ONCE, kept=1))
     _placing: trio.Lock = field(default_factory=trio.Lock)
     """One segment after the other: a holder takes two chunks without a permit at once, whosesoever they are."""
     _pace: Pace = field(default_factory=partial(Pace, MAX_SILENCE_SECONDS, MAX_SILENCE_SECONDS))
@@ -165,6 +168,9 @@ class _Body:
         self._parts = parts
         self._deadline = trio.current_time() + BODY_SECONDS
         self._come = bytearray()
+        self._size = 0
+        self._waited = 0.0
+        """Seconds, for parts; not for memory, when nobody reads."""
 
     async def first(self, size: int) -> bytes:
         """The first ``size`` bytes, or a few more. Raises ConfigError, NetworkError: they do not come."""
@@ -190,9 +196,14 @@ class _Body:
 
     async def _read(self, put: Callable[[bytes], None], missing: Callable[[], int]) -> None:
         while missing() > 0:
+            now = trio.current_time()
+            too_slow = now - self._waited + max(SILENCE_SECONDS, self._size / BYTES_PER_SECOND)
             try:
-                with trio.fail_at(min(self._deadline, trio.current_time() + SILENCE_SECONDS)):
-                    put(await anext(self._parts))
+                with trio.fail_at(min(self._deadline, now + SILENCE_SECONDS, too_slow)):
+                    part = await anext(self._parts)
+                put(part)
+                self._size += len(part)
+                self._waited += trio.current_time() - now
             except StopAsyncIteration:
                 raise ConfigError(f"the body is cut short: {missing()} bytes are missing") from None
             except trio.TooSlowError:
