@@ -1,25 +1,31 @@
 """Uploads: begun with the list of their files, which are then sent one by one, each from where it was left."""
 
+import json
 import os
+from collections.abc import Mapping
 from contextlib import aclosing, suppress
+from itertools import islice
+from typing import Any
 
 import trio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from node.errors import ConfigError
-from node.web.answers import HttpError, answer, error_fields, read_object
+from node.web.answers import HttpError, answer, error_fields, parse_object, read_body
 from node.web.api.transfers import ID, TRANSFER, told
 from node.web.calls import Call
 from node.web.parts import Parts
 from node.web.transfers.receiving import OffsetError
-from node.web.transfers.spool import SMALL_BYTES
-from node.web.transfers.wanted import MAX_BYTES, MAX_FILES, MAX_MTIME, Upload
+from node.web.transfers.spool import SMALL_BYTES, Spool
+from node.web.transfers.wanted import MAX_BYTES, MAX_FILES, MAX_MTIME, Upload, UploadFile
 
 MAX_BODY_BYTES = 8 << 20
 """Of the list of files."""
 _OFFSET = "Upload-Offset"
 _MAX_DIGITS = 19
+_FILES_AT_ONCE = 500
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 _SILENT = 408
 _DISCARDED_BYTES, _DISCARD_SECONDS = 128 << 20, 2.0
 
@@ -100,8 +106,8 @@ def calls(parts: Parts) -> list[Call]:
     transfers, blocking = parts.transfers, parts.client.world.blocking
 
     async def create(request: Request) -> Response:
-        body = await read_object(request, MAX_BODY_BYTES)
-        upload = await blocking(Upload.asked, body)
+        body = await read_body(request, MAX_BODY_BYTES)
+        upload = await blocking(lambda: Upload.asked(parse_object(body)))
         return told(await transfers.upload(upload), 201)
 
     async def send(request: Request, number: int | None) -> Response:
@@ -130,17 +136,8 @@ def calls(parts: Parts) -> list[Call]:
         if live.receiving is None:
             return answer({"transfer": live.fields(), "files": [], "pack": None})
         spool = live.receiving.spool
-        files = [
-            {
-                "path": os.fsdecode(file.path),
-                "size": file.size,
-                "mtime_ms": file.mtime_ns // 10**6,
-                "received": spool.received(number),
-            }
-            for number, file in enumerate((await transfers.asked(live.row.id)).files)
-        ]
-        pack = {"below": SMALL_BYTES, "bytes": spool.size(spool.pack), "received": spool.received(spool.pack)}
-        return answer({"transfer": live.fields(), "files": files, "pack": pack})
+        asked = await transfers.asked(live.row.id)
+        return Response(await blocking(_all, live.fields(), spool, asked), media_type="application/json")
 
     return [
         Call(
@@ -178,6 +175,25 @@ def calls(parts: Parts) -> list[Call]:
             answers={200: _ALL},
         ),
     ]
+
+
+def _all(transfer: Mapping[str, Any], spool: Spool, upload: Upload) -> bytes:
+    """An upload with all its files, as JSON: some at a time, as the other threads wait for each. Blocks."""
+    files = enumerate(upload.files)
+    pieces = list[str]()
+    while some := [_one(number, file, spool) for number, file in islice(files, _FILES_AT_ONCE)]:
+        pieces.append(_compact(some)[1:-1])
+    pack = {"below": SMALL_BYTES, "bytes": spool.size(spool.pack), "received": spool.received(spool.pack)}
+    return f'{{"transfer":{_compact(transfer)},"files":[{",".join(pieces)}],"pack":{_compact(pack)}}}'.encode()
+
+
+def _one(number: int, file: UploadFile, spool: Spool) -> dict[str, Any]:
+    return {
+        "path": os.fsdecode(file.path),
+        "size": file.size,
+        "mtime_ms": file.mtime_ns // 10**6,
+        "received": spool.received(number),
+    }
 
 
 async def _discard(request: Request) -> None:

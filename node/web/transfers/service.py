@@ -89,15 +89,16 @@ class Transfers:
             await self._check_folder(home, account, upload)
         async with self._creating:
             self._book.check_open(len(upload.files))
-            total = sum(file.size for file in upload.files)
+            sizes = await self._book.blocking(lambda: upload.sizes)
+            total = sum(sizes)
             await self._book.blocking(check_room, home.path, self._book.coming + total)
             row = self._book.new_row(Kind.UPLOAD, upload.name, upload.folder, len(upload.files), total)
-            spool = Spool(self._book.folder(row.id), upload.sizes)
+            spool = await self._book.blocking(Spool, self._book.folder(row.id), sizes)
             if not spool.missing:
                 row = row.at(State.WAITING)
             await self._book.blocking(spool.make)
             try:
-                await self._book.stored(Table.add, row, upload.kept())
+                await self._book.stored(lambda table: table.add(row, upload.kept()))
             except BaseException:  # whatever it was
                 spool.remove()
                 raise

@@ -15,6 +15,7 @@ from typing import Any
 
 from node.errors import MachineError, RefusedError, machine_error
 from node.store.transaction import transaction
+from node.web.answers import whole
 from node.web.transfers.row import Row
 from node.web.transfers.spool import full
 from protocol.ids import NetworkId
@@ -103,7 +104,7 @@ class Table:
             row: What is told of it.
             wanted: What is to be done, as JSON knows it.
         """
-        values = (self._network, row.id, row.created, json.dumps(row.stored()), json.dumps(wanted))
+        values = (self._network, row.id, row.created, json.dumps(row.stored()), _json(wanted))
         self._execute("INSERT INTO transfer VALUES (?, ?, ?, ?, ?)", values)
 
     def save(self, row: Row) -> None:
@@ -123,7 +124,7 @@ class Table:
             query = "SELECT wanted FROM transfer WHERE network = ? AND id = ?"
             found = self._db.execute(query, (self._network, identifier)).fetchone()
         try:
-            return None if found is None else json.loads(found[0])
+            return None if found is None else json.loads(found[0], parse_int=whole)
         except (ValueError, TypeError, RecursionError) as exc:
             raise self._unusable("a row is none") from exc
 
@@ -163,6 +164,11 @@ class Table:
                 os.fsync(journal.fileno())
         except OSError as exc:
             raise machine_error("overwrite what stood in the file of transfers", exc) from exc
+
+
+def _json(wanted: Any) -> str:
+    """Of a long list piece by piece, between which the other threads have their turn."""
+    return "".join(json.JSONEncoder().iterencode(wanted))
 
 
 def _locked(path: Path) -> int:

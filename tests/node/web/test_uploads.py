@@ -280,6 +280,12 @@ async def test_too_long_a_list_is_not_read(browser: Browser) -> None:
     assert answer.status == 413
 
 
+async def test_a_long_list_comes_back_whole(browser: Browser) -> None:
+    transfer = await begin(browser, *((f"é{number}", number) for number in range(1201)))
+    found = await look(browser, transfer)
+    assert [(file["path"], file["size"]) for file in found["files"]] == [(f"é{n}", n) for n in range(1201)]
+
+
 async def test_there_are_only_so_many_files(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("node.web.transfers.book.MAX_OPEN_FILES", 3)
     transfer = await begin(browser, ("a", 1), ("b", 1))
