@@ -14,8 +14,8 @@ from starlette.types import Receive, Scope, Send
 from node.errors import NodeError
 from node.reading.opened import Opened
 from node.reading.served import Served
-from node.web.answers import error_answer
-from node.web.ranges import asked_range, has_it
+from node.web.http.answers import error_answer
+from node.web.http.ranges import asked_range, has_it
 from protocol.manifest import Entry
 
 POLICY = (

@@ -11,7 +11,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from node.web.answers import HttpError
+from node.web.http.answers import HttpError
 
 STATIC = Path(__file__).parent / "static"
 _INDEX = "index.html"

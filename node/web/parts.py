@@ -12,9 +12,9 @@ from node.reading.served import KEPT_BYTES
 from node.serving.depositors import DepositorDesk
 from node.serving.limits import LimitsDesk
 from node.status import Status
-from node.web.accountdesk import AccountDesk
 from node.web.census.census import Census
-from node.web.drivedesk import DriveDesk
+from node.web.desks.account import AccountDesk
+from node.web.desks.drive import DriveDesk
 from node.web.sealed.gather import SealedSegments
 from node.web.sealed.receiving import SealedUploads
 from node.web.tickets import Tickets

@@ -27,8 +27,8 @@ from node.net.transport import Transport, peer_address
 from node.nodeconfig import GatewayConfig
 from node.serving.admission import Connections
 from node.web.api.operator import tell_leaving
-from node.web.draining import Draining
 from node.web.files import read_files
+from node.web.http.draining import Draining
 from node.web.parts import Parts
 from node.web.site import gateway_site, own_site
 from protocol.ids import Address

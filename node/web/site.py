@@ -14,7 +14,6 @@ from node.home import Home
 from node.reading.served import Served
 from node.reading.shelf import Shelf
 from node.serving.statements import software
-from node.web.answers import HttpError, answer, error_answer
 from node.web.api import (
     account,
     drive,
@@ -31,14 +30,15 @@ from node.web.api import (
     uploads,
 )
 from node.web.api import files as plain
-from node.web.calls import Call, Check
 from node.web.dav.mount import Dav
 from node.web.files import Page, PageFile
-from node.web.guard import Guard
-from node.web.limits import Limits, neighbour
-from node.web.openapi import document
+from node.web.http.answers import HttpError, answer, error_answer
+from node.web.http.calls import Call, Check
+from node.web.http.guard import Guard
+from node.web.http.limits import Limits, neighbour
+from node.web.http.openapi import document
+from node.web.http.session import Session
 from node.web.parts import Parts
-from node.web.session import Session
 from protocol.ids import Address
 
 HTTP_PORT = 80

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from node.web.guard import PAGE_POLICY
+from node.web.http.guard import PAGE_POLICY
 
 STATIC = Path(__file__).parents[2] / "node" / "web" / "static"
 PAGES = Path(__file__).parent / "pages"

@@ -23,9 +23,7 @@ def test_an_upload(chromium: Browser, ada: Somebody, tmp_path: Path) -> None:
         not_counted = {"items": {}, "waiting": ["00"]}
         page.route("**/v1/drive/health*", lambda route: route.fulfill(json=not_counted))
         page.get_by_role("link", name="Home").first.click()
-        expect(
-            page.get_by_text(re.compile(r"\d+ not counted yet"))
-        ).to_be_visible()  # not: all whole
+        expect(page.get_by_text(re.compile(r"\d+ not counted yet"))).to_be_visible()  # not: all whole
 
 
 def test_a_folder(chromium: Browser, ada: Somebody, tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from xml.etree import ElementTree
 
 from starlette.requests import Request
 
-from node.web.answers import HttpError
 from node.web.dav.access import is_shown
 from node.web.dav.places import Place, Thing
 from node.web.dav.propfind import MOST_BODY_BYTES, propfind
-from node.web.ranges import asked_range, has_it
+from node.web.http.answers import HttpError
+from node.web.http.ranges import asked_range, has_it
 from tests.fuzz.target import Target
 from tests.network.asking import scope_of
 

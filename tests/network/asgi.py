@@ -9,8 +9,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message
 
-from node.web.answers import HttpError, error_answer
-from node.web.calls import Call
+from node.web.http.answers import HttpError, error_answer
+from node.web.http.calls import Call
 
 
 def application(calls: Sequence[Call]) -> Starlette:

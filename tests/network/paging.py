@@ -10,7 +10,7 @@ import trio
 
 from node.account.held import Held
 from node.account.vault import Vault
-from node.web.drivedesk import FRESH_SECONDS, DriveDesk
+from node.web.desks.drive import FRESH_SECONDS, DriveDesk
 from node.web.site import own_site
 from tests.network.archipelago import Archipelago
 from tests.network.test_drive import ACCOUNT, Machine, machine

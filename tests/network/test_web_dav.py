@@ -16,7 +16,7 @@ from node.home import Home
 from node.reading.served import Served
 from node.reading.shelf import Shelf
 from node.web.dav.mount import Dav
-from node.web.guard import Guard
+from node.web.http.guard import Guard
 from protocol.links import Link
 from protocol.segment import SEALED_BLOCK_BYTES
 from tests.e2e.trees import random_bytes, write

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from node.account.held import Held
 from node.drive.service import DriveService
 from node.keeping import check as check_module
-from node.web.drivedesk import FRESH_SECONDS, IDLE_SECONDS
+from node.web.desks.drive import FRESH_SECONDS, IDLE_SECONDS
 from protocol.links import Link
 from tests.network.archipelago import Archipelago, archipelago
 from tests.network.paging import page

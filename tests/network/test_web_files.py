@@ -24,7 +24,7 @@ from node.reading.shelf import Shelf
 from node.reading.slots import WAIT_SECONDS, Slots
 from node.reading.tree import find
 from node.web.api.files import calls
-from node.web.guard import Guard
+from node.web.http.guard import Guard
 from protocol.ids import SegmentId
 from protocol.links import Link, LinkKind, NameLink, seal_link
 from protocol.segment import SEALED_BLOCK_BYTES

@@ -11,10 +11,10 @@ from node.account.drafts import ASKED
 from node.account.oskeyring import MAX_SECONDS
 from node.account.phrase import MAX_PHRASE_CHARACTERS, WORDS
 from node.account.vault import MIN_PASSPHRASE_CHARACTERS
-from node.web.answers import answer
-from node.web.calls import Call
+from node.web.http.answers import answer
+from node.web.http.calls import Call
+from node.web.http.shapes import read_shape, shape
 from node.web.parts import Parts
-from node.web.shapes import read_shape, shape
 from protocol.accountfile import MAX_PASSPHRASE_BYTES
 from protocol.accountkey import format_account_key
 

@@ -12,11 +12,11 @@ from node.drive.known import Known
 from node.drive.tree import Item, drive_path
 from node.errors import ConfigError, NotFoundError
 from node.keeping.survival import survival_fields
-from node.web.answers import answer
 from node.web.api.driveshapes import FOLDER, FOUND, HEALTHS, MAX_PATH_CHARACTERS
-from node.web.calls import Call
+from node.web.http.answers import answer
+from node.web.http.calls import Call
+from node.web.http.shapes import parameter, query
 from node.web.parts import Parts
-from node.web.shapes import parameter, query
 from protocol.drive import EntryKind, folder_entry
 
 MAX_FOUND = 500

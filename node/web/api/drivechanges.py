@@ -12,12 +12,12 @@ from node.drive.shareorder import LEASE_SECONDS
 from node.drive.tree import add_folder, drive_path, move
 from node.linktext import read_link_text, unseal
 from node.progress import Progress
-from node.web.answers import answer
 from node.web.api.drive import state_fields
 from node.web.api.driveshapes import FLAG, LEFT, LINK, PATH, PATHS, RENEWED, TEXT, changed
-from node.web.calls import Call
+from node.web.http.answers import answer
+from node.web.http.calls import Call
+from node.web.http.shapes import read_shape, shape
 from node.web.parts import Parts
-from node.web.shapes import read_shape, shape
 from protocol.links import SealedLink
 
 WORK_SECONDS = 900.0

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from node.web.shapes import Schema, shape
+from node.web.http.shapes import Schema, shape
 
 MAX_PATH_CHARACTERS = 4096
 MAX_LINK_CHARACTERS = 8192

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from node.errors import NodeError
-from node.web.answers import HttpError, error_answer
-from node.web.calls import Call
+from node.web.http.answers import HttpError, error_answer
+from node.web.http.calls import Call
 from node.web.parts import Parts
 from node.web.told import LaggingError, Listener, News
 

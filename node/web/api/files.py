@@ -15,9 +15,9 @@ from node.errors import NotFoundError
 from node.reading.opened import Opened
 from node.reading.served import Served
 from node.reading.tree import children, file_at, find, only_file
-from node.web.answers import raw_rest
-from node.web.calls import Call
 from node.web.content import file_answer
+from node.web.http.answers import raw_rest
+from node.web.http.calls import Call
 from protocol.manifest import Kind
 
 _LINES = 500

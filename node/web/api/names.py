@@ -5,8 +5,8 @@ from starlette.responses import Response
 
 from node.client import Client
 from node.errors import NetworkError
-from node.web.answers import answer, hex_parameter
-from node.web.calls import Call
+from node.web.http.answers import answer, hex_parameter
+from node.web.http.calls import Call
 from protocol.ids import PublicKey
 from protocol.names import name_id
 

@@ -3,11 +3,11 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from node.web.answers import answer
 from node.web.api.driveshapes import COUNT, FLAG, KIND, SURVIVES, TEXT, TEXT_OR_NULL, TIME
-from node.web.calls import Call
+from node.web.http.answers import answer
+from node.web.http.calls import Call
+from node.web.http.shapes import shape
 from node.web.parts import Parts
-from node.web.shapes import shape
 
 _COUNTRY = {"type": "string", "pattern": "^[A-Z]{2}$", "description": "As claimed: two letters."}
 _CLAIMS = shape({"nodes": COUNT, "storing": COUNT, "free_bytes": COUNT})

@@ -3,8 +3,8 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from node.web.answers import answer
-from node.web.calls import Call
+from node.web.http.answers import answer
+from node.web.http.calls import Call
 from node.web.parts import Parts
 
 _LINK = {"type": "object", "required": ["link"], "properties": {"link": {"type": "string"}}}

@@ -15,11 +15,11 @@ from node.healing.leave import TOLD_SECONDS, Leave
 from node.net.throttle import MIN_BYTES_PER_SECOND
 from node.serving.depositors import joined
 from node.serving.limits import MOST_BYTES
-from node.web.answers import answer, read_object
 from node.web.api.driveshapes import COUNT, FLAG, TEXT, TEXT_OR_NULL
-from node.web.calls import Call
+from node.web.http.answers import answer, read_object
+from node.web.http.calls import Call
+from node.web.http.shapes import Schema, check, read_shape, shape
 from node.web.parts import Parts
-from node.web.shapes import Schema, check, read_shape, shape
 
 _PART: Schema = {"type": "number", "minimum": 0}
 _ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}

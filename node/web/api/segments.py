@@ -11,9 +11,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from node.errors import NodeError, one_error
-from node.web.answers import HttpError, answer, hex_parameter
-from node.web.calls import Call
-from node.web.ranges import asked_range, has_it
+from node.web.http.answers import HttpError, answer, hex_parameter
+from node.web.http.calls import Call
+from node.web.http.ranges import asked_range, has_it
 from node.web.sealed.counting import count_holders
 from node.web.sealed.gather import SealedSegments
 from node.web.sealed.receiving import SealedUploads

@@ -10,11 +10,11 @@ from node.drive.sharing import shared_link
 from node.drive.tree import drive_path
 from node.errors import ConfigError, RefusedError
 from node.progress import Progress
-from node.web.answers import answer
 from node.web.api.driveshapes import FLAG, LINK, PATH, TEXT, TEXT_OR_NULL
-from node.web.calls import Call
+from node.web.http.answers import answer
+from node.web.http.calls import Call
+from node.web.http.shapes import read_shape, shape
 from node.web.parts import Parts
-from node.web.shapes import read_shape, shape
 from protocol.links import Link
 
 SHARE_SECONDS = 900.0

@@ -4,8 +4,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from node.metrics import metrics_text
-from node.web.answers import answer
-from node.web.calls import Call
+from node.web.http.answers import answer
+from node.web.http.calls import Call
 from node.web.parts import Parts
 
 _HEALTH = {

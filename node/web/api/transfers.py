@@ -6,10 +6,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from node.web.answers import answer
-from node.web.calls import Call
+from node.web.http.answers import answer
+from node.web.http.calls import Call
+from node.web.http.shapes import read_shape, shape
 from node.web.parts import Parts
-from node.web.shapes import read_shape, shape
 from node.web.transfers.live import Live
 from node.web.transfers.row import Kind, State
 from protocol.links import MAX_TEXT

@@ -12,9 +12,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from node.errors import ConfigError
-from node.web.answers import HttpError, answer, error_fields, parse_object, read_body
 from node.web.api.transfers import ID, TRANSFER, told
-from node.web.calls import Call
+from node.web.http.answers import HttpError, answer, error_fields, parse_object, read_body
+from node.web.http.calls import Call
 from node.web.parts import Parts
 from node.web.transfers.receiving import OffsetError
 from node.web.transfers.spool import SMALL_BYTES, Spool

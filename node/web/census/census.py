@@ -9,7 +9,7 @@ from node.serving.depositors import DepositorDesk
 from node.status import Status
 from node.web.census.deposits import DepositCensus
 from node.web.census.nodes import NodeCensus
-from node.web.drivedesk import DriveDesk
+from node.web.desks.drive import DriveDesk
 
 
 @dataclass(frozen=True, slots=True)

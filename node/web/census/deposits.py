@@ -9,7 +9,7 @@ from node.drive.known import Known
 from node.errors import NodeError, NotFoundError, RefusedError
 from node.keeping.survival import survival_fields
 from node.web.census.rounds import Rounds
-from node.web.drivedesk import DriveDesk
+from node.web.desks.drive import DriveDesk
 from protocol.drive import DriveEntry
 from protocol.ids import PublicKey
 

@@ -9,7 +9,7 @@ from node.reading.opened import Opened
 from node.reading.served import Served
 from node.reading.tree import children
 from node.web.dav.places import Place, Thing, in_deposit
-from node.web.drivedesk import DriveDesk
+from node.web.desks.drive import DriveDesk
 from protocol.drive import DriveEntry
 from protocol.links import Link, NameLink
 from protocol.manifest import Kind

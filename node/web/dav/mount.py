@@ -14,13 +14,13 @@ from node.errors import NotFoundError
 from node.home import Home
 from node.reading.served import Served
 from node.reading.slots import Slots
-from node.web.answers import HttpError, raw_rest, read_body
-from node.web.calls import telling
 from node.web.content import file_answer
 from node.web.dav.access import is_shown, password
 from node.web.dav.drive import DriveView
 from node.web.dav.places import Place, Thing, in_deposit
-from node.web.drivedesk import DriveDesk
+from node.web.desks.drive import DriveDesk
+from node.web.http.answers import HttpError, raw_rest, read_body
+from node.web.http.calls import telling
 
 METHODS = ("OPTIONS", "GET", "HEAD", "PROPFIND")
 _OPTIONS = {"Allow": ", ".join(METHODS), "DAV": "1", "MS-Author-Via": "DAV"}

@@ -19,8 +19,8 @@ from wsgidav.request_resolver import RequestResolver
 from wsgidav.wsgidav_app import WsgiDAVApp
 
 from node.errors import RefusedError
-from node.web.answers import HttpError
 from node.web.dav.places import Place, Thing
+from node.web.http.answers import HttpError
 
 MOST_BODY_BYTES = 16 * 1024
 MOST_PROPERTIES = 64

@@ -8,7 +8,7 @@ import trio
 from starlette.requests import ClientDisconnect
 
 from node.blocking import Blocking
-from node.web.answers import HttpError
+from node.web.http.answers import HttpError
 from node.web.transfers.spool import Spool
 
 STALL_SECONDS = 30.0

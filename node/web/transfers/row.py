@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from node.errors import NodeError
 from node.progress import Progress
-from node.web.answers import error_fields
+from node.web.http.answers import error_fields
 
 
 class Kind(StrEnum):

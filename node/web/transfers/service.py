@@ -18,7 +18,7 @@ from node.drive.tree import Tree, drive_path
 from node.errors import ConfigError, NotFoundError, RefusedError
 from node.home import Home
 from node.linktext import read_link_text
-from node.web.answers import HttpError
+from node.web.http.answers import HttpError
 from node.web.told import Told
 from node.web.transfers.book import Book
 from node.web.transfers.live import Live

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from node.errors import machine_error
 from node.store.chunkfile import sync_folder, write_all
-from node.web.answers import HttpError
+from node.web.http.answers import HttpError
 
 KEPT_BYTES = 1 << 30
 KEPT_SHARE = 20

@@ -15,7 +15,7 @@ from typing import Any
 
 from node.errors import MachineError, RefusedError, machine_error
 from node.store.transaction import transaction
-from node.web.answers import whole
+from node.web.http.answers import whole
 from node.web.transfers.row import Row
 from node.web.transfers.spool import full
 from protocol.ids import NetworkId

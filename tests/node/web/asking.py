@@ -29,10 +29,10 @@ from node.home import Home
 from node.serving.depositors import DepositorDesk
 from node.serving.limits import LimitsDesk
 from node.status import Status
-from node.web import peeruid
-from node.web.accountdesk import AccountDesk
+from node.web.desks.account import AccountDesk
+from node.web.http import peeruid
+from node.web.http.shapes import check
 from node.web.parts import Parts
-from node.web.shapes import check
 from node.web.tickets import Tickets
 from protocol.identity import Network
 from protocol.ids import Address

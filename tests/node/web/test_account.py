@@ -14,8 +14,8 @@ from node.account.phrase import phrase_of
 from node.account.vault import Vault
 from node.errors import MachineError
 from node.home import Home
-from node.web import accountdesk
-from node.web.accountdesk import FIRST_SECONDS, AccountDesk
+from node.web.desks import account as accountdesk
+from node.web.desks.account import FIRST_SECONDS, AccountDesk
 from node.web.site import own_site
 from protocol.account import AccountKeys
 from protocol.accountkey import format_account_key

@@ -20,11 +20,11 @@ from node.errors import (
     RefusedError,
     TakenError,
 )
-from node.web.answers import BODY_SECONDS, HttpError, answer, error_answer, read_object
-from node.web.calls import Call, Handler
 from node.web.files import Page
-from node.web.guard import Guard
-from node.web.session import Session
+from node.web.http.answers import BODY_SECONDS, HttpError, answer, error_answer, read_object
+from node.web.http.calls import Call, Handler
+from node.web.http.guard import Guard
+from node.web.http.session import Session
 from node.web.site import _application, own_site
 from tests.node.web.asking import ADDRESS, Browser, Cut, offline_client, parts_of
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from node.blocking import InlineBlocking
 from node.errors import NotFoundError, RefusedError
 from node.home import Home
-from node.web.answers import HttpError
 from node.web.dav.access import Access, is_shown, password
 from node.web.dav.places import Place, Thing
 from node.web.dav.propfind import MOST_BODY_BYTES, MOST_PROPERTIES, MOST_THINGS, propfind
+from node.web.http.answers import HttpError
 from node.web.tickets import Tickets
 from protocol.ids import Address
 

@@ -7,7 +7,7 @@ import trio
 from starlette.types import Message, Receive, Scope, Send
 from trio.testing import MockClock
 
-from node.web.limits import AT_ONCE, BURST, MAX_CLIENTS, PER_SECOND, Limits
+from node.web.http.limits import AT_ONCE, BURST, MAX_CLIENTS, PER_SECOND, Limits
 
 
 class Site:

@@ -6,7 +6,7 @@ import pytest
 
 from node.errors import ConfigError
 from node.web.api import account, drive, drivechanges, sharing, status
-from node.web.shapes import check, shape
+from node.web.http.shapes import check, shape
 from node.web.site import own_site
 from tests.node.web.asking import ADDRESS, Browser, parts_of
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from node.web.answers import HttpError
-from node.web.ranges import asked_range
+from node.web.http.answers import HttpError
+from node.web.http.ranges import asked_range
 from tests.network.asking import scope_of
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from node.blocking import InlineBlocking
-from node.web import peeruid
-from node.web.session import Session
+from node.web.http import peeruid
+from node.web.http.session import Session
 from node.web.site import own_site
 from tests.node.web.asking import ADDRESS, Browser, parts_of
 

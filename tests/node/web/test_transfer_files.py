@@ -10,7 +10,7 @@ import pytest
 
 from node.errors import ConfigError, MachineError, RefusedError
 from node.progress import Progress
-from node.web.answers import HttpError
+from node.web.http.answers import HttpError
 from node.web.transfers.places import check_folder, free_place, numbered, stage, staging_of
 from node.web.transfers.row import Counts, Kind, Row, State
 from node.web.transfers.spool import Spool

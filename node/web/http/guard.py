@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from node.web.answers import HttpError, error_answer
+from node.web.http.answers import HttpError, error_answer
 
 log = logging.getLogger(__name__)
 

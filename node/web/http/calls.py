@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from node.errors import NodeError, leaves, told
-from node.web.answers import error_answer
+from node.web.http.answers import error_answer
 
 log = logging.getLogger(__name__)
 

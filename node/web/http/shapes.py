@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from node.errors import ConfigError
-from node.web.answers import read_object
+from node.web.http.answers import read_object
 
 Schema = Mapping[str, Any]
 MAX_FIELDS = 32

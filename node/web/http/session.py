@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from node.blocking import Blocking
-from node.web import peeruid
-from node.web.answers import HttpError, answer
+from node.web.http import peeruid
+from node.web.http.answers import HttpError, answer
 
 TOKEN_BYTES = 32
 _SCHEME = "bearer "

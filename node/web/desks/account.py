@@ -21,7 +21,7 @@ from node.account.vault import Vault, check_new_passphrase, no_account
 from node.blocking import Blocking
 from node.errors import MachineError, NotFoundError, RefusedError
 from node.home import Home
-from node.web.answers import HttpError
+from node.web.http.answers import HttpError
 from protocol.account import AccountKeys
 from protocol.accountfile import MODERATE, Cost
 from protocol.accountkey import format_account_key

@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 
 from starlette.requests import Request
 
-from node.web.answers import HttpError
+from node.web.http.answers import HttpError
 
 _RANGE = re.compile(r"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*", re.IGNORECASE | re.ASCII)
 

@@ -10,7 +10,7 @@ import trio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from node.web.answers import HttpError, error_answer
+from node.web.http.answers import HttpError, error_answer
 
 AT_ONCE = 12
 """Requests of one client under way: a page reads three segments ahead, and loads its files."""

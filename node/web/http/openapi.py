@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from node.web.calls import Call
+from node.web.http.calls import Call
 
 _CONVERTER = re.compile(r":[a-z]+}")
 

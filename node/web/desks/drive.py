@@ -22,8 +22,8 @@ from node.drive.tree import Item, Tree
 from node.errors import NetworkError, NodeError, NotFoundError, RefusedError, place_of, told
 from node.journal import Journal
 from node.names.seen import Seen
-from node.web.accountdesk import AccountDesk
-from node.web.drivehealth import HealthBook
+from node.web.desks.account import AccountDesk
+from node.web.desks.health import HealthBook
 from protocol.account import AccountKeys
 from protocol.drive import DriveEntry
 from protocol.ids import PublicKey

@@ -1,0 +1,1 @@
+"""What the API asks of the account and the drive of the home."""
