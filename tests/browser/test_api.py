@@ -41,7 +41,7 @@ APART = {
 }
 """Tried below, one by one, and why."""
 ENDS = {f"POST /v1/transfers/{{id}}/{act}": "nothing is left to try" for act in ("cancel", "forget")}
-EXAMPLES = 5
+EXAMPLES = 3
 SEED = 6
 
 
@@ -124,7 +124,7 @@ def call(chromium: Browser, own: PageNode) -> Iterator[Caller]:
 def test_of_a_gateway(gateway: PageNode) -> None:
     made, wrong = tried(gateway.gateway, {}, {})
     assert wrong == []
-    assert made > 50
+    assert made > 40
 
 
 def test_of_the_own_page(own: PageNode, call: Caller) -> None:
@@ -148,7 +148,7 @@ def test_of_what_there_is(islands: Islands, own: PageNode, call: Caller, tmp_pat
     }
     made, wrong = tried(own.url, ENDS, call.headers, known)
     assert wrong == []
-    assert made > 50
+    assert made > 40
     for act in ("cancel", "forget"):
         assert call("POST", f"/v1/transfers/{upload['id']}/{act}").json()["state"] == "cancelled"
 
