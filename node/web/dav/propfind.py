@@ -153,10 +153,10 @@ class _Folder(_Told, DAVCollection):  # type: ignore[misc]  # WsgiDAV has no typ
         return list(self._members())
 
     def get_member_names(self) -> list[str]:
-        raise NotImplementedError("get_member_list tells them")
+        return [member.get_display_name() for member in self._members()]
 
     def get_member(self, name: str) -> Any:
-        raise NotImplementedError("get_member_list tells it")
+        return next((member for member in self._members() if member.get_display_name() == name), None)
 
     def _members(self) -> Iterator[Any]:
         for thing in self.things:
